@@ -1,0 +1,1 @@
+//! Ringgate's bench harness

@@ -1,0 +1,1 @@
+//! Ringgate's configuration: from text to a checked, typed tree

@@ -1,0 +1,1 @@
+//! Ringgate's control plane: admin API, DNS, configuration watch

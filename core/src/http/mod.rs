@@ -1,0 +1,1 @@
+//! HTTP without I/O: heads, framing, header rules.

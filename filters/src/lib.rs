@@ -1,0 +1,1 @@
+//! Ringgate's filters: pure decisions over a request

@@ -1,0 +1,1 @@
+//! Ringgate's router: a radix trie over host and path, then predicates

@@ -1,0 +1,1 @@
+//! Ringgate test support.
