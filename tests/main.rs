@@ -1,0 +1,1 @@
+//! End-to-end, conformance and fault tests, all against the real binary.

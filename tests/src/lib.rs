@@ -1,1 +1,0 @@
-//! Ringgate test support.
