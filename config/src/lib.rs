@@ -1,1 +1,19 @@
-//! Ringgate's configuration: from text to a checked, typed tree
+//! Ringgate's configuration: from text to a checked, typed tree.
+//!
+//! TOML with `${env:NAME}` references and `include` globs goes in; a [`Config`] comes out, or
+//! [`Diagnostic`]s that say for each fault where it is and what to write instead. Nothing is
+//! parsed and ignored: an unknown key is an error, and a key that this build does not act on yet
+//! is reported as such.
+
+mod diagnostic;
+mod keys;
+mod limits;
+pub mod model;
+mod pattern;
+mod span;
+mod units;
+
+pub use diagnostic::{Diagnostic, Related, Severity};
+pub use model::Config;
+pub use pattern::{AnyPattern, PatternCheck, PatternFault};
+pub use span::{FileId, Position, Sources, Span, Spanned};

@@ -1,0 +1,204 @@
+//! Every limit on what a client may cost, with its unit, default, range and reason. Limits of an
+//! upstream stand with the upstream; these are the listener's.
+
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::time::Duration;
+
+use crate::keys::{Key, Kind, Section};
+use crate::model::Cap;
+
+/// `[limits]`, or `[listener.limits]` over it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request or response head, request line and fields included.
+    pub head_max: usize,
+    /// Fields in a head, and in a trailer section.
+    pub headers_max: usize,
+    /// Bytes of a request target; less than `head_max`.
+    pub uri_max: usize,
+    /// Bytes of a request body, after chunked coding is taken off.
+    pub body_max: Cap<u64>,
+    /// From the first byte of a request head (or the accept) to its end.
+    pub header_timeout: Duration,
+    /// Between requests of a kept connection.
+    pub idle_timeout: Duration,
+    /// Between two pieces of a request body.
+    pub body_timeout: Duration,
+    /// How long a client may take no byte of a response.
+    pub send_timeout: Duration,
+    /// A whole request, to the last byte of its response; tunnels are exempt.
+    pub request_timeout: Cap<Duration>,
+    /// How long a tunnel (WebSocket) may pass no byte in either direction.
+    pub tunnel_idle_timeout: Cap<Duration>,
+    /// Open connections of the listener, shared out evenly among the workers.
+    pub connections_max: NonZeroUsize,
+    /// Requests on one connection before it is closed.
+    pub requests_per_connection_max: Cap<NonZeroU64>,
+}
+
+const OFF: Kind = Kind::Choice(&["off"]);
+
+/// The keys of `[limits]` and `[listener.limits]`.
+pub(crate) static LIMITS: Section = Section {
+    title: "[limits]",
+    doc: "What a client may cost. `[listener.limits]` takes the same keys and overrides them for \
+          one listener; its defaults are the values here.",
+    keys: &[
+        Key::default(
+            "head_max",
+            Kind::Size {
+                min: "1KiB",
+                max: "1MiB",
+            },
+            "32KiB",
+            "Bytes of a request head, request line and fields together; a longer one gets 431. \
+             Response heads are held to it too (502). It bounds the memory that a connection can \
+             pin before it has said anything useful; browsers with many cookies stay under 16 KiB.",
+        ),
+        Key::default(
+            "headers_max",
+            Kind::Integer { min: 1, max: 1000 },
+            "100",
+            "Fields in a head or in trailers; more get 431. It bounds work per head that is \
+             proportional to the number of fields.",
+        ),
+        Key::default(
+            "uri_max",
+            Kind::Size {
+                min: "128B",
+                max: "512KiB",
+            },
+            "8KiB",
+            "Bytes of a request target; a longer one gets 414. RFC 9110, section 4.1 asks for at \
+             least 8000. Must be less than `head_max`.",
+        ),
+        Key::default(
+            "body_max",
+            Kind::Either(&[
+                Kind::Size {
+                    min: "0B",
+                    max: "1024GiB",
+                },
+                OFF,
+            ]),
+            "16MiB",
+            "Bytes of a request body; a longer one gets 413. Bodies are streamed, so this guards \
+             the origins, not the gateway's memory. Overridden by a route's `body_max`.",
+        ),
+        Key::default(
+            "header_timeout",
+            Kind::Duration {
+                min: "100ms",
+                max: "10m",
+            },
+            "10s",
+            "A whole request head must arrive within this, however steadily it drips; else 408. \
+             On a new connection it counts from the accept.",
+        ),
+        Key::default(
+            "idle_timeout",
+            Kind::Duration {
+                min: "100ms",
+                max: "24h",
+            },
+            "75s",
+            "How long a kept connection may wait for its next request. Longer than the 60s at \
+             which common load balancers drop theirs, so that they close first.",
+        ),
+        Key::default(
+            "body_timeout",
+            Kind::Duration {
+                min: "100ms",
+                max: "1h",
+            },
+            "30s",
+            "Longest pause between two pieces of a request body; then 408.",
+        ),
+        Key::default(
+            "send_timeout",
+            Kind::Duration {
+                min: "100ms",
+                max: "1h",
+            },
+            "30s",
+            "How long a client may take no byte of its response before the connection is closed.",
+        ),
+        Key::default(
+            "request_timeout",
+            Kind::Either(&[
+                Kind::Duration {
+                    min: "100ms",
+                    max: "24h",
+                },
+                OFF,
+            ]),
+            "off",
+            "A whole request, from its first byte to the last of its response; then 504, or a \
+             closed connection when the response has begun. Off by default: every stall is \
+             bounded by the limits above, and a fixed total breaks long downloads and event \
+             streams. Tunnels are exempt. Overridden by a route's `timeout`.",
+        ),
+        Key::default(
+            "tunnel_idle_timeout",
+            Kind::Either(&[
+                Kind::Duration {
+                    min: "1s",
+                    max: "24h",
+                },
+                OFF,
+            ]),
+            "5m",
+            "How long a tunnel, such as a WebSocket, may pass no byte in either direction.",
+        ),
+        Key::default(
+            "connections_max",
+            Kind::Integer {
+                min: 1,
+                max: 10_000_000,
+            },
+            "100000",
+            "Open connections of one listener, shared out evenly among the workers; a connection \
+             beyond it gets 503 and is closed. It bounds file descriptors and memory.",
+        ),
+        Key::default(
+            "requests_per_connection_max",
+            Kind::Either(&[
+                Kind::Integer {
+                    min: 1,
+                    max: 1_000_000_000,
+                },
+                OFF,
+            ]),
+            "10000",
+            "Requests on one connection before it is closed in an orderly way, so that clients \
+             spread over the workers again.",
+        ),
+    ],
+};
+
+impl Default for Limits {
+    fn default() -> Self {
+        let bytes = |key| usize::try_from(LIMITS.default_size(key)).unwrap_or(usize::MAX);
+        let count = |key| usize::try_from(LIMITS.default_integer(key)).unwrap_or(usize::MAX);
+        let requests = NonZeroU64::new(
+            LIMITS
+                .default_integer("requests_per_connection_max")
+                .unsigned_abs(),
+        );
+        Self {
+            head_max: bytes("head_max"),
+            headers_max: count("headers_max"),
+            uri_max: bytes("uri_max"),
+            body_max: Cap::At(LIMITS.default_size("body_max")),
+            header_timeout: LIMITS.default_duration("header_timeout"),
+            idle_timeout: LIMITS.default_duration("idle_timeout"),
+            body_timeout: LIMITS.default_duration("body_timeout"),
+            send_timeout: LIMITS.default_duration("send_timeout"),
+            request_timeout: Cap::Off,
+            tunnel_idle_timeout: Cap::At(LIMITS.default_duration("tunnel_idle_timeout")),
+            connections_max: NonZeroUsize::new(count("connections_max"))
+                .unwrap_or(NonZeroUsize::MIN),
+            requests_per_connection_max: requests.map_or(Cap::Off, Cap::At),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What is done to requests and responses on the way.
+
+use super::{Field, HeaderName, Name};
+use crate::Spanned;
+
+/// `[filter.NAME]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter {
+    /// The key under `filter`.
+    pub name: Spanned<Name>,
+    /// What it does.
+    pub kind: FilterKind,
+}
+
+/// A filter's `type` with its settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FilterKind {
+    /// `type = "headers"`
+    Headers(HeaderFilter),
+    /// `type = "rewrite"`
+    Rewrite(PathRewrite),
+    /// `type = "body_limit"`
+    BodyLimit(BodyLimit),
+    /// A type whose settings are checked but which this build does not run; holds its name. A
+    /// configuration that has one also has a diagnostic that says so.
+    Later(&'static str),
+}
+
+/// Changes to the fields of requests and responses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeaderFilter {
+    /// Applied before the request is sent upstream.
+    pub request: HeaderEdits,
+    /// Applied before the response is sent to the client.
+    pub response: HeaderEdits,
+}
+
+/// Changes to one head, applied in the order remove, set, add. Hop-by-hop and framing fields
+/// never occur in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeaderEdits {
+    /// Fields that replace all of their name.
+    pub set: Vec<Field>,
+    /// Fields added beside those of their name.
+    pub add: Vec<Field>,
+    /// Names whose fields are dropped.
+    pub remove: Vec<Spanned<HeaderName>>,
+}
+
+/// How the path changes before the request is sent upstream. The query stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathRewrite {
+    /// The whole path, from a template with the route's captures.
+    Template(Spanned<Box<str>>),
+    /// `strip` is taken off the front when the path has it at a segment's end, then `add` is put
+    /// there. Each is empty or begins with `/` and does not end with one.
+    Prefix {
+        /// Taken off.
+        strip: Box<str>,
+        /// Put in front.
+        add: Box<str>,
+    },
+}
+
+/// The largest request body that passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyLimit {
+    /// Bytes; a larger body gets 413.
+    pub max: u64,
+}

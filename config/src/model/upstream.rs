@@ -1,0 +1,90 @@
+//! Where requests are sent.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Name;
+use crate::Spanned;
+use crate::keys::words;
+
+/// `[[upstream]]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// Unique among upstreams.
+    pub name: Spanned<Name>,
+    /// How an endpoint is picked.
+    pub balance: Balance,
+    /// Never empty.
+    pub endpoints: Vec<Endpoint>,
+    /// Limit for opening a connection.
+    pub connect_timeout: Duration,
+    /// Limit from the end of the request to the end of the response head.
+    pub response_timeout: Duration,
+    /// Limit between two pieces of a response body.
+    pub read_timeout: Duration,
+    /// How long an unused connection stays in the pool.
+    pub idle_timeout: Duration,
+    /// Unused connections kept by each worker; 0 closes each after its response.
+    pub keepalive_max: usize,
+}
+
+/// How an endpoint is picked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Balance {
+    /// In turn, by weight.
+    RoundRobin,
+    /// The fewest requests in flight.
+    LeastConnections,
+    /// By the client's address.
+    IpHash,
+    /// The less loaded of two picked at random.
+    RandomTwo,
+    /// By a key, moving few keys when endpoints change.
+    ConsistentHash,
+}
+
+/// One place that serves an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Where it is.
+    pub address: Spanned<EndpointAddr>,
+    /// Its share beside the other endpoints.
+    pub weight: NonZeroU16,
+}
+
+/// An address to connect to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum EndpointAddr {
+    /// An IP address and a port other than 0.
+    Tcp(SocketAddr),
+    /// The path of a Unix stream socket.
+    Unix(PathBuf),
+    /// A name that the control plane resolves.
+    Name {
+        /// In lower case, without a final dot.
+        host: Box<str>,
+        /// The port at each of its addresses.
+        port: NonZeroU16,
+    },
+}
+
+impl fmt::Display for EndpointAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Name { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+words!(Balance {
+    RoundRobin = "round_robin",
+    LeastConnections = "least_connections",
+    IpHash = "ip_hash",
+    RandomTwo = "random_two",
+    ConsistentHash = "consistent_hash",
+});
