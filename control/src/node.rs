@@ -1,0 +1,148 @@
+//! What the control plane needs from the running gateway: one trait, and the types its
+//! methods speak in. The binary implements it; nothing here knows the data plane.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::exposition::Exposition;
+use crate::report::{ReloadRefused, ReloadReport};
+
+/// The running gateway, as the control plane sees it.
+///
+/// `metrics`, `config`, `upstreams`, `routes`, `version`, `readiness` and `reload` are called
+/// on blocking threads, so they may wait for the workers' answers. `resolved`, `shutdown`,
+/// `resolve_targets` and `watched_files` are called on the control thread and must return at
+/// once. A panic in any of them is caught and logged; it never stops the control plane.
+pub trait Node: Send + Sync + 'static {
+    /// Writes every metric family of the node into `out`.
+    fn metrics(&self, out: &mut Exposition);
+
+    /// Whether traffic should be sent here, and why not.
+    fn readiness(&self) -> Readiness;
+
+    /// The configuration in force as JSON, with secrets redacted.
+    fn config(&self) -> serde_json::Value;
+
+    /// State of every upstream and its endpoints as JSON.
+    fn upstreams(&self) -> serde_json::Value;
+
+    /// The compiled routes in order of precedence as JSON.
+    fn routes(&self) -> serde_json::Value;
+
+    /// Version and build facts as JSON.
+    fn version(&self) -> serde_json::Value;
+
+    /// Reads, checks and compiles the configuration again and swaps it in. Never called twice
+    /// at once. The node logs nothing itself: the control plane writes one line per result.
+    fn reload(&self, cause: Cause) -> Result<ReloadReport, ReloadRefused>;
+
+    /// Replaces the addresses of one endpoint: never empty, without duplicates, IPv4 first.
+    /// Called only when they changed, and once more for every target after a reload.
+    fn resolved(&self, upstream: &str, endpoint: &str, addresses: &[SocketAddr]);
+
+    /// Every endpoint that is a name, in the configuration in force.
+    fn resolve_targets(&self) -> Vec<Target>;
+
+    /// Files that make up the configuration in force (certificates and included files too).
+    /// A directory in the list stands for the names of its entries, so that a new file which
+    /// an include pattern would match counts as a change. Called again after every change.
+    fn watched_files(&self) -> Vec<PathBuf>;
+
+    /// Begins an orderly shutdown and returns at once.
+    fn shutdown(&self, cause: Shutdown);
+
+    /// Opens log files again after they were rotated away.
+    fn reopen_logs(&self) -> io::Result<()>;
+
+    /// Ends the process now: the operator asked twice. `code` is 128 + the signal's number.
+    fn exit(&self, code: i32) {
+        std::process::exit(code);
+    }
+}
+
+/// An endpoint whose address is a name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct Target {
+    /// Name of the upstream.
+    pub upstream: String,
+    /// Host name to look up, which also names the endpoint: `users.internal`.
+    pub endpoint: String,
+    /// Port that every address of the answer gets.
+    pub port: u16,
+}
+
+/// Why a reload was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// SIGHUP.
+    Signal,
+    /// `POST /reload`, which is also what `ringgate reload` sends.
+    Admin,
+    /// A watched file has other content than before.
+    FileChanged,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Signal => "signal",
+            Self::Admin => "admin",
+            Self::FileChanged => "file_changed",
+        })
+    }
+}
+
+/// Which signal asked the process to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shutdown {
+    /// SIGTERM: a service manager stops the node.
+    Terminate,
+    /// SIGINT: Ctrl-C.
+    Interrupt,
+}
+
+impl Shutdown {
+    /// The exit code a shell reports for a process that died of this signal.
+    pub const fn exit_code(self) -> i32 {
+        match self {
+            Self::Interrupt => 130,
+            Self::Terminate => 143,
+        }
+    }
+}
+
+/// Whether the node should get traffic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Readiness {
+    /// It should.
+    Ready,
+    /// It should not, for these reasons (at least one).
+    NotReady(Vec<NotReady>),
+}
+
+/// One reason why a node should get no traffic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum NotReady {
+    /// Listeners are not all open yet.
+    Starting,
+    /// A shutdown has begun.
+    Draining,
+    /// A worker has not turned its loop for too long.
+    WorkerStalled {
+        /// Number of the worker, from 0.
+        worker: usize,
+        /// Milliseconds since its last turn.
+        silent_ms: u64,
+    },
+    /// Anything else, in words.
+    Other {
+        /// What is wrong and what to do.
+        detail: String,
+    },
+}
