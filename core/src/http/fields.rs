@@ -1,0 +1,590 @@
+//! The fields of a head: a block of bytes and a table of offsets.
+//!
+//! Every span lies either in the block that the head was received in or in `extra`, which holds
+//! what was written since. Names and values never hold CR, LF or NUL, so writing them out
+//! cannot make a new line.
+
+use crate::block::Block;
+use crate::http::known::{Known, same_token};
+
+/// A piece of text by place: in the head's block, or in its extra bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// Offset in [`Block::memory`], or in `extra` with the top bit set.
+    at: u32,
+    /// Length in bytes.
+    len: u32,
+}
+
+impl Span {
+    const IN_EXTRA: u32 = 1 << 31;
+
+    /// A span of the block's memory.
+    #[inline]
+    pub const fn in_block(at: usize, len: usize) -> Span {
+        debug_assert!(at < Span::IN_EXTRA as usize);
+        Span {
+            at: at as u32,
+            len: len as u32,
+        }
+    }
+
+    #[inline]
+    const fn in_extra(at: usize, len: usize) -> Span {
+        Span {
+            at: at as u32 | Span::IN_EXTRA,
+            len: len as u32,
+        }
+    }
+
+    /// Length in bytes.
+    #[inline]
+    pub const fn len(self) -> usize {
+        self.len as usize
+    }
+
+    /// Whether there are no bytes.
+    #[inline]
+    pub const fn is_empty(self) -> bool {
+        self.len == 0
+    }
+
+    /// The bytes of a span of a block, given that block's memory.
+    #[inline]
+    pub(crate) fn of(self, memory: &[u8]) -> &[u8] {
+        debug_assert!(self.at & Span::IN_EXTRA == 0);
+        memory
+            .get(self.at as usize..self.at as usize + self.len as usize)
+            .unwrap_or_default()
+    }
+
+    /// The part of this span from `start` on, `len` bytes long.
+    #[inline]
+    pub const fn part(self, start: usize, len: usize) -> Span {
+        debug_assert!(start + len <= self.len as usize);
+        Span {
+            at: self.at + start as u32,
+            len: len as u32,
+        }
+    }
+}
+
+/// One field line of a head.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// The name; an empty span stands for the name of `known`.
+    name: Span,
+    value: Span,
+    known: Known,
+    line: Line,
+}
+
+/// How a field's line is written in the block, and whether it still counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// `name: value CRLF` to the byte: it can be copied as it stands.
+    Exact,
+    /// It has to be written from its parts.
+    Parts,
+    /// Removed.
+    Dead,
+}
+
+impl Field {
+    /// Which field it is.
+    #[inline]
+    pub const fn known(&self) -> Known {
+        self.known
+    }
+
+    /// The value of a parsed field, given the memory of the block it was parsed from.
+    pub(crate) fn value_in<'a>(&self, memory: &'a [u8]) -> &'a [u8] {
+        self.value.of(memory)
+    }
+}
+
+/// Why a field cannot be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvalidField {
+    /// The name is not a token (RFC 9110, 5.6.2).
+    Name,
+    /// The value holds a control character.
+    Value,
+    /// The head holds as many fields, or as many written bytes, as it can.
+    Full,
+}
+
+impl std::fmt::Display for InvalidField {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            InvalidField::Name => "the field name is not a token",
+            InvalidField::Value => "the field value holds a control character",
+            InvalidField::Full => "the head holds too many fields",
+        })
+    }
+}
+
+impl std::error::Error for InvalidField {}
+
+/// The fields of one head, in the order they came.
+///
+/// Cleared between messages, never rebuilt: the table and the extra bytes keep their capacity.
+pub struct Fields {
+    text: Block,
+    extra: Vec<u8>,
+    table: Vec<Field>,
+    /// By known field: 1 + index of its first live line, 0 when there is none.
+    first: [u16; Known::COUNT],
+}
+
+/// How many field lines a table takes, dead ones included.
+pub const FIELDS_MAX: usize = 1024;
+/// How many bytes may be written into a head after it was parsed.
+pub const EXTRA_MAX: usize = 256 << 10;
+/// Capacity of `extra` that a cleared head keeps.
+const EXTRA_KEPT_MAX: usize = 16 << 10;
+
+impl Fields {
+    /// Forgets every field and the text.
+    pub fn clear(&mut self) {
+        self.text = Block::empty();
+        self.extra.clear();
+        if self.extra.capacity() > EXTRA_KEPT_MAX {
+            self.extra.shrink_to(EXTRA_KEPT_MAX);
+        }
+        self.table.clear();
+        self.first = [0; Known::COUNT];
+    }
+
+    /// The live fields as (name as spelled, value), in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.live()
+            .map(|field| (self.name_of(field), self.text_of(field.value)))
+    }
+
+    /// How many live fields there are.
+    pub fn len(&self) -> usize {
+        self.live().count()
+    }
+
+    /// Whether there is no live field.
+    pub fn is_empty(&self) -> bool {
+        self.live().next().is_none()
+    }
+
+    /// The value of the first field of this kind; no search.
+    #[inline]
+    pub fn value(&self, known: Known) -> Option<&[u8]> {
+        let first = *self.first.get(known as usize)?;
+        let field = self.table.get(usize::from(first).checked_sub(1)?)?;
+        Some(self.text_of(field.value))
+    }
+
+    /// Whether there is a field of this kind.
+    #[inline]
+    pub fn has(&self, known: Known) -> bool {
+        self.first
+            .get(known as usize)
+            .is_some_and(|&first| first != 0)
+    }
+
+    /// The values of all fields of this kind, in order.
+    pub fn values(&self, known: Known) -> impl Iterator<Item = &[u8]> {
+        let first = self.first.get(known as usize).copied().unwrap_or(0);
+        let from = match usize::from(first).checked_sub(1) {
+            Some(first) => &self.table[first..],
+            None => &[],
+        };
+        from.iter()
+            .filter(move |field| field.known == known && field.line != Line::Dead)
+            .map(|field| self.text_of(field.value))
+    }
+
+    /// The value of the first field called `name`, in any case.
+    pub fn value_of(&self, name: &str) -> Option<&[u8]> {
+        match Known::of(name.as_bytes()) {
+            Known::Other => self.values_of(name).next(),
+            known => self.value(known),
+        }
+    }
+
+    /// The values of all fields called `name`, in any case and in order.
+    pub fn values_of(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        let known = Known::of(name.as_bytes());
+        self.live()
+            .filter(move |field| {
+                field.known == known
+                    && (known != Known::Other
+                        || self.name_of(field).eq_ignore_ascii_case(name.as_bytes()))
+            })
+            .map(|field| self.text_of(field.value))
+    }
+
+    /// Replaces every field called `name` by one with this value.
+    pub fn set(&mut self, name: &str, value: &[u8]) -> Result<(), InvalidField> {
+        check(name.as_bytes(), value)?;
+        self.remove(name);
+        self.append(name, value)
+    }
+
+    /// Adds a field behind those there are.
+    pub fn add(&mut self, name: &str, value: &[u8]) -> Result<(), InvalidField> {
+        check(name.as_bytes(), value)?;
+        self.append(name, value)
+    }
+
+    /// Removes every field called `name`, in any case.
+    pub fn remove(&mut self, name: &str) {
+        match Known::of(name.as_bytes()) {
+            Known::Other => self.remove_other(name.as_bytes()),
+            known => self.remove_known(known),
+        }
+    }
+
+    /// Removes every field of this kind.
+    pub fn remove_known(&mut self, known: Known) {
+        let Some(first) = self.first.get_mut(known as usize) else {
+            return;
+        };
+        if let Some(first) = usize::from(std::mem::take(first)).checked_sub(1) {
+            for field in &mut self.table[first..] {
+                if field.known == known {
+                    field.line = Line::Dead;
+                }
+            }
+        }
+    }
+
+    /// Gives the head the block that it was parsed from.
+    pub fn put_text(&mut self, text: Block) {
+        self.text = text;
+    }
+
+    /// Takes the block out, to send what lies behind the head from the same memory. Until it is
+    /// put back, everything that was parsed reads as empty.
+    pub fn take_text(&mut self) -> Block {
+        std::mem::take(&mut self.text)
+    }
+
+    /// The block that the head was parsed from.
+    pub fn text(&self) -> &Block {
+        &self.text
+    }
+
+    /// The bytes of a span of this head.
+    #[inline]
+    pub fn text_of(&self, span: Span) -> &[u8] {
+        let (from, at) = if span.at & Span::IN_EXTRA == 0 {
+            (self.text.memory(), span.at as usize)
+        } else {
+            (&self.extra[..], (span.at & !Span::IN_EXTRA) as usize)
+        };
+        from.get(at..at + span.len as usize).unwrap_or_default()
+    }
+
+    /// Writes bytes that no field holds (a new path, a host); `None` when the head is full.
+    pub(crate) fn keep(&mut self, bytes: &[u8]) -> Option<Span> {
+        let at = self.extra.len();
+        if at + bytes.len() > EXTRA_MAX {
+            return None;
+        }
+        self.extra.extend_from_slice(bytes);
+        Some(Span::in_extra(at, bytes.len()))
+    }
+
+    /// Adds a field found by the parser. `line` is [`Line::Exact`] only if the bytes say so.
+    #[inline]
+    pub(crate) fn push_parsed(&mut self, name: Span, value: Span, known: Known, line: Line) {
+        self.push(Field {
+            name,
+            value,
+            known,
+            line,
+        });
+    }
+
+    /// Removes the fields called `name` while the head does not have its block yet.
+    pub(crate) fn remove_parsed(&mut self, name: &[u8], memory: &[u8]) {
+        match Known::of(name) {
+            Known::Other => {
+                for field in &mut self.table {
+                    if field.known == Known::Other
+                        && field.name.of(memory).eq_ignore_ascii_case(name)
+                    {
+                        field.line = Line::Dead;
+                    }
+                }
+            }
+            known => self.remove_known(known),
+        }
+    }
+
+    /// The table with dead lines.
+    pub(crate) fn table(&self) -> &[Field] {
+        &self.table
+    }
+
+    #[inline]
+    pub(crate) fn reserve(&mut self, fields: usize) {
+        self.table.reserve(fields);
+    }
+
+    fn append(&mut self, name: &str, value: &[u8]) -> Result<(), InvalidField> {
+        if self.table.len() >= FIELDS_MAX {
+            return Err(InvalidField::Full);
+        }
+        let known = Known::of(name.as_bytes());
+        let name = match known {
+            Known::Other => self.keep(name.as_bytes()).ok_or(InvalidField::Full)?,
+            _ => Span::default(),
+        };
+        let value = self.keep(value).ok_or(InvalidField::Full)?;
+        self.push(Field {
+            name,
+            value,
+            known,
+            line: Line::Parts,
+        });
+        Ok(())
+    }
+
+    #[inline]
+    fn push(&mut self, field: Field) {
+        self.table.push(field);
+        if let Some(first) = self.first.get_mut(field.known as usize)
+            && *first == 0
+            && field.line != Line::Dead
+        {
+            *first = self.table.len() as u16;
+        }
+    }
+
+    fn remove_other(&mut self, name: &[u8]) {
+        for i in 0..self.table.len() {
+            let field = self.table[i];
+            if field.known == Known::Other && self.name_of(&field).eq_ignore_ascii_case(name) {
+                self.table[i].line = Line::Dead;
+            }
+        }
+    }
+
+    fn live(&self) -> impl Iterator<Item = &Field> {
+        self.table.iter().filter(|field| field.line != Line::Dead)
+    }
+
+    #[inline]
+    pub(crate) fn name_of(&self, field: &Field) -> &[u8] {
+        if field.name.is_empty() {
+            field.known.name().as_bytes()
+        } else {
+            self.text_of(field.name)
+        }
+    }
+
+    /// Appends the live lines that are not in `skip` to `out`, each with its CRLF. Neighbours
+    /// that stand in the block as they must be written are copied in one piece.
+    pub(crate) fn write(&self, skip: crate::http::KnownSet, out: &mut Vec<u8>) {
+        let memory = self.text.memory();
+        let mut run = 0..0usize;
+        for field in &self.table {
+            if field.line == Line::Exact && !skip.contains(field.known) {
+                let start = field.name.at as usize;
+                let end = (field.value.at + field.value.len) as usize + 2;
+                if start != run.end {
+                    out.extend_from_slice(memory.get(run).unwrap_or_default());
+                    run = start..start;
+                }
+                run.end = end;
+            } else if field.line == Line::Parts && !skip.contains(field.known) {
+                out.extend_from_slice(memory.get(run).unwrap_or_default());
+                run = 0..0;
+                put_line(self.name_of(field), self.text_of(field.value), out);
+            }
+        }
+        out.extend_from_slice(memory.get(run).unwrap_or_default());
+    }
+}
+
+impl Default for Fields {
+    fn default() -> Fields {
+        Fields {
+            text: Block::empty(),
+            extra: Vec::new(),
+            table: Vec::new(),
+            first: [0; Known::COUNT],
+        }
+    }
+}
+
+impl std::fmt::Debug for Fields {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map()
+            .entries(self.iter().map(|(name, value)| {
+                (
+                    String::from_utf8_lossy(name),
+                    String::from_utf8_lossy(value),
+                )
+            }))
+            .finish()
+    }
+}
+
+/// Appends one field line.
+#[inline]
+pub(crate) fn put_line(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    debug_assert!(is_token(name) && is_value(value));
+    out.reserve(name.len() + value.len() + 4);
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Whether the bytes are a token (RFC 9110, 5.6.2).
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|&b| is_token_byte(b))
+}
+
+pub(crate) const fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'.'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'|'
+                | b'~'
+        )
+}
+
+/// Whether the bytes can stand in a field value (RFC 9110, 5.5; obs-text is let through).
+pub(crate) fn is_value(bytes: &[u8]) -> bool {
+    bytes.iter().all(|&b| is_value_byte(b))
+}
+
+pub(crate) const fn is_value_byte(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
+fn check(name: &[u8], value: &[u8]) -> Result<(), InvalidField> {
+    if !is_token(name) {
+        return Err(InvalidField::Name);
+    }
+    if !is_value(value) {
+        return Err(InvalidField::Value);
+    }
+    Ok(())
+}
+
+/// The members of a comma-separated list (RFC 9110, 5.6.1), without blanks and empty members.
+pub(crate) fn list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value
+        .split(|&b| b == b',')
+        .map(trim_blanks)
+        .filter(|member| !member.is_empty())
+}
+
+pub(crate) fn trim_blanks(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// Whether the token equals the lower-case name, in any case.
+#[inline]
+pub(crate) fn is_word(token: &[u8], lower: &str) -> bool {
+    same_token(token, lower.as_bytes())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn three() -> Fields {
+        let mut fields = Fields::default();
+        fields.add("x-a", b"1").unwrap();
+        fields.add("Via", b"one").unwrap();
+        fields.add("X-A", b"2").unwrap();
+        fields.add("via", b"two").unwrap();
+        fields
+    }
+
+    #[test]
+    fn finds_known_and_other_names_in_any_case() {
+        let fields = three();
+        assert_eq!(fields.value(Known::Via), Some(&b"one"[..]));
+        assert_eq!(
+            fields.values(Known::Via).collect::<Vec<_>>(),
+            [b"one", b"two"]
+        );
+        assert_eq!(fields.value_of("x-a"), Some(&b"1"[..]));
+        assert_eq!(fields.values_of("X-a").collect::<Vec<_>>(), [b"1", b"2"]);
+        assert_eq!(fields.value(Known::Host), None);
+        assert_eq!(fields.value(Known::Other), None);
+        assert_eq!(fields.len(), 4);
+    }
+
+    #[test]
+    fn set_leaves_one_line() {
+        let mut fields = three();
+        fields.set("via", b"three").unwrap();
+        fields.set("x-a", b"").unwrap();
+        assert_eq!(fields.values(Known::Via).collect::<Vec<_>>(), [b"three"]);
+        assert_eq!(fields.values_of("x-a").collect::<Vec<_>>(), [b""]);
+        assert_eq!(fields.len(), 2);
+    }
+
+    #[test]
+    fn removed_fields_are_gone_from_every_view() {
+        let mut fields = three();
+        fields.remove("VIA");
+        fields.remove("x-a");
+        assert!(fields.is_empty() && !fields.has(Known::Via));
+        assert_eq!(fields.value_of("x-a"), None);
+        let mut out = Vec::new();
+        fields.write(crate::http::KnownSet::default(), &mut out);
+        assert_eq!(out, b"");
+    }
+
+    #[test]
+    fn refuses_what_would_break_the_line() {
+        let mut fields = Fields::default();
+        assert_eq!(fields.add("a b", b"x"), Err(InvalidField::Name));
+        assert_eq!(fields.add("", b"x"), Err(InvalidField::Name));
+        assert_eq!(fields.set("a", b"x\r\ny: z"), Err(InvalidField::Value));
+        assert_eq!(fields.set("a", b"\0"), Err(InvalidField::Value));
+        assert!(fields.is_empty());
+    }
+
+    #[test]
+    fn a_cleared_table_keeps_its_memory() {
+        let mut fields = three();
+        let (table, extra) = (fields.table.capacity(), fields.extra.capacity());
+        fields.clear();
+        assert!(fields.is_empty() && !fields.has(Known::Via));
+        assert_eq!(
+            (table, extra),
+            (fields.table.capacity(), fields.extra.capacity())
+        );
+    }
+
+    #[test]
+    fn lists_skip_empty_members() {
+        let members: Vec<_> = list_members(b" a ,, b\t,").collect();
+        assert_eq!(members, [b"a", b"b"]);
+    }
+}

@@ -1,0 +1,472 @@
+//! Heads from bytes, in place: httparse finds the lines, the rules of this gateway decide.
+//!
+//! A head is tried as soon as bytes are there. While it is incomplete only new bytes are
+//! searched for its end, so a peer that sends byte by byte costs no more than one that does not.
+
+use std::mem::MaybeUninit;
+
+use crate::block::Block;
+use crate::http::authority::Authority;
+use crate::http::fields::{Fields, Line, Span};
+use crate::http::h1::diagnose;
+use crate::http::h1::error::HeadError;
+use crate::http::h1::rules::{self, Hop};
+use crate::http::head::{RequestHead, ResponseHead, TargetForm, TrailersOk, is_target};
+use crate::http::known::{Known, KnownSet};
+use crate::http::method::{Method, Version};
+
+/// Bounds of a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// Start line and fields together, in bytes.
+    pub head_max: usize,
+    /// The request target, in bytes.
+    pub uri_max: usize,
+    /// Field lines; more than [`HeadLimits::HEADERS_MAX`] counts as that.
+    pub headers_max: usize,
+}
+
+impl HeadLimits {
+    /// The most field lines that can be allowed: they are found in an array on the stack.
+    pub const HEADERS_MAX: usize = 256;
+}
+
+impl Default for HeadLimits {
+    fn default() -> HeadLimits {
+        HeadLimits {
+            head_max: 32 << 10,
+            uri_max: 8 << 10,
+            headers_max: 100,
+        }
+    }
+}
+
+/// What a try to parse a head came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parse {
+    /// The head's end is not there yet.
+    Partial,
+    /// The head is whole.
+    Complete {
+        /// Bytes of the payload up to the body, a leading empty line included.
+        head_len: usize,
+    },
+}
+
+/// Where the search for a head's end stopped. Starts anew with every message, and resets itself
+/// when a head is complete.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Resume {
+    /// Payload bytes already searched for an empty line.
+    searched: usize,
+    /// Payload length at the last try.
+    tried: usize,
+}
+
+impl Resume {
+    /// Whether parsing can come to more than last time: the end of the head may be there, or the
+    /// payload has doubled (so that garbage without an end is found early and at linear cost).
+    fn wants_try(&mut self, bytes: &[u8]) -> bool {
+        if bytes.is_empty() {
+            return false;
+        }
+        if self.tried != 0 {
+            let from = self.searched.saturating_sub(2);
+            self.searched = bytes.len();
+            let new = bytes.get(from..).unwrap_or_default();
+            if !has_empty_line(new) && bytes.len() < self.tried.saturating_mul(2) {
+                return false;
+            }
+        }
+        self.searched = bytes.len();
+        self.tried = bytes.len();
+        true
+    }
+}
+
+fn has_empty_line(bytes: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', bytes)
+        .any(|at| matches!(&bytes[at + 1..], [b'\n', ..] | [b'\r', b'\n', ..]))
+}
+
+/// Parses the request head at the begin of the payload. The spans of `head` are offsets into
+/// the block's memory: give it the block with `head.fields.put_text(block)` once it is complete.
+/// `head` is expected clear, and is unspecified after [`Parse::Partial`] and errors.
+pub fn parse_request(
+    block: &Block,
+    limits: &HeadLimits,
+    resume: &mut Resume,
+    head: &mut RequestHead,
+) -> Result<Parse, HeadError> {
+    let bytes = &block[..];
+    if !resume.wants_try(bytes) {
+        return partial_request(bytes, limits);
+    }
+    let skipped = match bytes {
+        [b'\r', b'\n', b'\r' | b'\n', ..] => return Err(HeadError::EmptyLine),
+        // RFC 9112, 2.2: one empty line before a request line is passed over.
+        [b'\r', b'\n', ..] => 2,
+        [b'\r'] => return Ok(Parse::Partial),
+        [b'\r', ..] => return Err(HeadError::BareCr),
+        [b'\n', ..] => return Err(HeadError::BareLf),
+        _ => 0,
+    };
+    let mut slots = [const { MaybeUninit::uninit() }; HeadLimits::HEADERS_MAX];
+    let slots = &mut slots[..limits.headers_max.min(HeadLimits::HEADERS_MAX)];
+    let mut raw = httparse::Request::new(&mut []);
+    let len = match raw.parse_with_uninit_headers(&bytes[skipped..], slots) {
+        Ok(httparse::Status::Complete(len)) => len,
+        Ok(httparse::Status::Partial) => return partial_request(bytes, limits),
+        Err(error) => return Err(diagnose::request(&bytes[skipped..], error)),
+    };
+    let source = Source {
+        memory: block.memory(),
+        end: block.window().start + skipped + len,
+    };
+    *resume = Resume::default();
+    request_line(&source, &raw, limits, head)?;
+    if skipped + len > limits.head_max {
+        return Err(HeadError::HeadTooLarge);
+    }
+    source.ends_in_crlf()?;
+    let hop = take_fields(&source, raw.headers, rules::OF_REQUEST, &mut head.fields)?;
+    finish_request(&source, &hop, head)?;
+    Ok(Parse::Complete {
+        head_len: skipped + len,
+    })
+}
+
+/// Parses the response head at the begin of the payload, the answer to a request with `method`.
+/// Otherwise like [`parse_request`].
+pub fn parse_response(
+    block: &Block,
+    limits: &HeadLimits,
+    resume: &mut Resume,
+    method: Method,
+    head: &mut ResponseHead,
+) -> Result<Parse, HeadError> {
+    let bytes = &block[..];
+    if !resume.wants_try(bytes) {
+        return partial(bytes, limits);
+    }
+    if matches!(bytes, [b'\r' | b'\n', ..]) {
+        return Err(HeadError::EmptyLine);
+    }
+    let mut slots = [const { MaybeUninit::uninit() }; HeadLimits::HEADERS_MAX];
+    let slots = &mut slots[..limits.headers_max.min(HeadLimits::HEADERS_MAX)];
+    let mut raw = httparse::Response::new(&mut []);
+    let parsed = httparse::ParserConfig::default()
+        .parse_response_with_uninit_headers(&mut raw, bytes, slots);
+    let len = match parsed {
+        Ok(httparse::Status::Complete(len)) => len,
+        Ok(httparse::Status::Partial) => return partial(bytes, limits),
+        Err(error) => return Err(diagnose::response(bytes, error)),
+    };
+    let source = Source {
+        memory: block.memory(),
+        end: block.window().start + len,
+    };
+    *resume = Resume::default();
+    status_line(&source, bytes, &raw, head)?;
+    if len > limits.head_max {
+        return Err(HeadError::HeadTooLarge);
+    }
+    source.ends_in_crlf()?;
+    let hop = take_fields(&source, raw.headers, rules::OF_RESPONSE, &mut head.fields)?;
+    finish_response(&hop, method, head)?;
+    Ok(Parse::Complete { head_len: len })
+}
+
+/// The memory that a head lies in, and the head's end there.
+struct Source<'a> {
+    memory: &'a [u8],
+    end: usize,
+}
+
+impl Source<'_> {
+    /// Where a piece of the memory lies in it.
+    #[inline]
+    fn at(&self, piece: &[u8]) -> usize {
+        let at = piece
+            .as_ptr()
+            .addr()
+            .wrapping_sub(self.memory.as_ptr().addr());
+        debug_assert!(at + piece.len() <= self.memory.len());
+        at
+    }
+
+    #[inline]
+    fn span(&self, piece: &[u8]) -> Span {
+        Span::in_block(self.at(piece), piece.len())
+    }
+
+    /// httparse takes LF for CRLF; here is where it would show.
+    #[inline]
+    fn line_ends_at(&self, at: usize) -> Result<(), HeadError> {
+        match self.memory.get(at) {
+            Some(b'\r') => Ok(()),
+            _ => Err(HeadError::BareLf),
+        }
+    }
+
+    #[inline]
+    fn ends_in_crlf(&self) -> Result<(), HeadError> {
+        self.line_ends_at(self.end.wrapping_sub(2))
+    }
+}
+
+fn request_line(
+    source: &Source<'_>,
+    raw: &httparse::Request<'_, '_>,
+    limits: &HeadLimits,
+    head: &mut RequestHead,
+) -> Result<(), HeadError> {
+    let method = raw.method.unwrap_or_default().as_bytes();
+    let target = raw.path.unwrap_or_default().as_bytes();
+    if method.len() > Method::LEN_MAX {
+        return Err(HeadError::Method);
+    }
+    if target.len() > limits.uri_max {
+        return Err(HeadError::TargetTooLong);
+    }
+    head.method = Method::of(method);
+    if head.method == Method::Extension {
+        head.extension = source.span(method);
+    }
+    head.version = version(raw.version);
+    source.line_ends_at(source.at(target) + target.len() + " HTTP/1.1".len())?;
+    if !is_target(target) {
+        return Err(HeadError::Target);
+    }
+    head.target = source.span(target);
+    read_target(target, head)
+}
+
+/// Finds path, query and authority in the target (RFC 9112, 3.2).
+fn read_target(target: &[u8], head: &mut RequestHead) -> Result<(), HeadError> {
+    if head.method == Method::Connect {
+        head.form = TargetForm::Authority;
+        return match target.first() {
+            Some(b'/' | b'*') => Err(HeadError::TargetForm),
+            _ => read_authority(target, head.target, head),
+        };
+    }
+    match target {
+        [b'/', ..] => {
+            head.form = TargetForm::Origin;
+            read_path(target, head.target, head);
+            Ok(())
+        }
+        b"*" if head.method == Method::Options => {
+            head.form = TargetForm::Asterisk;
+            head.path = head.target;
+            Ok(())
+        }
+        _ => read_absolute(target, head),
+    }
+}
+
+fn read_path(text: &[u8], span: Span, head: &mut RequestHead) {
+    match memchr::memchr(b'?', text) {
+        None => head.path = span,
+        Some(at) => {
+            head.path = span.part(0, at);
+            head.query = Some(span.part(at + 1, text.len() - at - 1));
+        }
+    }
+}
+
+fn read_authority(text: &[u8], span: Span, head: &mut RequestHead) -> Result<(), HeadError> {
+    let parts = Authority::parse(text).ok_or(HeadError::Authority)?;
+    if head.form == TargetForm::Authority && parts.port.is_none() {
+        // RFC 9112, 3.2.3: CONNECT names the port always.
+        return Err(HeadError::Authority);
+    }
+    head.authority = span;
+    head.host_len = parts.host_len as u32;
+    head.port = parts.port;
+    Ok(())
+}
+
+fn read_absolute(target: &[u8], head: &mut RequestHead) -> Result<(), HeadError> {
+    let colon = memchr::memmem::find(target, b"://").ok_or(HeadError::TargetForm)?;
+    let scheme = &target[..colon];
+    if !scheme.eq_ignore_ascii_case(b"http") && !scheme.eq_ignore_ascii_case(b"https") {
+        return Err(HeadError::Scheme);
+    }
+    head.form = TargetForm::Absolute;
+    let start = colon + "://".len();
+    let rest = &target[start..];
+    let len = memchr::memchr2(b'/', b'?', rest).unwrap_or(rest.len());
+    read_authority(&rest[..len], head.target.part(start, len), head)?;
+    let span = head.target.part(start + len, rest.len() - len);
+    read_path(&rest[len..], span, head);
+    if head.path.is_empty() {
+        // RFC 9112, 3.2.1 and 3.2.4: an empty path is `/`, or `*` for OPTIONS.
+        let path = if head.method == Method::Options && head.query.is_none() {
+            b"*"
+        } else {
+            b"/"
+        };
+        head.path = head.fields.keep(path).ok_or(HeadError::HeadTooLarge)?;
+    }
+    Ok(())
+}
+
+fn status_line(
+    source: &Source<'_>,
+    bytes: &[u8],
+    raw: &httparse::Response<'_, '_>,
+    head: &mut ResponseHead,
+) -> Result<(), HeadError> {
+    match memchr::memchr(b'\n', bytes) {
+        Some(at) if at > 0 && bytes[at - 1] == b'\r' => {}
+        _ => return Err(HeadError::BareLf),
+    }
+    head.version = version(raw.version);
+    head.status = raw.code.unwrap_or_default();
+    if head.status < 100 {
+        return Err(HeadError::StatusLine);
+    }
+    // For a reason with obs-text httparse lends an empty constant from elsewhere.
+    let reason = raw.reason.unwrap_or_default().as_bytes();
+    if !reason.is_empty() {
+        head.reason = source.span(reason);
+    }
+    Ok(())
+}
+
+fn version(minor: Option<u8>) -> Version {
+    match minor {
+        Some(0) => Version::Http10,
+        _ => Version::Http11,
+    }
+}
+
+/// Puts the field lines into the table and collects what concerns the hop.
+fn take_fields(
+    source: &Source<'_>,
+    lines: &[httparse::Header<'_>],
+    watched: KnownSet,
+    fields: &mut Fields,
+) -> Result<Hop, HeadError> {
+    let mut hop = Hop::default();
+    fields.reserve(lines.len());
+    for line in lines {
+        let (name, value) = (line.name.as_bytes(), line.value);
+        let name_span = source.span(name);
+        let value_at = source.at(value);
+        let value_end = value_at + value.len();
+        let mut end = value_end;
+        while matches!(source.memory.get(end), Some(b' ' | b'\t')) {
+            end += 1;
+        }
+        source.line_ends_at(end)?;
+        let value_span = Span::in_block(value_at, value.len());
+        let known = Known::of(name);
+        let colon = value_at.wrapping_sub(2);
+        let shape = if KnownSet::HOP_BY_HOP.contains(known) {
+            Line::Dead
+        } else if end == value_end
+            && colon == source.at(name) + name.len()
+            && source.memory.get(colon + 1) == Some(&b' ')
+        {
+            Line::Exact
+        } else {
+            Line::Parts
+        };
+        fields.push_parsed(name_span, value_span, known, shape);
+        if watched.contains(known) {
+            hop.see(known, value, value_span)?;
+        }
+    }
+    if hop.names_fields {
+        rules::remove_named(fields, source.memory);
+    }
+    Ok(hop)
+}
+
+fn finish_request(source: &Source<'_>, hop: &Hop, head: &mut RequestHead) -> Result<(), HeadError> {
+    match hop.host {
+        Some(span) => take_host(source, span, head)?,
+        None if head.version == Version::Http11 => return Err(HeadError::NoHost),
+        None => {}
+    }
+    head.framing = hop.request_framing(head.version)?;
+    head.connection = hop.connection;
+    let may_upgrade = head.version == Version::Http11 && hop.upgrade.is_some();
+    head.connection.upgrade &= may_upgrade;
+    if head.connection.upgrade {
+        head.upgrade = hop.upgrade;
+    }
+    if hop.te_trailers {
+        head.trailers = TrailersOk::Yes;
+    }
+    // RFC 9110, 10.1.1: from an HTTP/1.0 client it means nothing.
+    head.expect_continue =
+        hop.expect_continue && head.version == Version::Http11 && !head.framing.is_empty();
+    head.fields.remove_known(Known::Expect);
+    Ok(())
+}
+
+/// Checks `Host` and, where the target names an authority too, that both are the same. RFC
+/// 9112, 3.2.2 would let the target win; two answers to "which host" are refused here.
+fn take_host(source: &Source<'_>, span: Span, head: &mut RequestHead) -> Result<(), HeadError> {
+    let host = source.text(span);
+    let parts = Authority::parse(host).ok_or(HeadError::Authority)?;
+    if matches!(head.form, TargetForm::Origin | TargetForm::Asterisk) {
+        head.authority = span;
+        head.host_len = parts.host_len as u32;
+        head.port = parts.port;
+        return Ok(());
+    }
+    let named = source.text(head.authority);
+    let same = named.eq_ignore_ascii_case(host)
+        || (head.form == TargetForm::Authority
+            && parts.port.is_none()
+            && named[..head.host_len as usize].eq_ignore_ascii_case(host));
+    if same {
+        Ok(())
+    } else {
+        Err(HeadError::HostMismatch)
+    }
+}
+
+impl Source<'_> {
+    fn text(&self, span: Span) -> &[u8] {
+        span.of(self.memory)
+    }
+}
+
+fn finish_response(hop: &Hop, method: Method, head: &mut ResponseHead) -> Result<(), HeadError> {
+    head.framing = hop.response_framing(head.version, head.status, method)?;
+    if matches!(head.status, 100..=199 | 204)
+        || (method == Method::Connect && head.status / 100 == 2)
+    {
+        // RFC 9110, 8.6: no Content-Length there; an origin's is not passed on.
+        head.fields.remove_known(Known::ContentLength);
+    }
+    head.connection = hop.connection;
+    head.connection.upgrade &= hop.upgrade.is_some() && head.version == Version::Http11;
+    if head.connection.upgrade {
+        head.upgrade = hop.upgrade;
+    }
+    Ok(())
+}
+
+/// An incomplete request head: is it already too large?
+fn partial_request(bytes: &[u8], limits: &HeadLimits) -> Result<Parse, HeadError> {
+    // Method, two spaces, version, line end, and an empty line in front.
+    let line_max = limits.uri_max + Method::LEN_MAX + 14;
+    if bytes.len() > line_max && memchr::memchr(b'\n', &bytes[2..=line_max]).is_none() {
+        return Err(HeadError::TargetTooLong);
+    }
+    partial(bytes, limits)
+}
+
+fn partial(bytes: &[u8], limits: &HeadLimits) -> Result<Parse, HeadError> {
+    if bytes.len() >= limits.head_max {
+        return Err(HeadError::HeadTooLarge);
+    }
+    Ok(Parse::Partial)
+}

@@ -1,0 +1,161 @@
+//! What the fields of a hop mean: framing, connection options, upgrade (RFC 9112, 6 and 9).
+
+use crate::http::fields::{Fields, Span, is_token, is_word, list_members};
+use crate::http::h1::error::HeadError;
+use crate::http::head::{BodyLen, ConnectionOptions, ResponseHead};
+use crate::http::known::{Known, KnownSet};
+use crate::http::method::{Method, Version};
+
+/// The fields of a request that [`Hop::see`] has to be shown.
+pub(super) const OF_REQUEST: KnownSet = KnownSet::of(&[
+    Known::Host,
+    Known::ContentLength,
+    Known::TransferEncoding,
+    Known::Connection,
+    Known::Upgrade,
+    Known::Te,
+    Known::Expect,
+]);
+
+/// The same for a response.
+pub(super) const OF_RESPONSE: KnownSet = KnownSet::of(&[
+    Known::ContentLength,
+    Known::TransferEncoding,
+    Known::Connection,
+    Known::Upgrade,
+]);
+
+/// What the fields seen so far say about the hop.
+#[derive(Default)]
+pub(super) struct Hop {
+    pub(super) host: Option<Span>,
+    pub(super) connection: ConnectionOptions,
+    pub(super) upgrade: Option<Span>,
+    pub(super) te_trailers: bool,
+    pub(super) expect_continue: bool,
+    /// Whether `Connection` names fields that have to go.
+    pub(super) names_fields: bool,
+    length: Option<u64>,
+    chunked: bool,
+}
+
+impl Hop {
+    /// Takes one of the watched fields into account.
+    pub(super) fn see(&mut self, known: Known, value: &[u8], span: Span) -> Result<(), HeadError> {
+        match known {
+            Known::Host if self.host.is_some() => return Err(HeadError::TwoHosts),
+            Known::Host => self.host = Some(span),
+            Known::ContentLength => self.see_length(value)?,
+            Known::TransferEncoding => self.see_coding(value)?,
+            Known::Connection => self.see_connection(value)?,
+            Known::Upgrade if self.upgrade.is_none() && !value.is_empty() => {
+                self.upgrade = Some(span);
+            }
+            Known::Te => {
+                self.te_trailers |= list_members(value).any(|member| is_word(member, "trailers"));
+            }
+            Known::Expect if is_word(value, "100-continue") => self.expect_continue = true,
+            Known::Expect => return Err(HeadError::Expectation),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// RFC 9112, 6.3 lets equal lengths be merged; a sender that repeats itself is refused.
+    fn see_length(&mut self, value: &[u8]) -> Result<(), HeadError> {
+        if self.length.is_some() || value.contains(&b',') {
+            return Err(HeadError::TwoContentLengths);
+        }
+        self.length = Some(parse_length(value).ok_or(HeadError::ContentLength)?);
+        Ok(())
+    }
+
+    fn see_coding(&mut self, value: &[u8]) -> Result<(), HeadError> {
+        if self.chunked {
+            return Err(HeadError::TwoTransferEncodings);
+        }
+        if !is_word(value, "chunked") {
+            return Err(HeadError::TransferEncoding);
+        }
+        self.chunked = true;
+        Ok(())
+    }
+
+    fn see_connection(&mut self, value: &[u8]) -> Result<(), HeadError> {
+        for option in list_members(value) {
+            if is_word(option, "keep-alive") {
+                self.connection.keep_alive = true;
+            } else if is_word(option, "close") {
+                self.connection.close = true;
+            } else if is_word(option, "upgrade") {
+                self.connection.upgrade = true;
+            } else if !is_token(option) {
+                return Err(HeadError::Connection);
+            } else if KnownSet::NOT_CONNECTION_OPTIONS.contains(Known::of(option)) {
+                return Err(HeadError::ConnectionOption);
+            } else {
+                self.names_fields = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// RFC 9112, 6.3 for requests.
+    pub(super) fn request_framing(&self, version: Version) -> Result<BodyLen, HeadError> {
+        Ok(self.told_framing(version)?.unwrap_or(BodyLen::None))
+    }
+
+    /// RFC 9112, 6.3 for responses.
+    pub(super) fn response_framing(
+        &self,
+        version: Version,
+        status: u16,
+        method: Method,
+    ) -> Result<BodyLen, HeadError> {
+        let told = self.told_framing(version)?;
+        if ResponseHead::is_bodiless(status, method) {
+            return Ok(BodyLen::None);
+        }
+        Ok(told.unwrap_or(BodyLen::UntilClose))
+    }
+
+    fn told_framing(&self, version: Version) -> Result<Option<BodyLen>, HeadError> {
+        match (self.chunked, self.length) {
+            (true, Some(_)) => Err(HeadError::ClAndTe),
+            (true, None) if version == Version::Http10 => Err(HeadError::TeInHttp10),
+            (true, None) => Ok(Some(BodyLen::Chunked)),
+            (false, Some(length)) => Ok(Some(BodyLen::Length(length))),
+            (false, None) => Ok(None),
+        }
+    }
+}
+
+/// Removes the fields that `Connection` names (RFC 9110, 7.6.1).
+#[cold]
+pub(super) fn remove_named(fields: &mut Fields, memory: &[u8]) {
+    for i in 0..fields.table().len() {
+        let field = fields.table()[i];
+        if field.known() == Known::Connection {
+            for option in list_members(field.value_in(memory)) {
+                fields.remove_parsed(option, memory);
+            }
+        }
+    }
+}
+
+/// The number in a `Content-Length`: digits only, below 2^64.
+fn parse_length(value: &[u8]) -> Option<u64> {
+    if value.is_empty() {
+        return None;
+    }
+    let mut length = 0u64;
+    for &byte in value {
+        if !byte.is_ascii_digit() {
+            return None;
+        }
+        length = length
+            .checked_mul(10)?
+            .checked_add(u64::from(byte - b'0'))?;
+    }
+    Some(length)
+}

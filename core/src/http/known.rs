@@ -1,0 +1,323 @@
+//! The fields that the gateway knows by number, recognised once when a head is parsed.
+//!
+//! Recognition is a perfect hash over length and three bytes, then one comparison; the build
+//! fails when two names collide.
+
+macro_rules! known {
+    ($($variant:ident = $name:literal,)*) => {
+        /// A field whose name is known; everything else is [`Known::Other`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum Known {
+            $(#[doc = concat!("`", $name, "`")] $variant,)*
+            /// A name that is not in this list.
+            Other,
+        }
+
+        const NAMES: [&str; Known::Other as usize] = [$($name,)*];
+        const VARIANTS: [Known; Known::Other as usize] = [$(Known::$variant,)*];
+    };
+}
+
+known! {
+    Host = "host",
+    Connection = "connection",
+    ContentLength = "content-length",
+    TransferEncoding = "transfer-encoding",
+    Te = "te",
+    Trailer = "trailer",
+    Upgrade = "upgrade",
+    KeepAlive = "keep-alive",
+    ProxyConnection = "proxy-connection",
+    ProxyAuthorization = "proxy-authorization",
+    ProxyAuthenticate = "proxy-authenticate",
+    ProxyAuthenticationInfo = "proxy-authentication-info",
+    Expect = "expect",
+    XForwardedFor = "x-forwarded-for",
+    XForwardedProto = "x-forwarded-proto",
+    XForwardedHost = "x-forwarded-host",
+    XForwardedPort = "x-forwarded-port",
+    XRealIp = "x-real-ip",
+    Forwarded = "forwarded",
+    Via = "via",
+    XRequestId = "x-request-id",
+    Date = "date",
+    Server = "server",
+    ContentType = "content-type",
+    ContentEncoding = "content-encoding",
+    ContentLanguage = "content-language",
+    ContentLocation = "content-location",
+    ContentRange = "content-range",
+    ContentDisposition = "content-disposition",
+    Accept = "accept",
+    AcceptEncoding = "accept-encoding",
+    AcceptLanguage = "accept-language",
+    AcceptCharset = "accept-charset",
+    AcceptRanges = "accept-ranges",
+    UserAgent = "user-agent",
+    Referer = "referer",
+    Origin = "origin",
+    Cookie = "cookie",
+    SetCookie = "set-cookie",
+    Authorization = "authorization",
+    WwwAuthenticate = "www-authenticate",
+    Location = "location",
+    Etag = "etag",
+    CacheControl = "cache-control",
+    Pragma = "pragma",
+    Vary = "vary",
+    RetryAfter = "retry-after",
+    Warning = "warning",
+    SecWebsocketKey = "sec-websocket-key",
+    SecWebsocketAccept = "sec-websocket-accept",
+    SecWebsocketVersion = "sec-websocket-version",
+    SecWebsocketProtocol = "sec-websocket-protocol",
+    SecWebsocketExtensions = "sec-websocket-extensions",
+    Http2Settings = "http2-settings",
+    MaxForwards = "max-forwards",
+    Allow = "allow",
+    Age = "age",
+    Expires = "expires",
+    LastModified = "last-modified",
+    IfMatch = "if-match",
+    IfNoneMatch = "if-none-match",
+    IfModifiedSince = "if-modified-since",
+    IfUnmodifiedSince = "if-unmodified-since",
+    IfRange = "if-range",
+    Range = "range",
+    GrpcStatus = "grpc-status",
+    GrpcMessage = "grpc-message",
+    GrpcTimeout = "grpc-timeout",
+    GrpcEncoding = "grpc-encoding",
+    GrpcAcceptEncoding = "grpc-accept-encoding",
+    Traceparent = "traceparent",
+    Tracestate = "tracestate",
+    Baggage = "baggage",
+    XApiKey = "x-api-key",
+    Link = "link",
+    Priority = "priority",
+    StrictTransportSecurity = "strict-transport-security",
+    AccessControlRequestMethod = "access-control-request-method",
+    AccessControlRequestHeaders = "access-control-request-headers",
+    AccessControlAllowOrigin = "access-control-allow-origin",
+}
+
+impl Known {
+    /// How many names are known.
+    pub const COUNT: usize = Known::Other as usize;
+
+    /// Recognises a field name in any case. `name` is a token (RFC 9110, 5.6.2): in other bytes
+    /// a control character could pass for a digit or a hyphen.
+    #[inline]
+    pub fn of(name: &[u8]) -> Known {
+        let len = name.len();
+        if len == 0 || len > LEN_MAX {
+            return Known::Other;
+        }
+        let at = TABLE[slot(len, name[0], name[len * 3 / 4], name[len - 1])];
+        let Some(known) = VARIANTS.get(at as usize) else {
+            return Known::Other;
+        };
+        if same_token(name, NAMES[at as usize].as_bytes()) {
+            *known
+        } else {
+            Known::Other
+        }
+    }
+
+    /// The name in lower case; empty for [`Known::Other`].
+    #[inline]
+    pub const fn name(self) -> &'static str {
+        if (self as usize) < Known::COUNT {
+            NAMES[self as usize]
+        } else {
+            ""
+        }
+    }
+
+    /// All known names.
+    pub fn all() -> impl Iterator<Item = Known> {
+        VARIANTS.into_iter()
+    }
+}
+
+/// A set of known fields. [`Known::Other`] is in none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KnownSet(u128);
+
+impl KnownSet {
+    /// The set of the given fields.
+    pub const fn of(fields: &[Known]) -> KnownSet {
+        let mut bits = 0;
+        let mut i = 0;
+        while i < fields.len() {
+            bits |= 1 << fields[i] as u32;
+            i += 1;
+        }
+        KnownSet(bits & !(1 << Known::Other as u32))
+    }
+
+    /// Whether the field is in the set.
+    #[inline]
+    pub const fn contains(self, known: Known) -> bool {
+        self.0 & (1 << known as u32) != 0
+    }
+
+    /// The fields of both sets.
+    #[inline]
+    pub const fn union(self, other: KnownSet) -> KnownSet {
+        KnownSet(self.0 | other.0)
+    }
+
+    /// Only meaningful between this hop's two ends (RFC 9110, 7.6.1): removed when a head is
+    /// parsed, so that nobody sees or forwards them. `Trailer` is not among them: trailers are
+    /// forwarded.
+    pub const HOP_BY_HOP: KnownSet = KnownSet::of(&[
+        Known::Connection,
+        Known::KeepAlive,
+        Known::ProxyConnection,
+        Known::ProxyAuthorization,
+        Known::ProxyAuthenticate,
+        Known::ProxyAuthenticationInfo,
+        Known::Te,
+        Known::TransferEncoding,
+        Known::Upgrade,
+        Known::Http2Settings,
+    ]);
+
+    /// What a `Connection` field must not name: this gateway's framing, routing, access and
+    /// logs rest on them, so a peer may not have them removed.
+    pub const NOT_CONNECTION_OPTIONS: KnownSet = KnownSet::of(&[
+        Known::Host,
+        Known::ContentLength,
+        Known::TransferEncoding,
+        Known::Expect,
+        Known::Authorization,
+        Known::Cookie,
+        Known::SetCookie,
+        Known::XForwardedFor,
+        Known::XForwardedProto,
+        Known::XForwardedHost,
+        Known::XForwardedPort,
+        Known::XRealIp,
+        Known::XRequestId,
+        Known::XApiKey,
+        Known::Forwarded,
+        Known::Via,
+        Known::Date,
+        Known::ContentType,
+        Known::ContentEncoding,
+        Known::ContentRange,
+        Known::CacheControl,
+        Known::Vary,
+        Known::MaxForwards,
+        Known::Origin,
+    ]);
+}
+
+const LEN_MAX: usize = longest();
+const SLOTS_LOG2: u32 = 9;
+const NONE: u8 = u8::MAX;
+const _: () = assert!(Known::COUNT < 128 && Known::COUNT < NONE as usize);
+
+/// Found by search: no two names share a slot.
+const MULTIPLIER: u32 = 0x8712_b8bd;
+
+static TABLE: [u8; 1 << SLOTS_LOG2] = table();
+
+const fn slot(len: usize, first: u8, inner: u8, last: u8) -> usize {
+    let key = u32::from_le_bytes([len as u8, first | 0x20, inner | 0x20, last | 0x20]);
+    (key.wrapping_mul(MULTIPLIER) >> (32 - SLOTS_LOG2)) as usize
+}
+
+const fn table() -> [u8; 1 << SLOTS_LOG2] {
+    let mut table = [NONE; 1 << SLOTS_LOG2];
+    let mut i = 0;
+    while i < NAMES.len() {
+        let name = NAMES[i].as_bytes();
+        let at = slot(
+            name.len(),
+            name[0],
+            name[name.len() * 3 / 4],
+            name[name.len() - 1],
+        );
+        assert!(
+            table[at] == NONE,
+            "two known names share a slot: search a new MULTIPLIER"
+        );
+        table[at] = i as u8;
+        i += 1;
+    }
+    table
+}
+
+const fn longest() -> usize {
+    let mut longest = 0;
+    let mut i = 0;
+    while i < NAMES.len() {
+        if NAMES[i].len() > longest {
+            longest = NAMES[i].len();
+        }
+        i += 1;
+    }
+    longest
+}
+
+/// Whether a token equals a lower-case name of letters, digits and hyphens, whatever its case.
+/// Eight bytes at a time: setting bit 5 makes letters lower case and leaves the rest as it is.
+#[inline]
+pub(crate) fn same_token(token: &[u8], lower: &[u8]) -> bool {
+    const CASE: u64 = 0x2020_2020_2020_2020;
+    if token.len() != lower.len() {
+        return false;
+    }
+    let (words, tail) = token.as_chunks::<8>();
+    let (lower_words, lower_tail) = lower.as_chunks::<8>();
+    let mut differ = 0;
+    for (a, b) in words.iter().zip(lower_words) {
+        differ |= (u64::from_ne_bytes(*a) | CASE) ^ u64::from_ne_bytes(*b);
+    }
+    let mut tail_differ = 0;
+    for (a, b) in tail.iter().zip(lower_tail) {
+        tail_differ |= (a | 0x20) ^ b;
+    }
+    differ == 0 && tail_differ == 0
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_every_name_in_any_case() {
+        for known in Known::all() {
+            assert_eq!(Known::of(known.name().as_bytes()), known);
+            assert_eq!(Known::of(known.name().to_uppercase().as_bytes()), known);
+        }
+    }
+
+    #[test]
+    fn near_misses_are_other() {
+        for known in Known::all() {
+            let mut name = known.name().as_bytes().to_vec();
+            for i in 0..name.len() {
+                let was = name[i];
+                name[i] = if was == b'z' { b'!' } else { b'z' };
+                assert_eq!(Known::of(&name), Known::Other, "{name:?}");
+                name[i] = was;
+            }
+        }
+        assert_eq!(Known::of(b""), Known::Other);
+        assert_eq!(Known::of(&[b'a'; 300]), Known::Other);
+    }
+
+    #[test]
+    fn sets_leave_other_out() {
+        let set = KnownSet::of(&[Known::Host, Known::Other]);
+        assert!(set.contains(Known::Host));
+        assert!(!set.contains(Known::Other));
+        assert!(!set.contains(Known::Via));
+        assert!(set.union(KnownSet::of(&[Known::Via])).contains(Known::Via));
+    }
+}
