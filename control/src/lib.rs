@@ -2,10 +2,23 @@
 //! one thread of its own. It sees the gateway only through [`Node`], touches no data-plane
 //! I/O, and may die without stopping traffic.
 
+mod admin;
+mod backoff;
+mod client;
+mod counters;
+mod dns;
 mod exposition;
 mod node;
+mod plane;
+mod reload;
 mod report;
+mod signals;
+mod supervise;
+mod watch;
 
+pub use client::{AdminAnswer, AdminClient, AdminError, post_reload};
+pub use dns::{DnsOptions, Resolution, resolve_once};
 pub use exposition::{Exposition, Kind, Number};
 pub use node::{Cause, Node, NotReady, Readiness, Shutdown, Target};
+pub use plane::{AdminOptions, ControlPlane, Handle, Options, SignalHandling, Watch};
 pub use report::{ObjectChanges, Refusal, ReloadRefused, ReloadReport};

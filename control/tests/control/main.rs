@@ -1,0 +1,11 @@
+//! The control plane with a node that is a fake and sockets, files and signals that are real.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod admin;
+mod dns;
+mod fake;
+mod isolation;
+mod name_server;
+mod reload;
+mod signals;
+mod watch;
