@@ -24,7 +24,7 @@ impl Section {
     }
 
     /// The written default of a key that has one.
-    fn default_of(&self, name: &str) -> &'static str {
+    pub(crate) fn default_text(&self, name: &str) -> &'static str {
         match self.key(name).map(|key| key.need) {
             Some(Need::Default(text)) => text,
             _ => "",
@@ -32,30 +32,30 @@ impl Section {
     }
 
     pub(crate) fn default_duration(&self, name: &str) -> Duration {
-        units::duration(self.default_of(name)).unwrap_or_default()
+        units::duration(self.default_text(name)).unwrap_or_default()
     }
 
     pub(crate) fn default_size(&self, name: &str) -> u64 {
-        units::size(self.default_of(name)).unwrap_or_default()
+        units::size(self.default_text(name)).unwrap_or_default()
     }
 
     pub(crate) fn default_integer(&self, name: &str) -> i64 {
-        self.default_of(name).parse().unwrap_or_default()
+        self.default_text(name).parse().unwrap_or_default()
     }
 
     pub(crate) fn default_bool(&self, name: &str) -> bool {
-        self.default_of(name) == "true"
+        self.default_text(name) == "true"
     }
 
     pub(crate) fn default_word<T: Word>(&self, name: &str) -> T {
-        let written = self.default_of(name);
+        let written = self.default_text(name);
         let index = T::WORDS.iter().position(|word| *word == written);
         T::VALUES[index.unwrap_or(0)]
     }
 }
 
 /// One key of a [`Section`].
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Key {
     pub name: &'static str,
     pub kind: Kind,

@@ -7,13 +7,22 @@
 
 mod diagnostic;
 mod keys;
+mod leaf;
 mod limits;
+mod link;
+mod load;
 pub mod model;
+mod nearest;
 mod pattern;
+mod read;
+mod render;
 mod span;
+mod syntax;
 mod units;
 
 pub use diagnostic::{Diagnostic, Related, Severity};
+pub use load::{Loaded, Verdict, load, load_str};
 pub use model::Config;
 pub use pattern::{AnyPattern, PatternCheck, PatternFault};
+pub use render::{Style, render, render_one, to_json};
 pub use span::{FileId, Position, Sources, Span, Spanned};

@@ -4,8 +4,10 @@
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
+use crate::diagnostic::Diagnostic;
 use crate::keys::{Key, Kind, Section};
 use crate::model::Cap;
+use crate::read::{Reader, Table, bounded_integer};
 
 /// `[limits]`, or `[listener.limits]` over it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,5 +202,101 @@ impl Default for Limits {
                 .unwrap_or(NonZeroUsize::MIN),
             requests_per_connection_max: requests.map_or(Cap::Off, Cap::At),
         }
+    }
+}
+
+impl Limits {
+    /// These limits with what a table says in their place.
+    pub(crate) fn overridden(mut self, r: &mut Reader<'_>, table: &Table<'_>) -> Self {
+        let set = |place: &mut usize, value: Option<u64>| {
+            if let Some(value) = value {
+                *place = usize::try_from(value).unwrap_or(usize::MAX);
+            }
+        };
+        set(&mut self.head_max, table.size(r, "head_max"));
+        set(&mut self.uri_max, table.size(r, "uri_max"));
+        let headers = table.integer(r, "headers_max").map(i64::unsigned_abs);
+        set(&mut self.headers_max, headers);
+        replace(&mut self.body_max, table.size_cap(r, "body_max"));
+        for (place, key) in [
+            (&mut self.header_timeout, "header_timeout"),
+            (&mut self.idle_timeout, "idle_timeout"),
+            (&mut self.body_timeout, "body_timeout"),
+            (&mut self.send_timeout, "send_timeout"),
+        ] {
+            replace(place, table.duration(r, key));
+        }
+        replace(
+            &mut self.request_timeout,
+            table.duration_cap(r, "request_timeout"),
+        );
+        let tunnel = table.duration_cap(r, "tunnel_idle_timeout");
+        replace(&mut self.tunnel_idle_timeout, tunnel);
+        let connections = table
+            .integer(r, "connections_max")
+            .and_then(|count| usize::try_from(count).ok().and_then(NonZeroUsize::new));
+        replace(&mut self.connections_max, connections);
+        let requests = table.item("requests_per_connection_max").and_then(|item| {
+            r.cap(&item, |r, item| {
+                bounded_integer(r, item).and_then(|count| NonZeroU64::new(count.unsigned_abs()))
+            })
+        });
+        replace(&mut self.requests_per_connection_max, requests);
+        self.check(r, table);
+        self
+    }
+
+    /// Reports limits that contradict each other, at the keys of the table that caused it.
+    fn check(&self, r: &mut Reader<'_>, table: &Table<'_>) {
+        let at = |keys: [&'static str; 2]| {
+            let written = keys.into_iter().find_map(|key| table.item(key));
+            written.map(|item| item.span())
+        };
+        if let Some(span) = at(["uri_max", "head_max"])
+            && self.uri_max.saturating_add(REQUEST_LINE_REST) > self.head_max
+        {
+            let message = "`uri_max` does not fit into `head_max`";
+            r.report(
+                Diagnostic::error("impossible-limit", message, span)
+                    .label(format!(
+                        "here `uri_max` is {} and `head_max` {}",
+                        crate::units::show_size(self.uri_max as u64),
+                        crate::units::show_size(self.head_max as u64),
+                    ))
+                    .help("a head holds the target and the fields: make `head_max` larger or `uri_max` smaller"),
+            );
+        }
+        let Cap::At(total) = self.request_timeout else {
+            return;
+        };
+        for (key, part) in [
+            ("header_timeout", self.header_timeout),
+            ("body_timeout", self.body_timeout),
+            ("send_timeout", self.send_timeout),
+        ] {
+            if let Some(span) = at([key, "request_timeout"])
+                && part > total
+            {
+                let message = format!("`{key}` never takes effect: `request_timeout` is shorter");
+                r.report(
+                    Diagnostic::warning("impossible-limit", message, span)
+                        .label(format!(
+                            "here `{key}` is {} and `request_timeout` {}",
+                            crate::units::show_duration(part),
+                            crate::units::show_duration(total),
+                        ))
+                        .help(format!("make `{key}` shorter or `request_timeout` longer")),
+                );
+            }
+        }
+    }
+}
+
+/// What a request line has beside its target: a method, the version, spaces and the line end.
+const REQUEST_LINE_REST: usize = 32;
+
+fn replace<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
     }
 }

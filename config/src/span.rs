@@ -4,6 +4,7 @@
 use std::fmt;
 use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// One loaded file, by its place in [`Sources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -116,7 +117,7 @@ pub struct Position {
 #[derive(Debug)]
 struct Source {
     path: PathBuf,
-    text: String,
+    text: Arc<str>,
     line_starts: Vec<u32>,
 }
 
@@ -129,7 +130,7 @@ pub struct Sources {
 
 impl Sources {
     /// Keeps a file's text. `None` when there are more files than ids (65,535).
-    pub(crate) fn add(&mut self, path: PathBuf, text: String) -> Option<FileId> {
+    pub(crate) fn add(&mut self, path: PathBuf, text: Arc<str>) -> Option<FileId> {
         let id = u16::try_from(self.files.len()).ok()?;
         let breaks = line_starts(&text);
         self.files.push(Source {
@@ -163,7 +164,7 @@ impl Sources {
     pub fn text(&self, file: FileId) -> &str {
         self.files
             .get(usize::from(file.0))
-            .map_or("", |source| source.text.as_str())
+            .map_or("", |source| &*source.text)
     }
 
     /// The text of a span, as written; empty when the span is not of these sources.

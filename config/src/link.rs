@@ -1,0 +1,343 @@
+//! From parts to a whole: names become ids, and what only shows when everything is known is
+//! checked: duplicates, unknown and unused things, templates of shared filters.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use crate::diagnostic::Diagnostic;
+use crate::model::{
+    Action, Config, Filter, FilterId, FilterKind, ListenAddr, Name, PathRewrite, Route,
+    SplitTarget, UpstreamId, Workers,
+};
+use crate::nearest::nearest;
+use crate::read::{Parts, RawAction, RawRoute, Reader, Text, quote};
+use crate::span::{Sources, Span, Spanned};
+
+/// How often a lookup of the nearest name is worth its time; a file with more unknown names has
+/// one cause, not many.
+const SUGGESTIONS_MAX: usize = 64;
+
+/// Names of one kind of thing, with their ids and whether anything uses them.
+struct Index<'a> {
+    /// What they are called in messages.
+    kind: &'static str,
+    places: HashMap<&'a str, u32>,
+    names: Vec<(&'a Spanned<Name>, Use)>,
+    suggestions: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Never,
+    Used,
+}
+
+impl<'a> Index<'a> {
+    fn new(
+        r: &mut Reader<'_>,
+        kind: &'static str,
+        names: impl Iterator<Item = &'a Spanned<Name>>,
+    ) -> Self {
+        let names: Vec<_> = names.map(|name| (name, Use::Never)).collect();
+        let mut places = HashMap::with_capacity(names.len());
+        for (id, (name, _)) in (0..).zip(&names) {
+            if let Some(first) = places.get(name.as_str()) {
+                let (first, _): &(&Spanned<Name>, Use) = &names[*first as usize];
+                duplicate(r, &format!("{kind} {}", quote(name)), first.span, name.span);
+            } else {
+                places.insert(name.as_str(), id);
+            }
+        }
+        Self {
+            kind,
+            places,
+            names,
+            suggestions: 0,
+        }
+    }
+
+    fn resolve(&mut self, r: &mut Reader<'_>, name: &Spanned<Text>) -> Option<u32> {
+        let id = self.places.get(&*name.value.value).copied();
+        match id {
+            Some(id) => self.names[id as usize].1 = Use::Used,
+            None => self.unknown(r, name),
+        }
+        id
+    }
+
+    fn unknown(&mut self, r: &mut Reader<'_>, name: &Spanned<Text>) {
+        let kind = self.kind;
+        let message = format!("unknown {kind} {}", quote(name.shown()));
+        let diagnostic = Diagnostic::error("unknown-name", message, name.span)
+            .label(format!("no {kind} has this name"));
+        let near = if self.suggestions < SUGGESTIONS_MAX && !name.is_from_env() {
+            self.suggestions += 1;
+            nearest(&name.value.value, self.places.keys().copied())
+        } else {
+            None
+        };
+        let place = near.and_then(|near| self.places.get(near));
+        r.report(match (near, place) {
+            (Some(near), Some(place)) => {
+                diagnostic.help(format!("did you mean `{near}`?")).related(
+                    self.names[*place as usize].0.span,
+                    format!("this {kind} exists"),
+                )
+            }
+            _ if self.places.is_empty() => {
+                diagnostic.help(format!("no {kind} is defined at all: add one"))
+            }
+            _ => diagnostic.help(self.some_names()),
+        });
+    }
+
+    fn some_names(&self) -> String {
+        const SHOWN_MAX: usize = 8;
+        let names = self.names.iter().take(SHOWN_MAX);
+        let mut out: Vec<String> = names.map(|(name, _)| quote(name)).collect();
+        if self.names.len() > SHOWN_MAX {
+            out.push("...".to_owned());
+        }
+        format!("there are: {}", out.join(", "))
+    }
+
+    fn warn_unused(&self, r: &mut Reader<'_>) {
+        let kind = self.kind;
+        for (name, used) in &self.names {
+            if *used == Use::Never {
+                let message = format!("{kind} {} is never used", quote(name));
+                r.report(
+                    Diagnostic::warning("unused", message, name.span)
+                        .label(format!("no route refers to this {kind}"))
+                        .help(format!(
+                            "remove it, or name it in a route's `{kind}{}`",
+                            plural(kind)
+                        )),
+                );
+            }
+        }
+    }
+}
+
+/// Routes list filters in `filters`, but name one upstream in `upstream`.
+fn plural(kind: &str) -> &'static str {
+    if kind == "filter" { "s" } else { "" }
+}
+
+fn duplicate(r: &mut Reader<'_>, what: &str, first: Span, second: Span) {
+    r.report(
+        Diagnostic::error("duplicate-name", format!("{what} is defined twice"), second)
+            .label("defined again")
+            .help("give one of them another name")
+            .related(first, "first defined here"),
+    );
+}
+
+/// Makes the whole, and reports what is wrong with it. The result must not be used when errors
+/// were reported.
+pub(crate) fn link(r: &mut Reader<'_>, parts: Parts, root: Span) -> Option<Config> {
+    check_listeners(r, &parts, root);
+    report_duplicates(
+        r,
+        "listener",
+        parts.listeners.iter().map(|listener| &listener.name),
+    );
+    report_duplicates(r, "consumer", parts.consumers.iter());
+    report_duplicates(r, "route", parts.routes.iter().map(|route| &route.name));
+    let upstream_names = parts.upstreams.iter().map(|upstream| &upstream.name);
+    let mut upstreams = Index::new(r, "upstream", upstream_names);
+    let filter_names = parts.filters.iter().map(|filter| &filter.name);
+    let mut filters = Index::new(r, "filter", filter_names);
+    if parts.routes.is_empty() {
+        r.report(
+            Diagnostic::warning("no-routes", "no route is defined", root)
+                .label("every request will get 404")
+                .help("add a [[route]] with a `path` and an action"),
+        );
+    }
+    let mut routes = Vec::with_capacity(parts.routes.len());
+    for route in parts.routes {
+        routes.extend(resolve(
+            r,
+            route,
+            &mut upstreams,
+            &mut filters,
+            &parts.filters,
+        ));
+    }
+    upstreams.warn_unused(r);
+    filters.warn_unused(r);
+    Some(Config {
+        runtime: parts.runtime?,
+        admin: parts.admin,
+        log: parts.log?,
+        limits: parts.limits?,
+        path: parts.path?,
+        forwarded: parts.forwarded?,
+        listeners: parts.listeners,
+        upstreams: parts.upstreams,
+        filters: parts.filters,
+        routes,
+        sources: Arc::new(Sources::default()),
+    })
+}
+
+fn report_duplicates<'a>(
+    r: &mut Reader<'_>,
+    kind: &str,
+    names: impl Iterator<Item = &'a Spanned<Name>>,
+) {
+    let pairs = names.map(|name| (name.as_str(), name.span));
+    for (name, first, second) in repeated(pairs) {
+        duplicate(r, &format!("{kind} {}", quote(name)), first, second);
+    }
+}
+
+/// Each thing that occurs again, with its first place and the other one.
+fn repeated<T: Eq + Hash + Copy>(things: impl Iterator<Item = (T, Span)>) -> Vec<(T, Span, Span)> {
+    let mut seen: HashMap<T, Span> = HashMap::new();
+    let mut out = Vec::new();
+    for (thing, span) in things {
+        match seen.get(&thing) {
+            Some(first) => out.push((thing, *first, span)),
+            None => {
+                seen.insert(thing, span);
+            }
+        }
+    }
+    out
+}
+
+fn check_listeners(r: &mut Reader<'_>, parts: &Parts, root: Span) {
+    if parts.listeners.is_empty() {
+        let any_errors = r
+            .diagnostics
+            .iter()
+            .any(|d| d.severity == crate::Severity::Error);
+        if !any_errors {
+            r.report(
+                Diagnostic::error("no-listener", "no listener is defined", root)
+                    .label("nobody could connect")
+                    .help("add a [[listener]] with `name` and `listen = \"127.0.0.1:8080\"`"),
+            );
+        }
+    }
+    // Port 0 gives each its own port.
+    let fixed = |address: &ListenAddr| !matches!(address, ListenAddr::Tcp(tcp) if tcp.port() == 0);
+    let admin = parts.admin.iter().map(|admin| &admin.listen);
+    let listeners = parts.listeners.iter().map(|listener| &listener.listen);
+    let addresses = admin.chain(listeners).filter(|address| fixed(address));
+    for (_, first, second) in repeated(addresses.map(|address| (&address.value, address.span))) {
+        r.report(
+            Diagnostic::error(
+                "duplicate-address",
+                "this address is listened on twice",
+                second,
+            )
+            .label("the same address again")
+            .help("give one of them another port")
+            .related(first, "first here"),
+        );
+    }
+    let Some(Workers::Count(workers)) = parts.runtime.as_ref().map(|runtime| *runtime.workers)
+    else {
+        return;
+    };
+    for listener in &parts.listeners {
+        if listener.limits.connections_max < workers {
+            let message = format!(
+                "fewer connections than workers on listener {}",
+                quote(&listener.name)
+            );
+            r.report(
+                Diagnostic::error("impossible-limit", message, listener.name.span)
+                    .label("some workers could accept nothing")
+                    .help(format!(
+                        "`connections_max` is shared out among {workers} workers: make it larger"
+                    )),
+            );
+        }
+    }
+}
+
+fn resolve(
+    r: &mut Reader<'_>,
+    raw: RawRoute,
+    upstreams: &mut Index<'_>,
+    filters: &mut Index<'_>,
+    defined: &[Filter],
+) -> Option<Route> {
+    let mut used = Vec::with_capacity(raw.filters.len());
+    for name in &raw.filters {
+        let Some(id) = filters.resolve(r, name) else {
+            continue;
+        };
+        used.push(Spanned::new(FilterId(id), name.span));
+        check_shared_template(r, &defined[id as usize], &raw, name.span);
+    }
+    let action = match raw.action {
+        RawAction::Upstream(name) => {
+            let id = upstreams.resolve(r, &name)?;
+            Action::Upstream(Spanned::new(UpstreamId(id), name.span))
+        }
+        RawAction::Split(targets) => {
+            let mut out = Vec::with_capacity(targets.len());
+            for (name, weight) in targets {
+                let Some(id) = upstreams.resolve(r, &name) else {
+                    continue;
+                };
+                let upstream = Spanned::new(UpstreamId(id), name.span);
+                out.push(SplitTarget { upstream, weight });
+            }
+            Action::Split(out)
+        }
+        RawAction::Respond(respond) => Action::Respond(respond),
+        RawAction::Redirect(redirect) => Action::Redirect(redirect),
+    };
+    Some(Route {
+        name: raw.name,
+        hosts: raw.hosts,
+        path: raw.path,
+        methods: raw.methods,
+        priority: raw.priority,
+        matches: raw.matches,
+        filters: used,
+        action,
+        rewrite: raw.rewrite,
+        timeout: raw.timeout,
+        body_max: raw.body_max,
+        upstream_host: raw.upstream_host,
+        upgrade: raw.upgrade,
+    })
+}
+
+/// A rewrite filter's template must fit every route that uses it.
+fn check_shared_template(r: &mut Reader<'_>, filter: &Filter, route: &RawRoute, place: Span) {
+    let FilterKind::Rewrite(PathRewrite::Template(template)) = &filter.kind else {
+        return;
+    };
+    if let Err(fault) = r.checks.template(template, &route.path.value) {
+        let shown = r
+            .sources
+            .snippet(template.span)
+            .trim_matches('"')
+            .to_owned();
+        let is_reference = shown.contains("${");
+        let message = format!(
+            "filter {} does not fit this route's path",
+            quote(&filter.name)
+        );
+        let label = match is_reference {
+            true => "its template needs other captures".to_owned(),
+            false => fault.message,
+        };
+        r.report(
+            Diagnostic::error("invalid-pattern", message, place)
+                .label(label)
+                .help("use it only on routes whose path has its captures")
+                .related(template.span, "the filter's template")
+                .related(route.path.span, "the route's path"),
+        );
+    }
+}

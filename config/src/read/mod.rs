@@ -1,0 +1,189 @@
+//! Reading: from a parsed file to typed parts. One file per kind of thing; each holds the
+//! vocabulary of its tables beside the code that reads them.
+
+mod filter;
+mod later;
+mod listener;
+mod process;
+mod reader;
+mod route;
+mod table;
+mod upstream;
+
+pub(crate) use reader::{Reader, Text, quote};
+pub(crate) use route::{RawAction, RawRoute};
+pub(crate) use table::{Table, bounded_integer};
+
+use crate::keys::{Key, Kind, Section};
+use crate::limits::{LIMITS, Limits};
+use crate::model::{Admin, Filter, Forwarded, Listener, Log, PathPolicy, Runtime, Upstream};
+use crate::span::Spanned;
+
+const INCLUDE: Key = Key::optional(
+    "include",
+    Kind::List(&Kind::Text("a path or glob, such as \"routes/*.toml\"")),
+    "Files whose listeners, upstreams, filters, consumers and routes are added to this file's, \
+     relative to it, in the order of the list and sorted by path within each glob. A file is read \
+     once, however many globs match it. Included files may include further files.",
+);
+
+const LISTENER: Key = Key::optional(
+    "listener",
+    Kind::Tables(&listener::LISTENER),
+    "Where clients connect; at least one.",
+);
+
+const UPSTREAM: Key = Key::optional(
+    "upstream",
+    Kind::Tables(&upstream::UPSTREAM),
+    "Where requests are sent.",
+);
+
+const FILTER: Key = Key::optional(
+    "filter",
+    Kind::Tagged(filter::VARIANTS),
+    "What is done to requests and responses, under a name that routes refer to.",
+);
+
+const CONSUMER: Key = Key::optional(
+    "consumer",
+    Kind::Tables(&later::CONSUMER),
+    "Who may use the API.",
+)
+.later();
+
+const ROUTE: Key = Key::optional(
+    "route",
+    Kind::Tables(&route::ROUTE),
+    "Which requests go where.",
+);
+
+/// The main file.
+pub(crate) static ROOT: Section = Section {
+    title: "the configuration",
+    doc: "The top level of the main file.",
+    keys: &[
+        INCLUDE,
+        Key::optional(
+            "runtime",
+            Kind::Table(&process::RUNTIME),
+            "Threads of the data plane.",
+        ),
+        Key::optional(
+            "admin",
+            Kind::Table(&process::ADMIN),
+            "The admin API; without this table there is none.",
+        ),
+        Key::optional("log", Kind::Table(&process::LOG), "The logs."),
+        Key::optional("limits", Kind::Table(&LIMITS), "What a client may cost."),
+        Key::optional(
+            "path",
+            Kind::Table(&process::PATH),
+            "How request paths are normalised.",
+        ),
+        Key::optional(
+            "forwarded",
+            Kind::Table(&process::FORWARDED),
+            "What origins are told about the client.",
+        ),
+        LISTENER,
+        UPSTREAM,
+        FILTER,
+        CONSUMER,
+        ROUTE,
+    ],
+};
+
+/// A file that another one includes.
+pub(crate) static INCLUDED: Section = Section {
+    title: "an included file",
+    doc: "The top level of an included file.",
+    keys: &[INCLUDE, LISTENER, UPSTREAM, FILTER, CONSUMER, ROUTE],
+};
+
+/// Tables whose keys people put in the wrong place.
+static HOMES: [&Section; 9] = [
+    &LIMITS,
+    &process::RUNTIME,
+    &process::LOG,
+    &process::PATH,
+    &process::FORWARDED,
+    &listener::LISTENER,
+    &upstream::UPSTREAM,
+    &route::ROUTE,
+    &ROOT,
+];
+
+/// The table that a misplaced key belongs to.
+fn home_of(written: &str) -> Option<&'static str> {
+    HOMES
+        .iter()
+        .find(|section| section.key(written).is_some())
+        .map(|section| match section.title {
+            "the configuration" => "the main file, outside of any table",
+            title => title,
+        })
+}
+
+/// What the files of a load said, before names are resolved.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    pub runtime: Option<Runtime>,
+    pub admin: Option<Admin>,
+    pub log: Option<Log>,
+    pub limits: Option<Limits>,
+    pub path: Option<PathPolicy>,
+    pub forwarded: Option<Forwarded>,
+    pub listeners: Vec<Listener>,
+    pub upstreams: Vec<Upstream>,
+    pub filters: Vec<Filter>,
+    pub consumers: Vec<Spanned<crate::model::Name>>,
+    pub routes: Vec<RawRoute>,
+}
+
+impl Parts {
+    /// Reads everything of the main file but its includes.
+    pub fn read_main(&mut self, r: &mut Reader<'_>, root: &Table<'_>) {
+        let runtime = root.table(r, "runtime");
+        self.runtime = Some(process::runtime(r, runtime, root.span));
+        self.admin = root.table(r, "admin").and_then(|t| process::admin(r, &t));
+        let log = root.table(r, "log");
+        self.log = Some(process::log(r, log));
+        let limits = root.table(r, "limits");
+        self.limits = Some(match limits {
+            Some(table) => Limits::default().overridden(r, &table),
+            None => Limits::default(),
+        });
+        let path = root.table(r, "path");
+        self.path = Some(process::path(r, path));
+        let forwarded = root.table(r, "forwarded");
+        self.forwarded = Some(process::forwarded(r, forwarded));
+        self.read_shared(r, root);
+    }
+
+    /// Reads what main and included files may both hold. The main file comes first.
+    pub fn read_shared(&mut self, r: &mut Reader<'_>, root: &Table<'_>) {
+        let base = self.limits.clone().unwrap_or_default();
+        for table in root.tables(r, "listener") {
+            self.listeners.extend(listener::listener(r, &table, &base));
+        }
+        for table in root.tables(r, "upstream") {
+            self.upstreams.extend(upstream::upstream(r, &table));
+        }
+        if let Some(item) = root.item("filter") {
+            filter::filters(r, &item, &mut self.filters);
+        }
+        for table in root.tables(r, "consumer") {
+            self.consumers.extend(later::consumer(r, &table));
+        }
+        for table in root.tables(r, "route") {
+            self.routes.extend(route::route(r, &table));
+        }
+    }
+}
+
+/// The paths and globs that a file includes.
+pub(crate) fn includes(r: &mut Reader<'_>, root: &Table<'_>) -> Vec<Spanned<Text>> {
+    let items = root.list(r, "include");
+    items.iter().filter_map(|item| r.text(item)).collect()
+}
