@@ -33,6 +33,8 @@
 //! [`STEPS_MAX`] nodes of one host.
 
 mod capture;
+mod conflict;
+mod explain;
 mod host;
 mod hosts;
 mod lookup;
@@ -45,6 +47,8 @@ mod template;
 mod trie;
 
 pub use capture::{CAPTURES_MAX, Captures};
+pub use conflict::{Conflict, ConflictKind, Witness};
+pub use explain::{Candidate, Reason, Verdict};
 pub use host::HostPattern;
 pub use lookup::{Lookup, Request, Slash};
 pub use methods::{Allowed, MethodError, MethodSet};
