@@ -25,10 +25,12 @@ pub(crate) struct ConfigWatch {
     node: Arc<dyn Node>,
     reloader: Arc<Reloader>,
     changed: watch::Receiver<u64>,
+    at_start: Footprint,
 }
 
 impl ConfigWatch {
-    /// `changed` says that the node's files may be others than before.
+    /// `changed` says that the node's files may be others than before. Reads the files, so
+    /// that whatever happens to them from now on counts as a change.
     pub(crate) fn new(
         node: &Arc<dyn Node>,
         reloader: &Arc<Reloader>,
@@ -38,14 +40,15 @@ impl ConfigWatch {
             node: Arc::clone(node),
             reloader: Arc::clone(reloader),
             changed,
+            at_start: Footprint::take(&node.watched_files()),
         }
     }
 
     pub(crate) async fn run(mut self) {
         let mut eyes = Eyes::open();
-        let mut known = self.look().await;
+        let mut known = self.at_start.clone();
         eyes.follow(&known);
-        // A change between the look and the first watch would go unseen.
+        // There was no watch until now.
         eyes.wake.notify_one();
         loop {
             let reason = tokio::select! {

@@ -1,4 +1,4 @@
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -170,6 +170,19 @@ fn connections_beyond_the_cap_are_told_so() {
     handle.stop();
 }
 
+#[test]
+fn a_head_that_never_ends_loses_its_connection() {
+    let (node, _events) = FakeNode::new();
+    let (handle, address) = start(&node, quiet());
+    let mut slow = TcpStream::connect(address).unwrap();
+    slow.set_read_timeout(Some(PATIENCE)).unwrap();
+    slow.write_all(b"GET /healthz HTTP/1.1\r\nHost: local")
+        .unwrap();
+    let mut answer = Vec::new();
+    slow.read_to_end(&mut answer).unwrap();
+    handle.stop();
+}
+
 fn report() -> ReloadReport {
     let mut report = ReloadReport {
         generation: 2,
@@ -220,7 +233,6 @@ fn client_says_what_is_wrong() {
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = other.local_addr().unwrap();
     let server = std::thread::spawn(move || {
-        use std::io::Write;
         let (mut stream, _) = other.accept().unwrap();
         let mut request = [0; 1_024];
         let _ = stream.read(&mut request).unwrap();

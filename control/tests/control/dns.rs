@@ -110,6 +110,23 @@ fn failures_keep_the_last_good_addresses_until_the_name_recovers() {
 }
 
 #[test]
+fn an_outage_is_logged_when_it_begins_and_when_it_ends() {
+    crate::log::collect();
+    let server = NameServer::start();
+    server.set("outage.test", Reply::SERVFAIL);
+    let (_node, events, handle, address) = run(&server, &["outage.test"]);
+    eventually("it fails several times", || server.asked("outage.test") > 8);
+    server.set("outage.test", Reply::addresses(&["10.0.0.1"], 60));
+    next(&events);
+    eventually("the recovery is seen", || metric(address, FAILING) == 0);
+    handle.stop();
+    let lines = crate::log::lines_with("outage.test");
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(lines[0].starts_with("WARN message=name lookup failed"));
+    assert!(lines[1].starts_with("INFO message=name resolves again"));
+}
+
+#[test]
 fn a_name_that_fails_at_first_is_tried_until_it_resolves() {
     let server = NameServer::start();
     server.set("late.test", Reply::SERVFAIL);

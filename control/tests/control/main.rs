@@ -5,6 +5,7 @@ mod admin;
 mod dns;
 mod fake;
 mod isolation;
+mod log;
 mod name_server;
 mod reload;
 mod signals;

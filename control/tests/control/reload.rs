@@ -4,10 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ringgate_control::{Refusal, ReloadReport, post_reload};
+use ringgate_control::{Cause, Refusal, ReloadRefused, ReloadReport, post_reload};
 
 use crate::fake::{Event, FakeNode, PATIENCE, metric, quiet, start};
-use ringgate_control::Cause;
 
 /// A reload that notes how many of it run at once.
 fn counted(node: &FakeNode) -> Arc<AtomicUsize> {
@@ -74,5 +73,33 @@ fn a_reload_that_panics_is_refused_and_the_next_one_runs() {
     assert_eq!(refused.refusal, Refusal::Internal);
     assert!(refused.text.contains("as the test asked"));
     post_reload(address, PATIENCE).unwrap().unwrap();
+    handle.stop();
+}
+
+#[test]
+fn every_result_is_one_line_of_the_log() {
+    crate::log::collect();
+    let (node, _events) = FakeNode::new();
+    let (handle, address) = start(&node, quiet());
+    *node.on_reload.lock().unwrap() = Arc::new(|_| {
+        Ok(ReloadReport {
+            generation: 8_765,
+            ..ReloadReport::default()
+        })
+    });
+    post_reload(address, PATIENCE).unwrap().unwrap();
+    let lines = crate::log::lines_with("generation=8765");
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].contains("cause=admin"), "{lines:?}");
+    assert!(lines[0].contains("nothing changed"), "{lines:?}");
+    *node.on_reload.lock().unwrap() = Arc::new(|_| {
+        let text = "error: no key `wokers`\n --> r.toml:2:1\n";
+        Err(ReloadRefused::new(Refusal::InvalidConfig, text))
+    });
+    post_reload(address, PATIENCE).unwrap().unwrap_err();
+    let lines = crate::log::lines_with("wokers");
+    assert_eq!(lines.len(), 1);
+    assert!(!lines[0].contains('\n'), "{lines:?}");
+    assert!(lines[0].contains("stays in force"), "{lines:?}");
     handle.stop();
 }

@@ -28,8 +28,6 @@ fn scene(watched: &[&str], lay_out: impl FnOnce(&Path)) -> Scene {
         ..quiet()
     };
     let (handle, _) = start(&node, options);
-    // Long enough for the first look; a change before it would be part of it.
-    std::thread::sleep(std::time::Duration::from_millis(600));
     Scene {
         _dir: dir,
         at,
