@@ -5,7 +5,8 @@
 //! cannot make a new line.
 
 use crate::block::Block;
-use crate::http::known::{Known, same_token};
+use crate::http::known::Known;
+use crate::http::text::{is_token, is_value};
 
 /// A piece of text by place: in the head's block, or in its extra bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -440,41 +441,6 @@ pub(crate) fn put_line(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Whether the bytes are a token (RFC 9110, 5.6.2).
-pub(crate) fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|&b| is_token_byte(b))
-}
-
-pub(crate) const fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'!' | b'#'
-                | b'$'
-                | b'%'
-                | b'&'
-                | b'\''
-                | b'*'
-                | b'+'
-                | b'-'
-                | b'.'
-                | b'^'
-                | b'_'
-                | b'`'
-                | b'|'
-                | b'~'
-        )
-}
-
-/// Whether the bytes can stand in a field value (RFC 9110, 5.5; obs-text is let through).
-pub(crate) fn is_value(bytes: &[u8]) -> bool {
-    bytes.iter().all(|&b| is_value_byte(b))
-}
-
-pub(crate) const fn is_value_byte(byte: u8) -> bool {
-    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
-}
-
 fn check(name: &[u8], value: &[u8]) -> Result<(), InvalidField> {
     if !is_token(name) {
         return Err(InvalidField::Name);
@@ -483,30 +449,6 @@ fn check(name: &[u8], value: &[u8]) -> Result<(), InvalidField> {
         return Err(InvalidField::Value);
     }
     Ok(())
-}
-
-/// The members of a comma-separated list (RFC 9110, 5.6.1), without blanks and empty members.
-pub(crate) fn list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value
-        .split(|&b| b == b',')
-        .map(trim_blanks)
-        .filter(|member| !member.is_empty())
-}
-
-pub(crate) fn trim_blanks(mut bytes: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] = bytes {
-        bytes = rest;
-    }
-    while let [rest @ .., b' ' | b'\t'] = bytes {
-        bytes = rest;
-    }
-    bytes
-}
-
-/// Whether the token equals the lower-case name, in any case.
-#[inline]
-pub(crate) fn is_word(token: &[u8], lower: &str) -> bool {
-    same_token(token, lower.as_bytes())
 }
 
 #[cfg(test)]
@@ -580,11 +522,5 @@ mod tests {
             (table, extra),
             (fields.table.capacity(), fields.extra.capacity())
         );
-    }
-
-    #[test]
-    fn lists_skip_empty_members() {
-        let members: Vec<_> = list_members(b" a ,, b\t,").collect();
-        assert_eq!(members, [b"a", b"b"]);
     }
 }

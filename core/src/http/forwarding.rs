@@ -4,9 +4,10 @@
 //! Such fields are believed only from a trusted proxy. From anybody else they are dropped before
 //! ours are written, whether ours are wanted or not.
 
-use crate::http::fields::{Fields, is_value, put_line};
+use crate::http::fields::{Fields, put_line};
 use crate::http::known::{Known, KnownSet};
 use crate::http::method::Version;
+use crate::http::text::{is_token, is_value};
 
 /// Whether the peer that sent a request may speak for other clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,10 +102,11 @@ impl Forwarding<'_> {
         out.extend_from_slice(self.peer);
         out.extend_from_slice(b"\r\n");
         // What a trusted proxy said about scheme and host is nearer to the client.
-        if !(self.keeps() && fields.has(Known::XForwardedProto)) {
+        let keeps = |known| self.keeps() && fields.has(known);
+        if !keeps(Known::XForwardedProto) {
             put_line(b"X-Forwarded-Proto", self.proto, out);
         }
-        if !(self.keeps() && fields.has(Known::XForwardedHost)) && !self.host.is_empty() {
+        if !self.host.is_empty() && !keeps(Known::XForwardedHost) {
             put_line(b"X-Forwarded-Host", self.host, out);
         }
     }
@@ -136,11 +138,7 @@ impl Forwarding<'_> {
         }
         if !self.host.is_empty() {
             out.extend_from_slice(b";host=");
-            let quote: &[u8] = if crate::http::fields::is_token(self.host) {
-                b""
-            } else {
-                b"\""
-            };
+            let quote: &[u8] = if is_token(self.host) { b"" } else { b"\"" };
             out.extend_from_slice(quote);
             out.extend_from_slice(self.host);
             out.extend_from_slice(quote);

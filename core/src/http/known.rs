@@ -3,6 +3,8 @@
 //! Recognition is a perfect hash over length and three bytes, then one comparison; the build
 //! fails when two names collide.
 
+use crate::http::text::same_token;
+
 macro_rules! known {
     ($($variant:ident = $name:literal,)*) => {
         /// A field whose name is known; everything else is [`Known::Other`].
@@ -105,13 +107,15 @@ known! {
 impl Known {
     /// How many names are known.
     pub const COUNT: usize = Known::Other as usize;
+    /// The length of the longest of them.
+    pub const NAME_MAX: usize = longest();
 
     /// Recognises a field name in any case. `name` is a token (RFC 9110, 5.6.2): in other bytes
     /// a control character could pass for a digit or a hyphen.
     #[inline]
     pub fn of(name: &[u8]) -> Known {
         let len = name.len();
-        if len == 0 || len > LEN_MAX {
+        if len == 0 || len > Known::NAME_MAX {
             return Known::Other;
         }
         let at = TABLE[slot(len, name[0], name[len * 3 / 4], name[len - 1])];
@@ -215,7 +219,6 @@ impl KnownSet {
     ]);
 }
 
-const LEN_MAX: usize = longest();
 const SLOTS_LOG2: u32 = 9;
 const NONE: u8 = u8::MAX;
 const _: () = assert!(Known::COUNT < 128 && Known::COUNT < NONE as usize);
@@ -261,27 +264,6 @@ const fn longest() -> usize {
         i += 1;
     }
     longest
-}
-
-/// Whether a token equals a lower-case name of letters, digits and hyphens, whatever its case.
-/// Eight bytes at a time: setting bit 5 makes letters lower case and leaves the rest as it is.
-#[inline]
-pub(crate) fn same_token(token: &[u8], lower: &[u8]) -> bool {
-    const CASE: u64 = 0x2020_2020_2020_2020;
-    if token.len() != lower.len() {
-        return false;
-    }
-    let (words, tail) = token.as_chunks::<8>();
-    let (lower_words, lower_tail) = lower.as_chunks::<8>();
-    let mut differ = 0;
-    for (a, b) in words.iter().zip(lower_words) {
-        differ |= (u64::from_ne_bytes(*a) | CASE) ^ u64::from_ne_bytes(*b);
-    }
-    let mut tail_differ = 0;
-    for (a, b) in tail.iter().zip(lower_tail) {
-        tail_differ |= (a | 0x20) ^ b;
-    }
-    differ == 0 && tail_differ == 0
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod head;
 pub mod known;
 pub mod method;
 pub mod request_id;
+mod text;
 
 pub use fields::{Field, Fields, InvalidField, Span};
 pub use forwarding::{Emit, Forwarding, Trust};

@@ -39,8 +39,8 @@ impl RequestIds {
         to_text(bytes)
     }
 
-    /// wyrand.
-    fn random(&mut self) -> u64 {
+    /// The next random number (wyrand); for weights and jitter too, not for secrets.
+    pub fn random(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0xa076_1d64_78bd_642f);
         let product = u128::from(self.state) * u128::from(self.state ^ 0xe703_7ed1_a0b4_28db);
         (product >> 64) as u64 ^ product as u64

@@ -1,9 +1,9 @@
 //! Which of our reasons an httparse error stands for. Only refused heads come here, so this
 //! reads them again, line by line, and names the first thing that is wrong.
 
-use crate::http::fields::{is_token, is_value};
 use crate::http::h1::error::HeadError;
 use crate::http::head::is_target;
+use crate::http::text::{is_token, is_value, trim_blanks};
 
 /// Why httparse refused this request head.
 #[cold]
@@ -106,12 +106,12 @@ fn status_line(line: &[u8]) -> Option<HeadError> {
     if let Some(found) = version(parts.next().unwrap_or_default(), HeadError::StatusLine) {
         return Some(found);
     }
-    parts.next().map(|_| HeadError::StatusLine).filter(|_| {
-        let rest = &line["HTTP/1.1 ".len()..];
-        !rest.iter().take(3).all(u8::is_ascii_digit)
-            || !matches!(rest.get(3), None | Some(b' '))
-            || !is_value(rest)
-    })
+    let status = parts.next().unwrap_or_default();
+    let good = status.len() >= 3
+        && status[..3].iter().all(u8::is_ascii_digit)
+        && matches!(status.get(3), None | Some(b' '))
+        && is_value(status);
+    (!good).then_some(HeadError::StatusLine)
 }
 
 fn version(text: &[u8], with_blank: HeadError) -> Option<HeadError> {
@@ -141,7 +141,7 @@ fn field_line(line: &Text<'_>) -> Option<HeadError> {
     };
     let (name, value) = (&line.text[..colon], &line.text[colon + 1..]);
     if !is_token(name) {
-        let bare = crate::http::fields::trim_blanks(name);
+        let bare = trim_blanks(name);
         return Some(if is_token(bare) {
             HeadError::SpaceBeforeColon
         } else {

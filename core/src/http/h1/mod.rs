@@ -10,6 +10,8 @@ pub mod encode;
 pub mod error;
 pub mod parse;
 mod rules;
+#[cfg(test)]
+mod tests;
 pub mod trailers;
 
 pub use body::{BodyDecoder, BodyState, BodyStep};

@@ -365,7 +365,9 @@ fn take_fields(
         let value_span = Span::in_block(value_at, value.len());
         let known = Known::of(name);
         let colon = value_at.wrapping_sub(2);
-        let shape = if KnownSet::HOP_BY_HOP.contains(known) {
+        let shape = if KnownSet::HOP_BY_HOP.contains(known)
+            || (known == Known::Other && rules::is_alias(name))
+        {
             Line::Dead
         } else if end == value_end
             && colon == source.at(name) + name.len()

@@ -1,10 +1,11 @@
 //! What the fields of a hop mean: framing, connection options, upgrade (RFC 9112, 6 and 9).
 
-use crate::http::fields::{Fields, Span, is_token, is_word, list_members};
+use crate::http::fields::{Fields, Span};
 use crate::http::h1::error::HeadError;
 use crate::http::head::{BodyLen, ConnectionOptions, ResponseHead};
 use crate::http::known::{Known, KnownSet};
 use crate::http::method::{Method, Version};
+use crate::http::text::{is_token, is_word, list_members};
 
 /// The fields of a request that [`Hop::see`] has to be shown.
 pub(super) const OF_REQUEST: KnownSet = KnownSet::of(&[
@@ -128,6 +129,26 @@ impl Hop {
             (false, None) => Ok(None),
         }
     }
+}
+
+/// Whether the name is a known one but for underscores in the place of hyphens. CGI and its
+/// descendants cannot tell the two apart, so `X_Forwarded_For` would pass for what a gateway
+/// says; such a field is dropped, as nginx drops every name with an underscore.
+#[inline]
+pub(super) fn is_alias(name: &[u8]) -> bool {
+    memchr::memchr(b'_', name).is_some() && is_alias_of_known(name)
+}
+
+#[cold]
+fn is_alias_of_known(name: &[u8]) -> bool {
+    let mut hyphened = [0; Known::NAME_MAX];
+    let Some(hyphened) = hyphened.get_mut(..name.len()) else {
+        return false;
+    };
+    for (to, from) in hyphened.iter_mut().zip(name) {
+        *to = if *from == b'_' { b'-' } else { *from };
+    }
+    Known::of(hyphened) != Known::Other
 }
 
 /// Removes the fields that `Connection` names (RFC 9110, 7.6.1).

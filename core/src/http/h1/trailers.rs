@@ -1,8 +1,9 @@
 //! Trailers: the field lines behind a chunked body, checked and made ready to be forwarded.
 
-use crate::http::fields::{is_token_byte, is_value, put_line, trim_blanks};
+use crate::http::fields::put_line;
 use crate::http::h1::error::BodyError;
 use crate::http::known::{Known, KnownSet};
+use crate::http::text::{is_token_byte, is_value, trim_blanks};
 
 /// Bytes of a trailer section, lines that are dropped included: as much as many servers allow a
 /// whole head.
