@@ -6,6 +6,7 @@
 
 use crate::block::Block;
 use crate::http::known::Known;
+use crate::http::limits::{EXTRA_KEPT_MAX, EXTRA_MAX, FIELDS_MAX};
 use crate::http::text::{is_token, is_value};
 
 /// A piece of text by place: in the head's block, or in its extra bytes.
@@ -137,13 +138,6 @@ pub struct Fields {
     /// By known field: 1 + index of its first live line, 0 when there is none.
     first: [u16; Known::COUNT],
 }
-
-/// How many field lines a table takes, dead ones included.
-pub const FIELDS_MAX: usize = 1024;
-/// How many bytes may be written into a head after it was parsed.
-pub const EXTRA_MAX: usize = 256 << 10;
-/// Capacity of `extra` that a cleared head keeps.
-const EXTRA_KEPT_MAX: usize = 16 << 10;
 
 impl Fields {
     /// Forgets every field and the text.

@@ -140,6 +140,11 @@ impl RequestHead {
         self.fields.text_of(self.path)
     }
 
+    /// Where the path lies, for looking it up again after a rewrite.
+    pub fn path_span(&self) -> Span {
+        self.path
+    }
+
     /// The query without its `?`; `None` when there was no `?`.
     pub fn query(&self) -> Option<&[u8]> {
         self.query.map(|query| self.fields.text_of(query))

@@ -27,9 +27,6 @@ pub enum Method {
 }
 
 impl Method {
-    /// The longest method token that is accepted, in bytes.
-    pub const LEN_MAX: usize = 32;
-
     /// The method of a token.
     #[inline]
     pub fn of(token: &[u8]) -> Method {

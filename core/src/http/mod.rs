@@ -12,6 +12,7 @@ pub mod fuzz;
 pub mod h1;
 pub mod head;
 pub mod known;
+pub mod limits;
 pub mod method;
 pub mod request_id;
 mod text;

@@ -2,6 +2,8 @@
 
 use std::hash::{BuildHasher, Hasher};
 
+use crate::http::limits::FOREIGN_ID_MAX;
+
 /// Makes ids that sort by time and that nobody can guess in bulk.
 ///
 /// The bits behind the timestamp come from a wyrand generator with a random seed per core: unique
@@ -13,9 +15,6 @@ pub struct RequestIds {
 
 /// The length of an id's text.
 pub const REQUEST_ID_LEN: usize = 36;
-
-/// The longest id that is taken over from a trusted proxy, in bytes.
-pub const FOREIGN_ID_MAX: usize = 128;
 
 impl RequestIds {
     /// A generator with a random seed.

@@ -8,17 +8,7 @@ use std::ops::Range;
 use crate::block::Block;
 use crate::http::h1::error::BodyError;
 use crate::http::h1::trailers::{Section, Trailers};
-
-/// Free bytes to leave behind a received payload so that it can be sent on as the last chunk:
-/// CRLF, `0` CRLF CRLF, and some.
-pub const CHUNK_TAILROOM: usize = 16;
-
-/// Extension bytes of one chunk. Nobody is known to use extensions.
-pub const EXTENSION_MAX: usize = 256;
-/// Framing bytes that a body may have whatever its size, and
-const OVERHEAD_BASE_MAX: u64 = 16 << 10;
-/// framing bytes for each byte of data. A chunk of one byte has five.
-const OVERHEAD_PER_BYTE_MAX: u64 = 8;
+use crate::http::limits::{CHUNK_OVERHEAD_BASE_MAX, CHUNK_OVERHEAD_PER_BYTE_MAX, EXTENSION_MAX};
 
 /// Decodes one chunked body.
 #[derive(Debug, Default)]
@@ -117,7 +107,9 @@ impl ChunkedDecoder {
                 }
             }
         }
-        if self.overhead > OVERHEAD_BASE_MAX + self.data.saturating_mul(OVERHEAD_PER_BYTE_MAX) {
+        if self.overhead
+            > CHUNK_OVERHEAD_BASE_MAX + self.data.saturating_mul(CHUNK_OVERHEAD_PER_BYTE_MAX)
+        {
             return Err(BodyError::ChunkOverhead);
         }
         Ok(Decoded {

@@ -10,14 +10,14 @@ pub mod encode;
 pub mod error;
 pub mod parse;
 mod rules;
+mod target;
 #[cfg(test)]
 mod tests;
 pub mod trailers;
 
+pub use crate::http::limits::CHUNK_TAILROOM;
 pub use body::{BodyDecoder, BodyState, BodyStep};
-pub use chunked::{
-    CHUNK_TAILROOM, ChunkEnd, ChunkedDecoder, Decoded, Framed, encode_chunk, frame_chunk,
-};
+pub use chunked::{ChunkEnd, ChunkedDecoder, Decoded, Framed, encode_chunk, frame_chunk};
 pub use encode::{
     CONTINUE, Connection, Relay, RequestOut, ResponseOut, SimpleResponse, client_framing,
     encode_request, encode_response, encode_simple_response,

@@ -11,8 +11,10 @@ use crate::http::fields::{Fields, Line, Span};
 use crate::http::h1::diagnose;
 use crate::http::h1::error::HeadError;
 use crate::http::h1::rules::{self, Hop};
+use crate::http::h1::target::read_target;
 use crate::http::head::{RequestHead, ResponseHead, TargetForm, TrailersOk, is_target};
 use crate::http::known::{Known, KnownSet};
+use crate::http::limits::{HEADERS_MAX, METHOD_MAX};
 use crate::http::method::{Method, Version};
 
 /// Bounds of a head.
@@ -22,13 +24,8 @@ pub struct HeadLimits {
     pub head_max: usize,
     /// The request target, in bytes.
     pub uri_max: usize,
-    /// Field lines; more than [`HeadLimits::HEADERS_MAX`] counts as that.
+    /// Field lines; more than [`HEADERS_MAX`] counts as that.
     pub headers_max: usize,
-}
-
-impl HeadLimits {
-    /// The most field lines that can be allowed: they are found in an array on the stack.
-    pub const HEADERS_MAX: usize = 256;
 }
 
 impl Default for HeadLimits {
@@ -111,8 +108,8 @@ pub fn parse_request(
         [b'\n', ..] => return Err(HeadError::BareLf),
         _ => 0,
     };
-    let mut slots = [const { MaybeUninit::uninit() }; HeadLimits::HEADERS_MAX];
-    let slots = &mut slots[..limits.headers_max.min(HeadLimits::HEADERS_MAX)];
+    let mut slots = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let slots = &mut slots[..limits.headers_max.min(HEADERS_MAX)];
     let mut raw = httparse::Request::new(&mut []);
     let len = match raw.parse_with_uninit_headers(&bytes[skipped..], slots) {
         Ok(httparse::Status::Complete(len)) => len,
@@ -152,8 +149,8 @@ pub fn parse_response(
     if matches!(bytes, [b'\r' | b'\n', ..]) {
         return Err(HeadError::EmptyLine);
     }
-    let mut slots = [const { MaybeUninit::uninit() }; HeadLimits::HEADERS_MAX];
-    let slots = &mut slots[..limits.headers_max.min(HeadLimits::HEADERS_MAX)];
+    let mut slots = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let slots = &mut slots[..limits.headers_max.min(HEADERS_MAX)];
     let mut raw = httparse::Response::new(&mut []);
     let parsed = httparse::ParserConfig::default()
         .parse_response_with_uninit_headers(&mut raw, bytes, slots);
@@ -223,7 +220,7 @@ fn request_line(
 ) -> Result<(), HeadError> {
     let method = raw.method.unwrap_or_default().as_bytes();
     let target = raw.path.unwrap_or_default().as_bytes();
-    if method.len() > Method::LEN_MAX {
+    if method.len() > METHOD_MAX {
         return Err(HeadError::Method);
     }
     if target.len() > limits.uri_max {
@@ -240,77 +237,6 @@ fn request_line(
     }
     head.target = source.span(target);
     read_target(target, head)
-}
-
-/// Finds path, query and authority in the target (RFC 9112, 3.2).
-fn read_target(target: &[u8], head: &mut RequestHead) -> Result<(), HeadError> {
-    if head.method == Method::Connect {
-        head.form = TargetForm::Authority;
-        return match target.first() {
-            Some(b'/' | b'*') => Err(HeadError::TargetForm),
-            _ => read_authority(target, head.target, head),
-        };
-    }
-    match target {
-        [b'/', ..] => {
-            head.form = TargetForm::Origin;
-            read_path(target, head.target, head);
-            Ok(())
-        }
-        b"*" if head.method == Method::Options => {
-            head.form = TargetForm::Asterisk;
-            head.path = head.target;
-            Ok(())
-        }
-        _ => read_absolute(target, head),
-    }
-}
-
-fn read_path(text: &[u8], span: Span, head: &mut RequestHead) {
-    match memchr::memchr(b'?', text) {
-        None => head.path = span,
-        Some(at) => {
-            head.path = span.part(0, at);
-            head.query = Some(span.part(at + 1, text.len() - at - 1));
-        }
-    }
-}
-
-fn read_authority(text: &[u8], span: Span, head: &mut RequestHead) -> Result<(), HeadError> {
-    let parts = Authority::parse(text).ok_or(HeadError::Authority)?;
-    if head.form == TargetForm::Authority && parts.port.is_none() {
-        // RFC 9112, 3.2.3: CONNECT names the port always.
-        return Err(HeadError::Authority);
-    }
-    head.authority = span;
-    head.host_len = parts.host_len as u32;
-    head.port = parts.port;
-    Ok(())
-}
-
-fn read_absolute(target: &[u8], head: &mut RequestHead) -> Result<(), HeadError> {
-    let colon = memchr::memmem::find(target, b"://").ok_or(HeadError::TargetForm)?;
-    let scheme = &target[..colon];
-    if !scheme.eq_ignore_ascii_case(b"http") && !scheme.eq_ignore_ascii_case(b"https") {
-        return Err(HeadError::Scheme);
-    }
-    head.form = TargetForm::Absolute;
-    let start = colon + "://".len();
-    let rest = &target[start..];
-    let len = memchr::memchr2(b'/', b'?', rest).unwrap_or(rest.len());
-    read_authority(&rest[..len], head.target.part(start, len), head)?;
-    let span = head.target.part(start + len, rest.len() - len);
-    read_path(&rest[len..], span, head);
-    if head.path.is_empty() {
-        // RFC 9112, 3.2.1 and 3.2.4: an empty path is `/`, or `*` for OPTIONS.
-        let path = if head.method == Method::Options && head.query.is_none() {
-            b"*"
-        } else {
-            b"/"
-        };
-        head.path = head.fields.keep(path).ok_or(HeadError::HeadTooLarge)?;
-    }
-    Ok(())
 }
 
 fn status_line(
@@ -459,7 +385,7 @@ fn finish_response(hop: &Hop, method: Method, head: &mut ResponseHead) -> Result
 /// An incomplete request head: is it already too large?
 fn partial_request(bytes: &[u8], limits: &HeadLimits) -> Result<Parse, HeadError> {
     // Method, two spaces, version, line end, and an empty line in front.
-    let line_max = limits.uri_max + Method::LEN_MAX + 14;
+    let line_max = limits.uri_max + METHOD_MAX + 14;
     if bytes.len() > line_max && memchr::memchr(b'\n', &bytes[2..=line_max]).is_none() {
         return Err(HeadError::TargetTooLong);
     }
@@ -471,4 +397,36 @@ fn partial(bytes: &[u8], limits: &HeadLimits) -> Result<Parse, HeadError> {
         return Err(HeadError::HeadTooLarge);
     }
     Ok(Parse::Partial)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_head_is_not_parsed_at_every_byte() {
+        let text = format!(
+            "GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
+            "y".repeat(8000)
+        );
+        let mut resume = Resume::default();
+        let tries = (1..=text.len())
+            .filter(|&len| resume.wants_try(&text.as_bytes()[..len]))
+            .count();
+        assert!(tries <= 15, "{tries} tries");
+    }
+
+    #[test]
+    fn nothing_is_tried_without_bytes() {
+        let block = Block::empty();
+        let mut head = RequestHead::default();
+        let parse = parse_request(
+            &block,
+            &HeadLimits::default(),
+            &mut Resume::default(),
+            &mut head,
+        );
+        assert_eq!(parse, Ok(Parse::Partial));
+    }
 }

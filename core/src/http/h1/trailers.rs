@@ -3,13 +3,8 @@
 use crate::http::fields::put_line;
 use crate::http::h1::error::BodyError;
 use crate::http::known::{Known, KnownSet};
+use crate::http::limits::{TRAILER_LINES_MAX, TRAILERS_MAX};
 use crate::http::text::{is_token_byte, is_value, trim_blanks};
-
-/// Bytes of a trailer section, lines that are dropped included: as much as many servers allow a
-/// whole head.
-pub const TRAILERS_MAX: usize = 8 << 10;
-/// Lines of a trailer section.
-pub const TRAILER_LINES_MAX: usize = 64;
 
 /// A trailer section as it comes in.
 #[derive(Debug, Default)]

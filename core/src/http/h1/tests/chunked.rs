@@ -4,12 +4,11 @@ use proptest::prelude::*;
 
 use crate::block::{Block, BlockClass, HEADROOM};
 use crate::http::h1::chunked::DecoderState::{End, NeedMore};
-use crate::http::h1::chunked::EXTENSION_MAX;
-use crate::http::h1::trailers::TRAILERS_MAX;
 use crate::http::h1::{
     BodyDecoder, BodyError, CHUNK_TAILROOM, ChunkEnd, ChunkedDecoder, Decoded, Framed,
     encode_chunk, frame_chunk,
 };
+use crate::http::limits::{EXTENSION_MAX, TRAILERS_MAX};
 use crate::http::{BodyLen, fuzz};
 
 const NO_TRAILERS: ChunkEnd<'static> = ChunkEnd::Last { trailers: b"" };
