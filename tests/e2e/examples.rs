@@ -1,0 +1,85 @@
+//! Every file in examples/ passes `ringgate check`, and starts.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::{Client, Gateway, run_in};
+
+/// The contract shows parts that come with later issues; `check` must say so.
+const CONTRACT: &str = "contract.toml";
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
+}
+
+fn examples() -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(directory())
+        .expect("examples/ is in the repository")
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".toml"))
+        .collect();
+    names.sort();
+    assert!(names.contains(&CONTRACT.to_owned()), "{names:?}");
+    names
+}
+
+#[test]
+fn every_example_passes_the_check() {
+    for name in examples() {
+        let outcome = run_in(&directory(), &["check", &name]);
+        let expected = if name == CONTRACT { 3 } else { 0 };
+        assert_eq!(
+            outcome.code, expected,
+            "{name}: {}{}",
+            outcome.stdout, outcome.stderr
+        );
+    }
+}
+
+#[test]
+fn every_example_starts() {
+    for name in examples().iter().filter(|name| *name != CONTRACT) {
+        let dir = tempfile::tempdir().unwrap();
+        for entry in fs::read_dir(directory()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                fs::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
+            }
+        }
+        let text = fs::read_to_string(directory().join(name)).unwrap();
+        let file = dir.path().join(name);
+        fs::write(&file, with_free_ports(&text, dir.path())).unwrap();
+        let mut gateway = Gateway::start_on(&file);
+        let addresses: Vec<String> = gateway.readiness()["listeners"]
+            .as_object()
+            .unwrap()
+            .values()
+            .map(|v| v.as_str().unwrap().to_owned())
+            .collect();
+        for address in addresses {
+            let response = Client::connect(&address).get("/");
+            assert!(response.status >= 200, "{name}");
+        }
+        assert!(gateway.stop().success(), "{name}: {}", gateway.stderr());
+    }
+}
+
+/// The same configuration with ports chosen by the system and files kept in `dir`.
+fn with_free_ports(text: &str, dir: &Path) -> String {
+    text.lines()
+        .map(|line| {
+            let (key, value) = line.split_once('=').unwrap_or((line, ""));
+            match key.trim() {
+                "listen" if value.contains("unix:") => {
+                    format!("listen = \"unix:{}/l.sock\"", dir.display())
+                }
+                "listen" => "listen = \"127.0.0.1:0\"".to_owned(),
+                "access" if value.contains('/') => {
+                    format!("access = \"{}/access.log\"", dir.display())
+                }
+                _ => line.to_owned(),
+            }
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
+}

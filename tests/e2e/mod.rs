@@ -1,0 +1,23 @@
+//! One file a subject, one function a case: origin script, configuration, client bytes
+//! and what must come of them, side by side.
+
+mod cli;
+mod errors;
+mod examples;
+mod fields;
+mod filters;
+mod framing;
+mod interim;
+mod keep_alive;
+mod limits;
+mod real_peers;
+mod relay;
+mod reload;
+mod retry;
+mod routing;
+mod seeing;
+mod shutdown;
+mod targets;
+mod timeouts;
+mod upgrade;
+mod upstreams;
