@@ -136,7 +136,7 @@ impl<'r> Analysis<'r> {
                 let Fate::Dead(point) = self.fate(route, root, &path, &needs, &mut by) else {
                     return None;
                 };
-                witness.get_or_insert_with(|| (host, path, point));
+                witness.get_or_insert((host, path, point));
             }
         }
         let (host, path, point) = witness?;

@@ -35,6 +35,7 @@
 mod capture;
 mod conflict;
 mod explain;
+pub mod fuzz;
 mod host;
 mod hosts;
 mod lookup;

@@ -96,43 +96,48 @@ pub(super) fn cover(
         return Cover::Undecided;
     };
     let whole = search.whole();
-    let alone = rivals.iter().find(|rival| {
+    let takes_all = |rival: &Entry| {
         search
             .taken(&whole, rival)
             .is_some_and(|taken| taken == whole)
-    });
-    if let Some(alone) = alone {
-        return Cover::Covered {
-            by: vec![alone.route],
-            point: search.first_point(),
-        };
-    }
-    let rivals: Vec<Entry> = rivals
+    };
+    let alone = rivals.iter().position(takes_all);
+    let relevant: Vec<Entry> = rivals[..alone.unwrap_or(rivals.len())]
         .iter()
         .filter(|rival| search.taken(&whole, rival).is_some())
         .copied()
         .collect();
-    if rivals.len() > RIVALS_MAX {
-        return Cover::Undecided;
-    }
-    match search.is_covered(&whole, &rivals) {
-        None => Cover::Undecided,
-        Some(Rest::Something) => Cover::Open,
-        Some(Rest::Nothing) => Cover::Covered {
-            point: search.first_point(),
+    let rest = if relevant.len() > RIVALS_MAX {
+        None
+    } else {
+        search.subtract(&whole, &relevant)
+    };
+    match (rest, alone) {
+        // What those before it leave is won by the one that takes all.
+        (Some(Rest::Region(region)), Some(alone)) => Cover::Covered {
+            by: vec![rivals[alone].route],
+            point: search.point(&region),
+        },
+        (None, Some(alone)) => Cover::Covered {
+            by: vec![rivals[alone].route],
+            point: search.point(&whole),
+        },
+        (Some(Rest::Nothing), _) => Cover::Covered {
+            point: search.point(&whole),
             by: search.by,
         },
+        (Some(Rest::Region(_)), None) => Cover::Open,
+        (None, None) => Cover::Undecided,
     }
 }
 
 /// For each dimension the choices that remain; the method is the first.
 type Region = Vec<Vec<u16>>;
 
-/// What subtracting leaves.
-#[derive(PartialEq, Eq)]
+/// What subtracting leaves; a part of it, if it is something.
 enum Rest {
     Nothing,
-    Something,
+    Region(Region),
 }
 
 struct Search<'a> {
@@ -187,17 +192,23 @@ impl<'a> Search<'a> {
             .collect()
     }
 
-    fn first_point(&self) -> Point {
-        let fields = self.fields.iter().filter_map(|(field, choices)| {
-            let field = match field {
-                Field::Header(name) => OwnedField::Header((*name).to_owned()),
-                Field::Query(key) => OwnedField::Query(key.to_vec()),
-            };
-            Some((field, choices.first()?.clone()))
-        });
+    /// A request in `region`.
+    fn point(&self, region: &Region) -> Point {
+        let first = |dimension: usize| region[dimension].first().copied().map_or(0, usize::from);
+        let fields = self
+            .fields
+            .iter()
+            .enumerate()
+            .filter_map(|(place, (field, choices))| {
+                let field = match field {
+                    Field::Header(name) => OwnedField::Header((*name).to_owned()),
+                    Field::Query(key) => OwnedField::Query(key.to_vec()),
+                };
+                Some((field, choices.get(first(place + 1))?.clone()))
+            });
         Point {
-            method: self.methods.first().copied().unwrap_or(OTHER),
             fields: fields.collect(),
+            method: self.methods.get(first(0)).copied().unwrap_or(OTHER),
         }
     }
 
@@ -228,9 +239,9 @@ impl<'a> Search<'a> {
         Some(taken)
     }
 
-    /// What `rivals` leave of `region`; `None` if that takes too long. Each call goes on with
-    /// a smaller region, so it nests at most as deep as there are choices.
-    fn is_covered(&mut self, region: &Region, rivals: &[Entry]) -> Option<Rest> {
+    /// What `rivals`, in their order, leave of `region`; `None` if that takes too long. Each call
+    /// goes on with a smaller region, so it nests at most as deep as there are choices.
+    fn subtract(&mut self, region: &Region, rivals: &[Entry]) -> Option<Rest> {
         for (place, rival) in rivals.iter().enumerate() {
             self.budget = self.budget.checked_sub(1)?;
             let Some(mut taken) = self.taken(region, rival) else {
@@ -253,12 +264,12 @@ impl<'a> Search<'a> {
                 let mut piece = region.clone();
                 piece[..dimension].clone_from_slice(&taken[..dimension]);
                 piece[dimension] = outside;
-                if self.is_covered(&piece, &rivals[place + 1..])? == Rest::Something {
-                    return Some(Rest::Something);
+                if let Rest::Region(left) = self.subtract(&piece, &rivals[place + 1..])? {
+                    return Some(Rest::Region(left));
                 }
             }
             return Some(Rest::Nothing);
         }
-        Some(Rest::Something)
+        Some(Rest::Region(region.clone()))
     }
 }
