@@ -8,8 +8,15 @@ use ringgate_config::{AnyPattern, Style, load, render};
 
 fn main() {
     for file in std::env::args().skip(1) {
-        let loaded = load(Path::new(&file), &|name| std::env::var(name).ok(), &AnyPattern);
-        print!("{}", render(&loaded.diagnostics, &loaded.sources, Style::Plain));
+        let loaded = load(
+            Path::new(&file),
+            &|name| std::env::var(name).ok(),
+            &AnyPattern,
+        );
+        print!(
+            "{}",
+            render(&loaded.diagnostics, &loaded.sources, Style::Plain)
+        );
         println!("{file}: {:?}", loaded.verdict());
     }
 }

@@ -10,14 +10,20 @@ use ringgate_config::{AnyPattern, load_str};
 const RUNS: usize = 9;
 
 fn main() {
-    let routes = std::env::args().nth(1).and_then(|count| count.parse().ok()).unwrap_or(10_000);
+    let routes = std::env::args()
+        .nth(1)
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(10_000);
     let text = generate(routes);
     let mut times = Vec::new();
     for _ in 0..RUNS {
         let start = Instant::now();
         let loaded = load_str("generated.toml", &text, &|_| None, &AnyPattern);
         times.push(start.elapsed());
-        assert_eq!(loaded.config.map(|config| config.routes.len()), Some(routes));
+        assert_eq!(
+            loaded.config.map(|config| config.routes.len()),
+            Some(routes)
+        );
     }
     times.sort();
     println!(

@@ -174,8 +174,8 @@ impl Kind {
             Self::Choice(words) => words_or(words),
             Self::Text(what) | Self::Secret(what) => (*what).to_owned(),
             Self::List(kind) => format!("a list, each entry {}", kind.describe()),
-            Self::Table(section) => format!("a table, see {}", section.title),
-            Self::Tables(section) => format!("tables, see {}", section.title),
+            Self::Table(section) => format!("a table ({})", section.title),
+            Self::Tables(section) => format!("tables ({})", section.title),
             Self::Tagged(_) => "tables, each with a `type`".to_owned(),
             Self::Map(kind) => format!("a table, each value {}", kind.describe()),
             Self::Either(kinds) => {

@@ -6,6 +6,7 @@
 //! is reported as such.
 
 mod diagnostic;
+mod fuzz;
 mod keys;
 mod leaf;
 mod limits;
@@ -15,14 +16,20 @@ pub mod model;
 mod nearest;
 mod pattern;
 mod read;
+mod redact;
+mod reference;
 mod render;
+mod schema;
 mod span;
 mod syntax;
 mod units;
 
 pub use diagnostic::{Diagnostic, Related, Severity};
+pub use fuzz::fuzz_config;
 pub use load::{Loaded, Verdict, load, load_str};
 pub use model::Config;
 pub use pattern::{AnyPattern, PatternCheck, PatternFault};
+pub use reference::reference;
 pub use render::{Style, render, render_one, to_json};
+pub use schema::schema;
 pub use span::{FileId, Position, Sources, Span, Spanned};

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::model::{
     Action, Config, Filter, FilterId, FilterKind, ListenAddr, Name, PathRewrite, Route,
     SplitTarget, UpstreamId, Workers,
@@ -149,7 +149,7 @@ pub(crate) fn link(r: &mut Reader<'_>, parts: Parts, root: Span) -> Option<Confi
     let mut upstreams = Index::new(r, "upstream", upstream_names);
     let filter_names = parts.filters.iter().map(|filter| &filter.name);
     let mut filters = Index::new(r, "filter", filter_names);
-    if parts.routes.is_empty() {
+    if parts.routes.is_empty() && !has_errors(r) {
         r.report(
             Diagnostic::warning("no-routes", "no route is defined", root)
                 .label("every request will get 404")
@@ -166,8 +166,11 @@ pub(crate) fn link(r: &mut Reader<'_>, parts: Parts, root: Span) -> Option<Confi
             &parts.filters,
         ));
     }
-    upstreams.warn_unused(r);
-    filters.warn_unused(r);
+    // After an error, what looks unused may be used by what could not be read.
+    if !has_errors(r) {
+        upstreams.warn_unused(r);
+        filters.warn_unused(r);
+    }
     Some(Config {
         runtime: parts.runtime?,
         admin: parts.admin,
@@ -181,6 +184,12 @@ pub(crate) fn link(r: &mut Reader<'_>, parts: Parts, root: Span) -> Option<Confi
         routes,
         sources: Arc::new(Sources::default()),
     })
+}
+
+fn has_errors(r: &Reader<'_>) -> bool {
+    r.diagnostics
+        .iter()
+        .any(|diagnostic| diagnostic.severity == Severity::Error)
 }
 
 fn report_duplicates<'a>(
@@ -211,10 +220,7 @@ fn repeated<T: Eq + Hash + Copy>(things: impl Iterator<Item = (T, Span)>) -> Vec
 
 fn check_listeners(r: &mut Reader<'_>, parts: &Parts, root: Span) {
     if parts.listeners.is_empty() {
-        let any_errors = r
-            .diagnostics
-            .iter()
-            .any(|d| d.severity == crate::Severity::Error);
+        let any_errors = r.diagnostics.iter().any(|d| d.severity == Severity::Error);
         if !any_errors {
             r.report(
                 Diagnostic::error("no-listener", "no listener is defined", root)

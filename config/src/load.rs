@@ -82,7 +82,25 @@ pub fn load_str(
     env: &dyn Fn(&str) -> Option<String>,
     checks: &dyn PatternCheck,
 ) -> Loaded {
+    load_text(name, text, env, checks, Includes::Read)
+}
+
+/// Whether the files of `include` are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Includes {
+    Read,
+    Ignore,
+}
+
+pub(crate) fn load_text(
+    name: &str,
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    checks: &dyn PatternCheck,
+    includes: Includes,
+) -> Loaded {
     let mut load = Load::new(env, checks);
+    load.includes = includes;
     load.main(Path::new(name), Content::Text(Arc::from(text)));
     load.finish()
 }
@@ -98,6 +116,7 @@ struct Load<'a> {
     seen: Vec<PathBuf>,
     config: Option<Config>,
     syntax: Syntax,
+    includes: Includes,
 }
 
 /// Whether every file could be parsed; otherwise what is missing may only be unread.
@@ -158,6 +177,7 @@ impl<'a> Load<'a> {
             seen: Vec::new(),
             config: None,
             syntax: Syntax::Good,
+            includes: Includes::Read,
         }
     }
 
@@ -223,7 +243,9 @@ impl<'a> Load<'a> {
             self.parts.read_shared(&mut self.reader, &table);
         }
         for pattern in includes(&mut self.reader, &table) {
-            self.include(path, &pattern);
+            if self.includes == Includes::Read {
+                self.include(path, &pattern);
+            }
         }
     }
 

@@ -6,7 +6,9 @@ pub(crate) fn nearest<'a>(
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
     let written = fold(written);
-    let reach = 1 + written.len() / 4;
+    let reach = (written.len() / 3)
+        .max(1)
+        .min(written.len().saturating_sub(1));
     let mut best: Option<(usize, &str)> = None;
     for candidate in candidates {
         let folded = fold(candidate);
@@ -14,7 +16,11 @@ pub(crate) fn nearest<'a>(
             0
         } else if folded.len().abs_diff(written.len()) > reach {
             // One inside the other, such as `timeout` for `response_timeout`.
-            if written.len() < 4 || !(folded.contains(&written) || written.contains(&folded)) {
+            let (short, long) = match written.len() < folded.len() {
+                true => (&written, &folded),
+                false => (&folded, &written),
+            };
+            if short.len() < 3 || 5 * short.len() < 2 * long.len() || !long.contains(&**short) {
                 continue;
             }
             reach

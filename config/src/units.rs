@@ -56,19 +56,22 @@ const SIZE_HINTS: [(&str, &str); 12] = [
 
 /// Parses `250ms`, `30s`, `5m`, `1h`.
 pub(crate) fn duration(text: &str) -> Result<Duration, UnitFault> {
-    quantity(text, &TIME_UNITS, &TIME_HINTS, "s").map(Duration::from_millis)
+    quantity(text, &TIME_UNITS, &TIME_HINTS, |number| {
+        format!("{number}s")
+    })
+    .map(Duration::from_millis)
 }
 
 /// Parses `512B`, `16KiB`, `10MiB`, `1GiB` into bytes.
 pub(crate) fn size(text: &str) -> Result<u64, UnitFault> {
-    quantity(text, &SIZE_UNITS, &SIZE_HINTS, "KiB")
+    quantity(text, &SIZE_UNITS, &SIZE_HINTS, show_size)
 }
 
 fn quantity(
     text: &str,
     units: &[(&str, u64)],
     hints: &[(&str, &str)],
-    usual: &str,
+    usual: fn(u64) -> String,
 ) -> Result<u64, UnitFault> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -80,7 +83,7 @@ fn quantity(
         return fault("this number is too large".to_owned(), None);
     };
     if unit.is_empty() {
-        return fault("has no unit".to_owned(), Some(format!("{number}{usual}")));
+        return fault("has no unit".to_owned(), Some(usual(number)));
     }
     if unit.starts_with(['.', ',']) {
         return fault(
@@ -160,7 +163,8 @@ mod tests {
         let instead = |text: &str| size(text).unwrap_err().instead;
         assert_eq!(instead("16KB"), Some("16KiB".to_owned()));
         assert_eq!(instead("16k"), Some("16KiB".to_owned()));
-        assert_eq!(instead("16"), Some("16KiB".to_owned()));
+        assert_eq!(instead("16"), Some("16B".to_owned()));
+        assert_eq!(instead("16384"), Some("16KiB".to_owned()));
     }
 
     #[test]

@@ -165,9 +165,9 @@ pub(crate) fn filters(r: &mut Reader<'_>, item: &Item<'_>, out: &mut Vec<Filter>
             );
             continue;
         }
-        if let (Some(kind), Some(name)) = (filter(r, &entry), name) {
-            out.push(Filter { name, kind });
-        }
+        // A filter with errors keeps its name, so that its routes do not seem wrong as well.
+        let kind = filter(r, &entry).unwrap_or(FilterKind::Later("invalid"));
+        out.extend(name.map(|name| Filter { name, kind }));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reading: from a parsed file to typed parts. One file per kind of thing; each holds the
 //! vocabulary of its tables beside the code that reads them.
 
+mod expand;
 mod filter;
 mod later;
 mod listener;
@@ -10,13 +11,15 @@ mod route;
 mod table;
 mod upstream;
 
-pub(crate) use reader::{Reader, Text, quote};
+pub(crate) use expand::Text;
+pub(crate) use reader::{Reader, quote};
 pub(crate) use route::{RawAction, RawRoute};
 pub(crate) use table::{Table, bounded_integer};
 
 use crate::keys::{Key, Kind, Section};
 use crate::limits::{LIMITS, Limits};
 use crate::model::{Admin, Filter, Forwarded, Listener, Log, PathPolicy, Runtime, Upstream};
+use crate::nearest::nearest;
 use crate::span::Spanned;
 
 const INCLUDE: Key = Key::optional(
@@ -114,15 +117,19 @@ static HOMES: [&Section; 9] = [
     &ROOT,
 ];
 
-/// The table that a misplaced key belongs to.
-fn home_of(written: &str) -> Option<&'static str> {
-    HOMES
-        .iter()
-        .find(|section| section.key(written).is_some())
-        .map(|section| match section.title {
-            "the configuration" => "the main file, outside of any table",
-            title => title,
-        })
+/// What to say about a key that the table it stands in does not know, but another one does.
+fn misplaced(written: &str, section: &'static Section) -> Option<String> {
+    if std::ptr::eq(section, &raw const INCLUDED) && ROOT.key(written).is_some() {
+        return Some(format!("`{written}` stands in the main file only"));
+    }
+    let home = HOMES.iter().find(|home| home.key(written).is_some());
+    if let Some(home) = home {
+        return Some(format!("`{written}` is a key of {}", home.title));
+    }
+    let keys = HOMES.iter().flat_map(|home| home.keys);
+    let near = nearest(written, keys.map(|key| key.name))?;
+    let home = HOMES.iter().find(|home| home.key(near).is_some())?;
+    Some(format!("did you mean `{near}` of {}?", home.title))
 }
 
 /// What the files of a load said, before names are resolved.

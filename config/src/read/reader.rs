@@ -7,6 +7,7 @@ use std::time::Duration;
 use toml::Spanned as TomlSpanned;
 use toml::de::DeValue;
 
+use super::expand::{Text, has_reference};
 use super::table::{Item, Table};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::keys::{Kind, Section, Stage, Word};
@@ -21,27 +22,8 @@ pub(crate) struct Reader<'a> {
     pub sources: Sources,
     pub diagnostics: Vec<Diagnostic>,
     pub checks: &'a dyn PatternCheck,
-    env: &'a dyn Fn(&str) -> Option<String>,
-    known_env: HashMap<String, Option<String>>,
-}
-
-/// A string value with its references expanded.
-#[derive(Debug, Clone)]
-pub(crate) struct Text {
-    pub value: Box<str>,
-    /// The text with its references as written, when it has any: what may be shown of it.
-    pub written: Option<Box<str>>,
-}
-
-impl Text {
-    /// What may be shown to people.
-    pub fn shown(&self) -> &str {
-        self.written.as_deref().unwrap_or(&self.value)
-    }
-
-    pub fn is_from_env(&self) -> bool {
-        self.written.is_some()
-    }
+    pub(super) env: &'a dyn Fn(&str) -> Option<String>,
+    pub(super) known_env: HashMap<String, Option<String>>,
 }
 
 impl<'a> Reader<'a> {
@@ -92,9 +74,18 @@ impl<'a> Reader<'a> {
 
     fn unknown_key(&mut self, section: &'static Section, written: &str, span: Span) {
         let known = section.keys.iter().map(|key| key.name);
-        let help = match (nearest(written, known.clone()), super::home_of(written)) {
+        let longer: Vec<String> = known
+            .clone()
+            .filter(|name| written.len() >= 4 && name.contains(written))
+            .map(|name| format!("`{name}`"))
+            .collect();
+        let help = match (
+            nearest(written, known.clone()),
+            super::misplaced(written, section),
+        ) {
+            _ if longer.len() > 1 => format!("did you mean one of {}?", longer.join(", ")),
             (Some(near), _) => format!("did you mean `{near}`?"),
-            (None, Some(home)) => format!("`{written}` is a key of {home}"),
+            (None, Some(misplaced)) => misplaced,
             (None, None) => {
                 let known: Vec<String> = known.map(|name| format!("`{name}`")).collect();
                 format!("known keys: {}", known.join(", "))
@@ -373,10 +364,21 @@ impl<'a> Reader<'a> {
         item: &Item<'_>,
         read: impl FnOnce(&mut Self, &Item<'_>) -> Option<T>,
     ) -> Option<Cap<T>> {
-        if item.value.get_ref().as_str() == Some("off") {
+        if self.is_off(item) {
             return Some(Cap::Off);
         }
         read(self, item).map(Cap::At)
+    }
+
+    fn is_off(&mut self, item: &Item<'_>) -> bool {
+        let Some(raw) = item.value.get_ref().as_str() else {
+            return false;
+        };
+        // Faults of the reference are reported by whoever reads the value next.
+        let reported = self.diagnostics.len();
+        let text = self.expand(raw, item.span());
+        self.diagnostics.truncate(reported);
+        text.is_some_and(|text| *text.value == *"off")
     }
 
     pub fn word<T: Word>(&mut self, item: &Item<'_>) -> Option<Spanned<T>> {
@@ -399,7 +401,7 @@ impl<'a> Reader<'a> {
                 true => None,
                 false => nearest(&text.value.value, words.iter().copied()),
             };
-            let message = format!("unknown {} {}", item.name, quote(text.shown()));
+            let message = format!("unknown value {} for `{}`", quote(text.shown()), item.name);
             let out = Diagnostic::error("invalid-value", message, item.span()).label(expected);
             self.report(match near {
                 Some(near) => out.help(format!("did you mean \"{near}\"?")),
@@ -426,104 +428,6 @@ impl<'a> Reader<'a> {
         };
         Some(values.iter().map(entry).collect())
     }
-
-    fn expand(&mut self, raw: &str, span: Span) -> Option<Text> {
-        if !has_reference(raw) {
-            return Some(Text {
-                value: Box::from(raw),
-                written: None,
-            });
-        }
-        let mut value = String::with_capacity(raw.len());
-        let mut complete = true;
-        let mut expanded = false;
-        let mut rest = raw;
-        while let Some(at) = rest.find('$') {
-            value.push_str(&rest[..at]);
-            rest = &rest[at..];
-            if let Some(after) = rest.strip_prefix("$${") {
-                value.push_str("${");
-                rest = after;
-            } else if let Some(after) = rest.strip_prefix("${") {
-                let Some((reference, after)) = after.split_once('}') else {
-                    self.bad_reference(raw, rest, span);
-                    return None;
-                };
-                let written = &rest[..reference.len() + 3];
-                match self.resolve(raw, written, reference, span) {
-                    Some(found) => value.push_str(&found),
-                    None => complete = false,
-                }
-                expanded = true;
-                rest = after;
-            } else {
-                value.push('$');
-                rest = &rest[1..];
-            }
-        }
-        value.push_str(rest);
-        let written = expanded.then(|| Box::from(raw));
-        complete.then(|| Text {
-            value: value.into_boxed_str(),
-            written,
-        })
-    }
-
-    fn resolve(&mut self, raw: &str, written: &str, reference: &str, span: Span) -> Option<String> {
-        let is_name = |name: &str| {
-            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        };
-        let Some(name) = reference.strip_prefix("env:").filter(|name| is_name(name)) else {
-            self.bad_reference(raw, written, span);
-            return None;
-        };
-        let found = match self.known_env.get(name) {
-            Some(found) => found.clone(),
-            None => {
-                let found = (self.env)(name);
-                self.known_env.insert(name.to_owned(), found.clone());
-                found
-            }
-        };
-        if found.is_none() {
-            let span = self.reference_span(raw, written, span);
-            self.report(
-                Diagnostic::error(
-                    "missing-env",
-                    format!("environment variable {} is not set", quote(name)),
-                    span,
-                )
-                .label("not set where this runs")
-                .help(format!(
-                    "set it, such as `{name}=... ringgate check FILE`, or write the value"
-                )),
-            );
-        }
-        found
-    }
-
-    fn bad_reference(&mut self, raw: &str, written: &str, span: Span) {
-        let span = self.reference_span(raw, written, span);
-        self.report(
-            Diagnostic::error(
-                "invalid-reference",
-                "not a reference to the environment",
-                span,
-            )
-            .label("expected `${env:NAME}`")
-            .help("write `$${` for the characters `${` themselves"),
-        );
-    }
-
-    /// Where `written`, a part of `raw`, stands.
-    fn reference_span(&self, raw: &str, written: &str, span: Span) -> Span {
-        let at = written.as_ptr() as usize - raw.as_ptr() as usize;
-        self.part_of(span, raw, at..at + written.len())
-    }
-}
-
-fn has_reference(raw: &str) -> bool {
-    raw.contains("${")
 }
 
 const QUOTED_MAX: usize = 60; // longer texts would push what matters off the line

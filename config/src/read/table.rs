@@ -5,7 +5,8 @@ use std::time::Duration;
 use toml::Spanned as TomlSpanned;
 use toml::de::{DeTable, DeValue};
 
-use super::reader::{Reader, Text, span_of};
+use super::expand::{Text, has_reference};
+use super::reader::{Reader, span_of};
 use crate::diagnostic::Diagnostic;
 use crate::keys::{Kind, Section, Word};
 use crate::leaf::Fault;
@@ -46,8 +47,7 @@ impl Item<'_> {
 
     /// Whether the value is a string that refers to the environment.
     pub fn is_reference(&self) -> bool {
-        let text = self.value.get_ref().as_str();
-        text.is_some_and(|text| text.contains("${"))
+        self.value.get_ref().as_str().is_some_and(has_reference)
     }
 }
 

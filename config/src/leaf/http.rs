@@ -1,0 +1,219 @@
+//! What stands in HTTP messages: methods, fields, paths and templates of paths.
+
+use super::Fault;
+
+/// A byte of a token (RFC 9110, section 5.6.2).
+fn is_token_byte(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
+}
+
+/// A method, in upper case as registered.
+pub(crate) fn method(text: &str) -> Result<Box<str>, Fault> {
+    let fault = |label: &str| Fault::new("method", "a method such as \"GET\" or \"POST\"", label);
+    if text.is_empty() || !text.bytes().all(is_token_byte) {
+        return Err(fault("is not a method name"));
+    }
+    if text.bytes().any(|b| b.is_ascii_lowercase()) {
+        return Err(fault("methods are case-sensitive")
+            .help(format!("write \"{}\"", text.to_ascii_uppercase())));
+    }
+    Ok(Box::from(text))
+}
+
+/// A field name, which comes back in lower case.
+pub(crate) fn header_name(text: &str) -> Result<Box<str>, Fault> {
+    let fault = |label: &str| {
+        Fault::new(
+            "header name",
+            "letters, digits and `-`, such as \"x-request-source\"",
+            label,
+        )
+    };
+    if text.is_empty() {
+        return Err(fault("is empty"));
+    }
+    if let Some(other) = text
+        .chars()
+        .find(|&c| !c.is_ascii() || !is_token_byte(c as u8))
+    {
+        let label = format!("has the character `{}`", other.escape_debug());
+        return Err(match text.strip_suffix(':') {
+            Some(bare) => fault(&label).help(format!("write \"{bare}\"")),
+            None => fault(&label),
+        });
+    }
+    Ok(text.to_ascii_lowercase().into_boxed_str())
+}
+
+/// A field value without line breaks or controls; the gateway's own are ASCII.
+pub(crate) fn header_value(text: &str) -> Result<Box<str>, Fault> {
+    let fault = |label: &str| {
+        Fault::new(
+            "header value",
+            "visible ASCII characters, spaces and tabs, without spaces at its ends",
+            label,
+        )
+    };
+    if let Some(other) = text.chars().find(|&c| !matches!(c, '\t' | ' '..='~')) {
+        return Err(fault(&format!(
+            "has the character `{}`",
+            other.escape_debug()
+        )));
+    }
+    if text.trim_matches([' ', '\t']).len() != text.len() {
+        return Err(fault("begins or ends with a space")
+            .help(format!("write \"{}\"", text.trim_matches([' ', '\t']))));
+    }
+    Ok(Box::from(text))
+}
+
+/// Fields that frame messages or belong to one connection (RFC 9110, section 7.6.1): a filter
+/// that could touch them could smuggle requests. Says what to do instead.
+pub(crate) fn untouchable(name: &str) -> Option<&'static str> {
+    match name {
+        "content-length" | "transfer-encoding" => {
+            Some("the gateway frames messages itself; remove this entry")
+        }
+        "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer" | "upgrade" => {
+            Some("the gateway manages its own connections; remove this entry")
+        }
+        "host" => Some("to send another `Host` upstream, use `upstream_host` in the route"),
+        "expect" => Some("the gateway answers `Expect` itself; remove this entry"),
+        _ => None,
+    }
+}
+
+/// The pseudonym or host of `Via`'s received-by (RFC 9110, section 7.6.3).
+pub(crate) fn via(text: &str) -> Result<Box<str>, Fault> {
+    let fits = |b: u8| is_token_byte(b) || matches!(b, b':' | b'[' | b']');
+    if text.is_empty() || !text.bytes().all(fits) {
+        return Err(Fault::new(
+            "name for `Via`",
+            "\"off\", a name such as \"ringgate\", or a host and port",
+            "has characters that cannot stand in `Via`",
+        ));
+    }
+    Ok(Box::from(text))
+}
+
+/// A template of a path; its captures are the router's business.
+pub(crate) fn template(text: &str) -> Result<Box<str>, Fault> {
+    let fault = |label: &str| {
+        Fault::new(
+            "path template",
+            "a path such as \"/v2/users/{rest}\"",
+            label,
+        )
+    };
+    if !text.starts_with('/') {
+        return Err(fault("does not begin with `/`").help(format!("write \"/{text}\"")));
+    }
+    match text.chars().find(|&c| !is_target_char(c)) {
+        Some('?') => Err(fault(
+            "a rewrite changes the path; the query stays as it is",
+        )),
+        Some(other) => Err(fault(&format!(
+            "has the character `{}`",
+            other.escape_debug()
+        ))),
+        None => Ok(Box::from(text)),
+    }
+}
+
+/// A template of `Location`.
+pub(crate) fn location(text: &str) -> Result<Box<str>, Fault> {
+    let fault = |label: &str| {
+        Fault::new(
+            "redirect target",
+            "a path such as \"/api/{rest}\", or a URL that begins with `http://` or `https://`",
+            label,
+        )
+    };
+    let is_url = text.starts_with("http://") || text.starts_with("https://");
+    if !is_url && !text.starts_with('/') {
+        return Err(fault("is neither a path nor an http URL"));
+    }
+    if text.starts_with("//") {
+        return Err(
+            fault("begins with `//`, which names a host").help("write one `/`, or the whole URL")
+        );
+    }
+    match text
+        .chars()
+        .find(|&c| !is_target_char(c) && c != '?' && c != '#')
+    {
+        Some(other) => Err(fault(&format!(
+            "has the character `{}`",
+            other.escape_debug()
+        ))),
+        None => Ok(Box::from(text)),
+    }
+}
+
+/// What may stand in a path (RFC 3986, section 3.3), and the braces of captures.
+fn is_target_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-._~%!$&'()*+,;=:@/{}".contains(c)
+}
+
+/// A prefix of a path, without captures and without a final slash.
+pub(crate) fn prefix(text: &str) -> Result<Box<str>, Fault> {
+    let fault = |label: &str| Fault::new("path prefix", "a path such as \"/api\"", label);
+    if !text.starts_with('/') {
+        return Err(fault("does not begin with `/`").help(format!("write \"/{text}\"")));
+    }
+    if text.ends_with('/') {
+        let bare = text.trim_end_matches('/');
+        return Err(match bare {
+            "" => fault("every path begins with `/`: this changes nothing"),
+            bare => fault("ends with `/`").help(format!("write \"{bare}\"")),
+        });
+    }
+    if text.contains("//") {
+        return Err(fault("has an empty segment"));
+    }
+    match text
+        .chars()
+        .find(|&c| !is_target_char(c) || matches!(c, '{' | '}'))
+    {
+        Some(other) => Err(fault(&format!(
+            "has the character `{}`",
+            other.escape_debug()
+        ))),
+        None => Ok(Box::from(text)),
+    }
+}
+
+/// What names a limiter's key.
+pub(crate) fn limiter_key(text: &str) -> Result<(), Fault> {
+    let fault = |label: &str| {
+        Fault::new(
+            "limiter key",
+            "\"client_ip\", \"consumer\", \"route\", \"header:NAME\" or \"claim:NAME\"",
+            label,
+        )
+    };
+    match text.split_once(':') {
+        Some(("header", name)) => header_name(name)
+            .map(|_| ())
+            .map_err(|_| fault("has no header name after `header:`")),
+        Some(("claim", "")) => Err(fault("has no claim after `claim:`")),
+        Some(("claim", _)) => Ok(()),
+        None if matches!(text, "client_ip" | "consumer" | "route") => Ok(()),
+        _ => Err(fault("is not known")),
+    }
+}
+
+/// A path that begins with a slash.
+pub(crate) fn absolute_path(text: &str) -> Result<Box<str>, Fault> {
+    let fault = |label: &str| Fault::new("path", "a path such as \"/healthz\"", label);
+    if !text.starts_with('/') {
+        return Err(fault("does not begin with `/`").help(format!("write \"/{text}\"")));
+    }
+    match text.chars().find(|&c| !is_target_char(c) && c != '?') {
+        Some(other) => Err(fault(&format!(
+            "has the character `{}`",
+            other.escape_debug()
+        ))),
+        None => Ok(Box::from(text)),
+    }
+}

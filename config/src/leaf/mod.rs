@@ -1,0 +1,146 @@
+//! The texts that stand in single values: names, addresses, header fields, and so on. Each
+//! parser takes the whole text and says what is wrong with it without knowing where it stood.
+
+mod address;
+mod http;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::model::Name;
+use crate::units::UnitFault;
+
+pub(crate) use address::{authority, cores, endpoint, listen, network};
+pub(crate) use http::{
+    absolute_path, header_name, header_value, limiter_key, location, method, prefix, template,
+    untouchable, via,
+};
+
+/// Why a text is not what its key wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// What it should have been, without an article: `duration`.
+    pub what: &'static str,
+    /// How that is written: the help of last resort. Never holds parts of the text.
+    pub expected: &'static str,
+    /// What is wrong; may hold parts of the text.
+    pub label: String,
+    /// A correct spelling or another way out; may hold parts of the text.
+    pub help: Option<String>,
+}
+
+impl Fault {
+    fn new(what: &'static str, expected: &'static str, label: impl Into<String>) -> Self {
+        Self {
+            what,
+            expected,
+            label: label.into(),
+            help: None,
+        }
+    }
+
+    fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+const NAME_LEN_MAX: usize = 64; // metric labels and log lines stay readable
+
+/// A name of something configured.
+pub(crate) fn name(text: &str) -> Result<Name, Fault> {
+    let fault = |label: &str| {
+        Fault::new(
+            "name",
+            "1 to 64 of the characters `A-Z a-z 0-9 . _ -`",
+            label,
+        )
+    };
+    if text.is_empty() {
+        return Err(fault("is empty"));
+    }
+    if text.len() > NAME_LEN_MAX {
+        return Err(fault("is longer than 64 characters"));
+    }
+    match text.chars().find(|&c| !is_name_char(c)) {
+        Some(other) => Err(fault(&format!(
+            "has the character `{}`",
+            other.escape_debug()
+        ))),
+        None => Ok(Name(Arc::from(text))),
+    }
+}
+
+fn is_name_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
+}
+
+/// `30s` and the like, for [`Fault`].
+pub(crate) fn quantity_fault(
+    what: &'static str,
+    expected: &'static str,
+    fault: UnitFault,
+) -> Fault {
+    let mut out = Fault::new(what, expected, fault.label);
+    if let Some(instead) = fault.instead {
+        out.help = Some(format!("write \"{instead}\""));
+    }
+    out
+}
+
+/// `sha256:` and 64 hexadecimal digits.
+pub(crate) fn key_digest(text: &str) -> Result<(), Fault> {
+    let fault = |label: &str| {
+        Fault::new(
+            "key digest",
+            "\"sha256:\" and the 64 hexadecimal digits of the key's SHA-256",
+            label,
+        )
+    };
+    let Some(digits) = text.strip_prefix("sha256:") else {
+        return Err(fault("does not begin with `sha256:`")
+            .help("never write the key itself; take its digest: printf %s KEY | sha256sum"));
+    };
+    if digits.len() != 64 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(fault("does not hold 64 hexadecimal digits"));
+    }
+    Ok(())
+}
+
+/// The file of an access log.
+pub(crate) fn log_path(text: &str) -> Result<PathBuf, Fault> {
+    let fault = |label: &str| {
+        Fault::new(
+            "access log",
+            "\"stdout\", \"off\" or a file path with a `/` in it, such as \"/var/log/ringgate/access.log\"",
+            label,
+        )
+    };
+    if text.contains('\0') {
+        return Err(fault("a path cannot hold a NUL"));
+    }
+    if !text.contains('/') {
+        // Without this, `stdot` would quietly become a file of that name.
+        return Err(
+            fault("is neither \"stdout\" nor \"off\" nor a path").help(format!(
+                "for a file in the working directory write \"./{text}\""
+            )),
+        );
+    }
+    if text.ends_with('/') {
+        return Err(fault("is a directory"));
+    }
+    Ok(PathBuf::from(text))
+}
+
+/// A path of a file.
+pub(crate) fn file_path(text: &str) -> Result<PathBuf, Fault> {
+    if text.is_empty() || text.contains('\0') {
+        return Err(Fault::new(
+            "file path",
+            "the path of a file",
+            "is not a file path",
+        ));
+    }
+    Ok(PathBuf::from(text))
+}
