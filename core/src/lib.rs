@@ -3,5 +3,23 @@
 //! A library: the policy chain is a type parameter, so it can be embedded with a chain of
 //! one's own. `docs/architecture.md` follows a request through these files.
 
+pub mod access;
+mod answer;
 pub mod block;
+mod call;
+pub mod chain;
+mod connection;
+mod decide;
+pub mod error;
+mod exchange;
+mod forward;
+mod halves;
 pub mod http;
+mod reply;
+pub mod rt;
+pub mod snapshot;
+pub mod stats;
+mod tunnel;
+pub mod upstream;
+mod wall;
+pub mod worker;

@@ -1,0 +1,526 @@
+//! The access log: one line per exchange, formatted on the core that served it, written to
+//! the file by a thread of its own.
+//!
+//! Lines gather in a buffer of the core; full buffers, and on every tick what there is, go
+//! through a bounded lock-free queue. When the writer cannot keep up, whole buffers are
+//! dropped and counted; no request ever waits for the log.
+
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use crossbeam::queue::ArrayQueue;
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object per line.
+    Json,
+    /// The combined log format, with our columns behind it.
+    Combined,
+}
+
+/// Where lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Standard output.
+    Stdout,
+    /// A file, appended to.
+    File(PathBuf),
+}
+
+/// What a line says. Byte strings come from peers and are escaped.
+#[derive(Debug)]
+pub struct Record<'a> {
+    /// Milliseconds since the UNIX epoch when the request began.
+    pub unix_ms: u64,
+    /// The request id; empty when off.
+    pub request_id: &'a [u8],
+    /// The client's address.
+    pub client: IpAddr,
+    /// The listener's name.
+    pub listener: &'a str,
+    /// As sent.
+    pub method: &'a [u8],
+    /// As sent.
+    pub host: &'a [u8],
+    /// As sent.
+    pub target: &'a [u8],
+    /// `HTTP/1.1` ...
+    pub protocol: &'a str,
+    /// 0 when no answer was sent.
+    pub status: u16,
+    /// The route's name.
+    pub route: Option<&'a str>,
+    /// The upstream's name.
+    pub upstream: Option<&'a str>,
+    /// The endpoint's address.
+    pub endpoint: Option<&'a crate::rt::Addr>,
+    /// Attempts made at origins.
+    pub attempts: u8,
+    /// Body bytes from the client.
+    pub received: u64,
+    /// Body bytes to the client.
+    pub sent: u64,
+    /// Microseconds.
+    pub timing: Timing,
+    /// Who ended the exchange, and where; `--` for a complete one.
+    pub termination: [u8; 2],
+    /// The log code of a fault or a filter's answer.
+    pub code: Option<&'static str>,
+    /// The client's fields.
+    pub referer: Option<&'a [u8]>,
+    /// The client's fields.
+    pub user_agent: Option<&'a [u8]>,
+}
+
+/// Phases of an exchange in microseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timing {
+    /// From the first byte to the last.
+    pub total: u64,
+    /// Until the request head was complete.
+    pub head: u64,
+    /// Routing and filters.
+    pub policy: u64,
+    /// Until there was a connection to the origin.
+    pub connect: Option<u64>,
+    /// From the request's departure to the response head.
+    pub wait: Option<u64>,
+}
+
+/// One core's end of the log.
+pub struct LogBuffer {
+    format: Format,
+    lines: Vec<u8>,
+    queue: Arc<Queue>,
+}
+
+/// The writer's end: a thread.
+pub struct LogWriter {
+    queue: Arc<Queue>,
+    thread: thread::JoinHandle<()>,
+}
+
+struct Queue {
+    full: ArrayQueue<Vec<u8>>,
+    spare: ArrayQueue<Vec<u8>>,
+    reopen: AtomicBool,
+    stop: AtomicBool,
+}
+
+/// Bytes that gather on a core before they are handed over.
+const BUFFER_SIZE: usize = 64 << 10;
+/// Buffers under way at most: 16 MiB of lines.
+const BUFFERS_MAX: usize = 256;
+/// Longest pause of the writer: cores flush at every tick and do not wake it.
+const WRITER_PAUSE: Duration = Duration::from_millis(50);
+/// Bytes of a field that a peer chose, at most, in a line.
+const FIELD_MAX: usize = 1024;
+
+impl LogWriter {
+    /// Opens the target and starts the writer.
+    ///
+    /// # Errors
+    /// When the file cannot be opened for appending, or no thread can be had.
+    pub fn start(target: Target) -> io::Result<LogWriter> {
+        let queue = Arc::new(Queue {
+            full: ArrayQueue::new(BUFFERS_MAX),
+            spare: ArrayQueue::new(BUFFERS_MAX),
+            reopen: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+        });
+        let output = Output::open(&target)?;
+        let writer_queue = Arc::clone(&queue);
+        let thread = thread::Builder::new()
+            .name("ringgate-log".to_owned())
+            .spawn(move || write_loop(&writer_queue, &target, output))?;
+        Ok(LogWriter { queue, thread })
+    }
+
+    /// A core's end.
+    pub fn buffer(&self, format: Format) -> LogBuffer {
+        LogBuffer {
+            format,
+            lines: Vec::with_capacity(BUFFER_SIZE),
+            queue: Arc::clone(&self.queue),
+        }
+    }
+
+    /// Opens the file anew before the next line, after it was rotated away.
+    pub fn reopen(&self) {
+        self.queue.reopen.store(true, Ordering::Release);
+        self.thread.thread().unpark();
+    }
+
+    /// Writes what was handed over and ends the thread.
+    pub fn stop(self) {
+        self.queue.stop.store(true, Ordering::Release);
+        let thread: &Thread = self.thread.thread();
+        thread.unpark();
+        let _ = self.thread.join();
+    }
+}
+
+impl LogBuffer {
+    /// Adds a line. False when the former lines had to be dropped.
+    #[must_use]
+    pub fn push(&mut self, record: &Record<'_>) -> bool {
+        match self.format {
+            Format::Json => json_line(record, &mut self.lines),
+            Format::Combined => combined_line(record, &mut self.lines),
+        }
+        // A line is bounded: six peer-chosen fields, each escaped to at most six times its cap.
+        self.lines.len() < BUFFER_SIZE - 8 * FIELD_MAX || self.flush()
+    }
+
+    /// Hands over what there is. False when the queue was full and the lines were dropped.
+    #[must_use]
+    pub fn flush(&mut self) -> bool {
+        if self.lines.is_empty() {
+            return true;
+        }
+        let next = self.queue.spare.pop();
+        let next = next.unwrap_or_else(|| Vec::with_capacity(BUFFER_SIZE));
+        match self
+            .queue
+            .full
+            .push(std::mem::replace(&mut self.lines, next))
+        {
+            Ok(()) => true,
+            Err(mut dropped) => {
+                dropped.clear();
+                self.lines = dropped;
+                false
+            }
+        }
+    }
+}
+
+impl Drop for LogBuffer {
+    fn drop(&mut self) {
+        let _ = self.flush();
+    }
+}
+
+enum Output {
+    Stdout(io::Stdout),
+    File(std::fs::File),
+}
+
+impl Output {
+    fn open(target: &Target) -> io::Result<Output> {
+        match target {
+            Target::Stdout => Ok(Output::Stdout(io::stdout())),
+            Target::File(path) => {
+                let file = std::fs::OpenOptions::new()
+                    .create(true)
+                    .append(true)
+                    .open(path)?;
+                Ok(Output::File(file))
+            }
+        }
+    }
+
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        match self {
+            Output::Stdout(stdout) => stdout.write_all(lines).and_then(|()| stdout.flush()),
+            Output::File(file) => file.write_all(lines),
+        }
+    }
+}
+
+fn write_loop(queue: &Queue, target: &Target, mut output: Output) {
+    loop {
+        let stopping = queue.stop.load(Ordering::Acquire);
+        if queue.reopen.swap(false, Ordering::AcqRel)
+            && let Ok(fresh) = Output::open(target)
+        {
+            output = fresh;
+        }
+        while let Some(mut lines) = queue.full.pop() {
+            // A full disk or a closed pipe costs log lines, never traffic.
+            let _ = output.write(&lines);
+            lines.clear();
+            let _ = queue.spare.push(lines);
+        }
+        if stopping {
+            return;
+        }
+        thread::park_timeout(WRITER_PAUSE);
+    }
+}
+
+fn json_line(record: &Record<'_>, out: &mut Vec<u8>) {
+    let mut itoa = itoa::Buffer::new();
+    let mut number = |out: &mut Vec<u8>, key: &str, value: u64| {
+        out.extend_from_slice(key.as_bytes());
+        out.extend_from_slice(itoa.format(value).as_bytes());
+    };
+    out.extend_from_slice(b"{\"time\":\"");
+    crate::wall::rfc3339_millis(record.unix_ms, out);
+    out.extend_from_slice(b"\",\"client\":\"");
+    push_ip(record.client, out);
+    out.push(b'"');
+    if !record.request_id.is_empty() {
+        json_text(",\"id\":\"", record.request_id, out);
+    }
+    json_text(",\"listener\":\"", record.listener.as_bytes(), out);
+    json_text(",\"method\":\"", record.method, out);
+    json_text(",\"host\":\"", record.host, out);
+    json_text(",\"target\":\"", record.target, out);
+    json_text(",\"protocol\":\"", record.protocol.as_bytes(), out);
+    number(out, ",\"status\":", u64::from(record.status));
+    if let Some(route) = record.route {
+        json_text(",\"route\":\"", route.as_bytes(), out);
+    }
+    if let Some(upstream) = record.upstream {
+        json_text(",\"upstream\":\"", upstream.as_bytes(), out);
+    }
+    if let Some(endpoint) = record.endpoint {
+        out.extend_from_slice(b",\"endpoint\":\"");
+        push_addr(endpoint, out);
+        out.push(b'"');
+        number(out, ",\"attempts\":", u64::from(record.attempts));
+    }
+    number(out, ",\"bytes_in\":", record.received);
+    number(out, ",\"bytes_out\":", record.sent);
+    number(out, ",\"us\":{\"total\":", record.timing.total);
+    number(out, ",\"head\":", record.timing.head);
+    number(out, ",\"policy\":", record.timing.policy);
+    if let Some(connect) = record.timing.connect {
+        number(out, ",\"connect\":", connect);
+    }
+    if let Some(wait) = record.timing.wait {
+        number(out, ",\"wait\":", wait);
+    }
+    json_text("},\"end\":\"", &record.termination, out);
+    if let Some(code) = record.code {
+        json_text(",\"code\":\"", code.as_bytes(), out);
+    }
+    if let Some(user_agent) = record.user_agent {
+        json_text(",\"user_agent\":\"", user_agent, out);
+    }
+    if let Some(referer) = record.referer {
+        json_text(",\"referer\":\"", referer, out);
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+fn combined_line(record: &Record<'_>, out: &mut Vec<u8>) {
+    let mut itoa = itoa::Buffer::new();
+    push_ip(record.client, out);
+    out.extend_from_slice(b" - - [");
+    crate::wall::common_log_time(record.unix_ms, out);
+    out.extend_from_slice(b"] \"");
+    escape(record.method, out);
+    out.push(b' ');
+    escape(record.target, out);
+    out.push(b' ');
+    out.extend_from_slice(record.protocol.as_bytes());
+    out.extend_from_slice(b"\" ");
+    out.extend_from_slice(itoa.format(record.status).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(itoa.format(record.sent).as_bytes());
+    for field in [record.referer, record.user_agent] {
+        out.extend_from_slice(b" \"");
+        escape(field.unwrap_or(b"-"), out);
+        out.push(b'"');
+    }
+    out.push(b' ');
+    escape(or_dash(record.request_id), out);
+    for name in [record.route, record.upstream] {
+        out.push(b' ');
+        escape(name.unwrap_or("-").as_bytes(), out);
+    }
+    out.push(b' ');
+    match record.endpoint {
+        Some(endpoint) => push_addr(endpoint, out),
+        None => out.push(b'-'),
+    }
+    out.push(b' ');
+    out.extend_from_slice(itoa.format(record.timing.total).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(&record.termination);
+    out.push(b' ');
+    out.extend_from_slice(record.code.unwrap_or("-").as_bytes());
+    out.push(b'\n');
+}
+
+fn or_dash(text: &[u8]) -> &[u8] {
+    if text.is_empty() { b"-" } else { text }
+}
+
+fn json_text(key: &str, text: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(key.as_bytes());
+    escape(text, out);
+    out.push(b'"');
+}
+
+/// Escapes what a peer sent for a JSON string; longer texts are cut and marked. The same
+/// escapes keep a quoted column of the combined format in its quotes.
+fn escape(text: &[u8], out: &mut Vec<u8>) {
+    let cut = text.len() > FIELD_MAX;
+    let text = &text[..text.len().min(FIELD_MAX)];
+    let plain = |b: &u8| (0x20..0x7f).contains(b) && *b != b'"' && *b != b'\\';
+    if text.iter().all(plain) {
+        out.extend_from_slice(text);
+    } else {
+        for &byte in text {
+            match byte {
+                b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+                0x20..0x7f => out.push(byte),
+                // Bytes above ASCII are shown as the code points of the same number: always
+                // valid JSON, whatever the peer sent.
+                _ => {
+                    const HEX: &[u8; 16] = b"0123456789abcdef";
+                    out.extend_from_slice(b"\\u00");
+                    out.push(HEX[usize::from(byte >> 4)]);
+                    out.push(HEX[usize::from(byte & 15)]);
+                }
+            }
+        }
+    }
+    if cut {
+        out.extend_from_slice(b"...");
+    }
+}
+
+fn push_ip(addr: IpAddr, out: &mut Vec<u8>) {
+    if let IpAddr::V4(v4) = addr {
+        let mut itoa = itoa::Buffer::new();
+        for (index, octet) in v4.octets().into_iter().enumerate() {
+            if index > 0 {
+                out.push(b'.');
+            }
+            out.extend_from_slice(itoa.format(octet).as_bytes());
+        }
+    } else {
+        // Writing to a Vec cannot fail.
+        let _ = write!(out, "{addr}");
+    }
+}
+
+fn push_addr(addr: &crate::rt::Addr, out: &mut Vec<u8>) {
+    match addr {
+        crate::rt::Addr::Tcp(std::net::SocketAddr::V4(v4)) => {
+            push_ip(IpAddr::V4(*v4.ip()), out);
+            out.push(b':');
+            out.extend_from_slice(itoa::Buffer::new().format(v4.port()).as_bytes());
+        }
+        crate::rt::Addr::Tcp(v6) => {
+            let _ = write!(out, "{v6}");
+        }
+        crate::rt::Addr::Unix(path) => {
+            out.extend_from_slice(b"unix:");
+            escape(
+                std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()),
+                out,
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record<'static> {
+        Record {
+            unix_ms: 1_732_233_600_123,
+            request_id: b"id-1",
+            client: [192, 0, 2, 7].into(),
+            listener: "public",
+            method: b"GET",
+            host: b"api.example.com",
+            target: b"/a?b=\"c\"\xff",
+            protocol: "HTTP/1.1",
+            status: 200,
+            route: Some("r"),
+            upstream: Some("u"),
+            endpoint: None,
+            attempts: 0,
+            received: 0,
+            sent: 5,
+            timing: Timing::default(),
+            termination: *b"--",
+            code: None,
+            referer: None,
+            user_agent: Some(b"curl\n"),
+        }
+    }
+
+    fn line(format: fn(&Record<'_>, &mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        format(&record(), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn json_escapes_what_peers_sent() {
+        let line = line(json_line);
+        assert!(
+            line.starts_with("{\"time\":\"2024-11-22T00:00:00.123Z\""),
+            "{line}"
+        );
+        assert!(line.contains(r#""target":"/a?b=\"c\"\u00ff""#), "{line}");
+        assert!(line.contains(r#""user_agent":"curl\u000a""#), "{line}");
+        assert_eq!(line.matches('\n').count(), 1);
+    }
+
+    #[test]
+    fn combined_lines_keep_their_columns() {
+        let line = line(combined_line);
+        assert!(
+            line.starts_with("192.0.2.7 - - [22/Nov/2024:00:00:00 +0000] \"GET "),
+            "{line}"
+        );
+        assert_eq!(line.matches('\n').count(), 1);
+    }
+
+    #[test]
+    fn a_full_queue_drops_lines_and_says_so() {
+        let queue = Arc::new(Queue {
+            full: ArrayQueue::new(1),
+            spare: ArrayQueue::new(1),
+            reopen: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+        });
+        let mut buffer = LogBuffer {
+            format: Format::Json,
+            lines: Vec::new(),
+            queue,
+        };
+        assert!(buffer.push(&record()) && buffer.flush());
+        assert!(buffer.push(&record()));
+        assert!(!buffer.flush());
+    }
+
+    #[test]
+    fn the_writer_appends_and_reopens() {
+        let dir = std::env::temp_dir().join(format!("ringgate-log-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("access.log");
+        let writer = LogWriter::start(Target::File(path.clone())).unwrap();
+        let mut buffer = writer.buffer(Format::Json);
+        assert!(buffer.push(&record()) && buffer.flush());
+        while std::fs::metadata(&path).unwrap().len() == 0 {
+            thread::yield_now();
+        }
+        std::fs::rename(&path, dir.join("access.log.1")).unwrap();
+        writer.reopen();
+        while !path.exists() {
+            thread::yield_now();
+        }
+        assert!(buffer.push(&record()));
+        drop(buffer);
+        writer.stop();
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 1);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}

@@ -1,0 +1,237 @@
+//! Answers of the gateway's own: constants, redirects, refusals and faults. They pass the
+//! same filters and the same encoder as an origin's.
+
+use bytes::Bytes;
+
+use crate::block::Block;
+use crate::chain::{Answer, BodyMode, Filter, Run};
+use crate::connection::{Close, Connection, Next};
+use crate::error::{Fault, Origin, Phase};
+use crate::exchange::Exchange;
+use crate::halves::{CLIENT, Last, Piece, Sink};
+use crate::http::h1::{self, ResponseOut, encode::reason_of, encode_response};
+use crate::http::{BodyLen, Known, Method, RequestHead};
+use crate::worker::Installed;
+
+/// Sends the answer to a fault.
+pub(crate) async fn fault<F: Filter>(
+    connection: &Connection<F>,
+    installed: &Installed<F>,
+    exchange: &mut Exchange<F>,
+    fault: Fault,
+    close: Close,
+) -> Next {
+    // Whoever broke the protocol cannot be followed any further.
+    let close = match fault {
+        Fault::RequestHead(_) | Fault::RequestBody(_) | Fault::HeadTimeout | Fault::BodyTimeout => {
+            Close::Yes
+        }
+        _ => close,
+    };
+    let answer = of_fault(
+        fault,
+        &exchange.request,
+        exchange.attributes.request_id.as_bytes(),
+    );
+    send(connection, installed, exchange, &answer, close).await
+}
+
+/// Sends an answer.
+pub(crate) async fn send<F: Filter>(
+    connection: &Connection<F>,
+    installed: &Installed<F>,
+    exchange: &mut Exchange<F>,
+    answer: &Answer,
+    close: Close,
+) -> Next {
+    if exchange.account.fault.is_none() {
+        exchange.account.code = answer.code;
+    }
+    let body = compose(connection, installed, exchange, answer);
+    let status = exchange.response.status;
+    let framing = match status {
+        204 | 304 => BodyLen::None,
+        _ => BodyLen::Length(body.len() as u64),
+    };
+    let out = connection.connection_out(&exchange.request, close);
+    encode(connection, installed, exchange, framing, out);
+    let piece = Piece {
+        block: match exchange.request.method {
+            Method::Head => Block::empty(),
+            _ if framing == BodyLen::None => Block::empty(),
+            _ => body,
+        },
+        last: Last::Yes,
+    };
+    let mut sink = Sink::new(
+        &connection.socket,
+        framing,
+        connection.limits.send_timeout,
+        exchange.deadline,
+        &CLIENT,
+    );
+    exchange.account.status = status;
+    let sent = sink.start(&exchange.out, Some(piece), b"").await;
+    exchange.account.sent = sink.sent();
+    match sent {
+        Err(fault) => {
+            exchange.account.phase = Phase::ResponseBody;
+            exchange.note(fault);
+            Next::Close
+        }
+        Ok(()) if out == h1::Connection::KeepAlive => Next::KeepAlive,
+        Ok(()) => Next::Linger,
+    }
+}
+
+/// Fills the response head and runs the route's filters over it; returns the body.
+fn compose<F: Filter>(
+    connection: &Connection<F>,
+    installed: &Installed<F>,
+    exchange: &mut Exchange<F>,
+    answer: &Answer,
+) -> Block {
+    fill(exchange, answer);
+    let mut body = Block::from_slice(&answer.body);
+    let route = exchange
+        .account
+        .route
+        .and_then(|route| installed.snapshot.routes.get(route));
+    let Some(route) = route.filter(|route| !route.program.steps().is_empty()) else {
+        return body;
+    };
+    let worker = &*connection.worker;
+    let run = Run::new(
+        &route.program,
+        worker.core(),
+        &worker.filters,
+        &exchange.scratch,
+    );
+    let passed = run
+        .response_head(
+            &mut exchange.response,
+            &exchange.request,
+            &exchange.attributes,
+        )
+        .and_then(|()| match route.program.response_body_mode() {
+            BodyMode::Skip => Ok(()),
+            _ => run.response_body(&mut body, true, 0),
+        });
+    match passed {
+        Ok(()) => body,
+        Err(instead) => {
+            exchange.account.code = instead.code;
+            fill(exchange, &instead);
+            Block::from_slice(&instead.body)
+        }
+    }
+}
+
+fn fill<F: Filter>(exchange: &mut Exchange<F>, answer: &Answer) {
+    let head = &mut exchange.response;
+    head.clear();
+    head.status = answer.status;
+    for (name, value) in &answer.fields {
+        // The configuration checked constants; a filter's invalid field is left out rather
+        // than sent.
+        let _ = head.fields.add(name, value);
+    }
+}
+
+/// Writes the response head into `exchange.out`.
+pub(crate) fn encode<F: Filter>(
+    connection: &Connection<F>,
+    installed: &Installed<F>,
+    exchange: &mut Exchange<F>,
+    framing: BodyLen,
+    out: h1::Connection,
+) {
+    let policy = &installed.snapshot.forwarding;
+    let id = exchange.attributes.request_id.as_bytes();
+    let id = response_id(policy.request_id.as_deref(), id, &mut exchange.response);
+    exchange.out.clear();
+    connection.worker.with_date(|date| {
+        let send = ResponseOut {
+            framing,
+            connection: out,
+            client: exchange.request.version,
+            request_id: id,
+            via: b"",
+            date,
+        };
+        encode_response(&exchange.response, &send, &mut exchange.out);
+    });
+}
+
+/// The id as the encoder takes it: it knows the usual field, any other is set here.
+pub(crate) fn response_id<'a>(
+    name: Option<&str>,
+    id: &'a [u8],
+    head: &mut crate::http::ResponseHead,
+) -> &'a [u8] {
+    match name {
+        Some("x-request-id") => id,
+        Some(name) if !id.is_empty() => {
+            let _ = head.fields.set(name, id);
+            b""
+        }
+        _ => b"",
+    }
+}
+
+/// The answer to a fault: small JSON, or text for clients that prefer it. What went wrong
+/// behind the gateway is not told; the request id leads to the log line that says it.
+pub(crate) fn of_fault(fault: Fault, request: &RequestHead, request_id: &[u8]) -> Answer {
+    let row = fault.row();
+    let status = row.status.unwrap_or(500);
+    let reason = reason_of(status);
+    let code = match row.origin {
+        Origin::Upstream => "origin_unavailable",
+        Origin::Internal if status == 500 => "internal",
+        _ => row.code,
+    };
+    let id = String::from_utf8_lossy(request_id);
+    let (content_type, body) = match prefers_text(request) {
+        true => {
+            let id = if id.is_empty() {
+                String::new()
+            } else {
+                format!("request id: {id}\n")
+            };
+            (
+                "text/plain; charset=utf-8",
+                format!("{status} {reason}\n{code}\n{id}"),
+            )
+        }
+        false => {
+            // Request ids are made of characters that need no escaping in JSON.
+            let id = if id.is_empty() {
+                String::new()
+            } else {
+                format!(",\"request_id\":\"{id}\"")
+            };
+            (
+                "application/json",
+                format!("{{\"status\":{status},\"error\":\"{reason}\",\"code\":\"{code}\"{id}}}\n"),
+            )
+        }
+    };
+    let mut fields: Vec<(Box<str>, Box<[u8]>)> =
+        vec![("content-type".into(), content_type.as_bytes().into())];
+    if status == 503 {
+        fields.push(("retry-after".into(), b"1".as_slice().into()));
+    }
+    Answer {
+        status,
+        fields,
+        body: Bytes::from(body),
+        code: "",
+    }
+}
+
+fn prefers_text(request: &RequestHead) -> bool {
+    request.fields.value(Known::Accept).is_some_and(|accept| {
+        let has = |what: &[u8]| memchr::memmem::find(accept, what).is_some();
+        has(b"text/") && !has(b"application/json")
+    })
+}

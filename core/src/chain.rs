@@ -1,0 +1,579 @@
+//! The filter chain: pure decisions at the phases of an exchange.
+//!
+//! A filter sees heads and bodies, never a socket, a clock or another core. What it cannot
+//! decide alone it asks the engine for as a [`Call`]; the engine runs it and resumes the
+//! filter with the outcome. The engine is generic over one [`Filter`] type (an enum in the
+//! gateway), so a chain is a slice of them and every call is static.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ringgate_router::Captures;
+
+use crate::block::Block;
+use crate::error::Fault;
+use crate::http::{Method, RequestHead, ResponseHead, Span, Trust};
+use crate::rt::clock::Stamp;
+use crate::rt::wheel::Ticks;
+use crate::stats::{CoreIndex, FilterStats, PerCore};
+
+/// What a filter wants of a body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BodyMode {
+    /// Nothing: it passes unseen.
+    #[default]
+    Skip,
+    /// To see the pieces as they pass, and perhaps to refuse; bytes stay as they are.
+    Observe,
+    /// To change the pieces as they pass; the length is not known ahead any more.
+    Rewrite,
+    /// The whole body as one piece, which it may change, up to so many bytes.
+    Whole {
+        /// Bytes the engine gathers at most; a longer body is refused.
+        max: u64,
+    },
+}
+
+/// A filter, or the enum of all filters that a gateway knows.
+pub trait Filter: Send + Sync + Sized + 'static {
+    /// What the filters of one core remember between requests (buckets, caches).
+    type Core: Default + 'static;
+    /// What the filters of one exchange remember between its phases.
+    type Scratch: Default + 'static;
+
+    /// What it wants of request bodies.
+    fn request_body_mode(&self) -> BodyMode {
+        BodyMode::Skip
+    }
+
+    /// What it wants of response bodies.
+    fn response_body_mode(&self) -> BodyMode {
+        BodyMode::Skip
+    }
+
+    /// The request head has arrived and a route has been chosen.
+    fn request_head(&self, phase: &mut RequestPhase<'_, Self>) -> Verdict {
+        let _ = phase;
+        Verdict::Continue
+    }
+
+    /// The calls it asked for have ended, in the order asked.
+    fn resume(&self, phase: &mut RequestPhase<'_, Self>, outcomes: &[CallOutcome]) -> Verdict {
+        let _ = (phase, outcomes);
+        Verdict::Continue
+    }
+
+    /// A piece of the request body, or all of it, by [`Filter::request_body_mode`].
+    fn request_body(&self, phase: &mut BodyPhase<'_, Self>) -> BodyVerdict {
+        let _ = phase;
+        BodyVerdict::Continue
+    }
+
+    /// The response head has arrived, or the gateway has made one.
+    fn response_head(&self, phase: &mut ResponsePhase<'_, Self>) -> BodyVerdict {
+        let _ = phase;
+        BodyVerdict::Continue
+    }
+
+    /// A piece of the response body, or all of it, by [`Filter::response_body_mode`].
+    fn response_body(&self, phase: &mut BodyPhase<'_, Self>) -> BodyVerdict {
+        let _ = phase;
+        BodyVerdict::Continue
+    }
+
+    /// The exchange has ended, however it did.
+    fn end(&self, summary: &Summary, core: &mut Self::Core, scratch: &mut Self::Scratch) {
+        let _ = (summary, core, scratch);
+    }
+
+    /// What it would say of itself in `explain`: one line.
+    fn describe(&self) -> String;
+}
+
+/// What a filter decides about a request.
+#[derive(Debug)]
+pub enum Verdict {
+    /// The next filter's turn.
+    Continue,
+    /// The exchange is answered here.
+    Respond(Box<Answer>),
+    /// The engine makes these calls, then resumes this filter.
+    Call(Box<Calls>),
+}
+
+/// What a filter decides about a body or a response.
+#[derive(Debug)]
+pub enum BodyVerdict {
+    /// It passes.
+    Continue,
+    /// This answer takes its place, or, when an answer has begun, the exchange is cut.
+    Refuse(Box<Answer>),
+}
+
+/// An answer that does not come from an origin.
+#[derive(Clone, Debug, Default)]
+pub struct Answer {
+    /// The status, 200 to 599.
+    pub status: u16,
+    /// Field names (lower case) and values, checked when they are put into the head.
+    pub fields: Vec<(Box<str>, Box<[u8]>)>,
+    /// The body, shared with the snapshot when it is constant.
+    pub body: Bytes,
+    /// The log code: why the gateway answered; empty for a plain answer.
+    pub code: &'static str,
+}
+
+/// Calls that run in parallel under one deadline.
+#[derive(Debug)]
+pub struct Calls {
+    /// The calls.
+    pub calls: Vec<Call>,
+    /// Until all have ended; what has not by then is a [`Fault::RequestTimeout`].
+    pub timeout: Ticks,
+}
+
+/// A request of the gateway's own to an upstream.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Index of the upstream in the snapshot.
+    pub upstream: usize,
+    /// The method.
+    pub method: Method,
+    /// Path and query.
+    pub target: Box<str>,
+    /// The value of `Host`.
+    pub host: Box<str>,
+    /// Further fields, lower-case names.
+    pub fields: Vec<(Box<str>, Box<[u8]>)>,
+    /// The body.
+    pub body: Bytes,
+    /// Bytes of response body that are gathered at most.
+    pub response_max: usize,
+}
+
+/// How a call ended.
+pub type CallOutcome = Result<CallResponse, Fault>;
+
+/// A whole response to a call.
+#[derive(Debug)]
+pub struct CallResponse {
+    /// Status and fields.
+    pub head: ResponseHead,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// What is known of a request beside its head: the one table that filters, predicates, logs
+/// and forwarded fields read.
+#[derive(Clone, Debug)]
+pub struct Attributes {
+    /// The address of the peer that the connection comes from; unspecified for UNIX sockets.
+    pub peer: IpAddr,
+    /// The client's address: the peer, or what a trusted peer says.
+    pub client: IpAddr,
+    /// Whether the peer is a trusted proxy.
+    pub trust: Trust,
+    /// The listener's index in the snapshot.
+    pub listener: usize,
+    /// The request id.
+    pub request_id: RequestId,
+    /// Captures of the route's pattern, as spans of the routed path.
+    pub captures: Captures,
+    /// Where the normalised path that was routed lies in the head; a rewrite leaves it there.
+    pub routed_path: Span,
+}
+
+impl Default for Attributes {
+    fn default() -> Attributes {
+        Attributes {
+            peer: IpAddr::from([0, 0, 0, 0]),
+            client: IpAddr::from([0, 0, 0, 0]),
+            trust: Trust::Untrusted,
+            listener: 0,
+            request_id: RequestId::default(),
+            captures: Captures::default(),
+            routed_path: Span::default(),
+        }
+    }
+}
+
+/// A request id: up to 128 bytes, kept inline.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestId {
+    bytes: [u8; 128],
+    len: u8,
+}
+
+impl Default for RequestId {
+    fn default() -> RequestId {
+        RequestId {
+            bytes: [0; 128],
+            len: 0,
+        }
+    }
+}
+
+impl RequestId {
+    /// Replaces the id; what is longer than 128 bytes is cut.
+    pub fn set(&mut self, id: &[u8]) {
+        let len = id.len().min(self.bytes.len());
+        self.bytes[..len].copy_from_slice(&id[..len]);
+        self.len = len as u8;
+    }
+
+    /// Its bytes; empty when request ids are off.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+/// What a filter sees of a request.
+pub struct RequestPhase<'a, F: Filter> {
+    /// The head, which it may change.
+    pub head: &'a mut RequestHead,
+    /// What else is known.
+    pub attributes: &'a Attributes,
+    /// What this core's filters remember.
+    pub core: &'a mut F::Core,
+    /// What this exchange's filters remember.
+    pub scratch: &'a mut F::Scratch,
+    /// Now.
+    pub now: Stamp,
+}
+
+/// What a filter sees of a response.
+pub struct ResponsePhase<'a, F: Filter> {
+    /// The head, which it may change.
+    pub head: &'a mut ResponseHead,
+    /// The request that is answered.
+    pub request: &'a RequestHead,
+    /// What else is known.
+    pub attributes: &'a Attributes,
+    /// What this core's filters remember.
+    pub core: &'a mut F::Core,
+    /// What this exchange's filters remember.
+    pub scratch: &'a mut F::Scratch,
+    /// Now.
+    pub now: Stamp,
+}
+
+/// What a filter sees of a body.
+pub struct BodyPhase<'a, F: Filter> {
+    /// The piece: its payload is data without framing. It may be replaced in the modes
+    /// `Rewrite` and `Whole`.
+    pub piece: &'a mut Block,
+    /// Whether this is the last piece (which may be empty).
+    pub last: bool,
+    /// Body bytes that passed before this piece.
+    pub passed: u64,
+    /// What this core's filters remember.
+    pub core: &'a mut F::Core,
+    /// What this exchange's filters remember.
+    pub scratch: &'a mut F::Scratch,
+    /// Now.
+    pub now: Stamp,
+}
+
+/// What became of an exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct Summary {
+    /// The status sent; 0 when none was.
+    pub status: u16,
+    /// What ended it early.
+    pub fault: Option<Fault>,
+    /// Body bytes from the client.
+    pub received: u64,
+    /// Body bytes to the client.
+    pub sent: u64,
+}
+
+/// A filter in a program, with its counters.
+#[derive(Debug)]
+pub struct Step<F> {
+    /// Its name in the configuration.
+    pub name: Box<str>,
+    /// The filter, shared between the routes that name it.
+    pub filter: Arc<F>,
+    /// Its counters.
+    pub stats: Arc<PerCore<FilterStats>>,
+}
+
+/// The filters of one route, in order.
+#[derive(Debug)]
+pub struct Program<F> {
+    steps: Box<[Step<F>]>,
+    request_body: BodyMode,
+    response_body: BodyMode,
+}
+
+impl<F: Filter> Program<F> {
+    /// Compiles the steps of a route.
+    pub fn new(steps: Vec<Step<F>>) -> Program<F> {
+        let most = |mode: fn(&F) -> BodyMode| {
+            let modes = steps.iter().map(|step| mode(&step.filter));
+            modes.fold(BodyMode::Skip, strictest)
+        };
+        Program {
+            request_body: most(F::request_body_mode),
+            response_body: most(F::response_body_mode),
+            steps: steps.into_boxed_slice(),
+        }
+    }
+
+    /// The steps, in order.
+    pub fn steps(&self) -> &[Step<F>] {
+        &self.steps
+    }
+
+    /// What the filters together want of request bodies.
+    pub fn request_body_mode(&self) -> BodyMode {
+        self.request_body
+    }
+
+    /// What the filters together want of response bodies.
+    pub fn response_body_mode(&self) -> BodyMode {
+        self.response_body
+    }
+}
+
+/// Of two modes the one that serves both; of two limits the smaller one.
+fn strictest(left: BodyMode, right: BodyMode) -> BodyMode {
+    match (left, right) {
+        (BodyMode::Whole { max: a }, BodyMode::Whole { max: b }) => {
+            BodyMode::Whole { max: a.min(b) }
+        }
+        (left, right) => left.max(right),
+    }
+}
+
+/// One run of a program: where it stands and on which core.
+pub struct Run<'a, F: Filter> {
+    program: &'a Program<F>,
+    core: CoreIndex,
+    state: &'a RefCell<F::Core>,
+    scratch: &'a RefCell<F::Scratch>,
+}
+
+impl<F: Filter> Clone for Run<'_, F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<F: Filter> Copy for Run<'_, F> {}
+
+/// Where the request-head phase stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position(usize);
+
+/// What the request-head phase needs next.
+#[derive(Debug)]
+pub enum Progress {
+    /// Every filter let the request pass.
+    Passed,
+    /// This answer, by the step at the index.
+    Answered(Box<Answer>, usize),
+    /// These calls; then [`Run::resume`] at the position.
+    Calls(Box<Calls>, Position),
+}
+
+impl<'a, F: Filter> Run<'a, F> {
+    /// A run of `program` on a core with that core's and the exchange's memory.
+    pub fn new(
+        program: &'a Program<F>,
+        core: CoreIndex,
+        state: &'a RefCell<F::Core>,
+        scratch: &'a RefCell<F::Scratch>,
+    ) -> Run<'a, F> {
+        Run {
+            program,
+            core,
+            state,
+            scratch,
+        }
+    }
+
+    /// The program that runs.
+    pub fn program(&self) -> &'a Program<F> {
+        self.program
+    }
+
+    /// Runs the request-head phase from its beginning.
+    pub fn request_head(&self, head: &mut RequestHead, attributes: &Attributes) -> Progress {
+        self.request_head_from(Position(0), None, head, attributes)
+    }
+
+    /// Goes on with the request-head phase after the calls of the filter at `position`.
+    pub fn resume(
+        &self,
+        position: Position,
+        outcomes: &[CallOutcome],
+        head: &mut RequestHead,
+        attributes: &Attributes,
+    ) -> Progress {
+        self.request_head_from(position, Some(outcomes), head, attributes)
+    }
+
+    fn request_head_from(
+        &self,
+        Position(first): Position,
+        mut outcomes: Option<&[CallOutcome]>,
+        head: &mut RequestHead,
+        attributes: &Attributes,
+    ) -> Progress {
+        if self.program.steps.len() == first {
+            return Progress::Passed;
+        }
+        let core = &mut *self.state.borrow_mut();
+        let scratch = &mut *self.scratch.borrow_mut();
+        let mut began = Stamp::now();
+        for (index, step) in self.program.steps.iter().enumerate().skip(first) {
+            let mut phase = RequestPhase {
+                head: &mut *head,
+                attributes,
+                core: &mut *core,
+                scratch: &mut *scratch,
+                now: began,
+            };
+            let verdict = match outcomes.take() {
+                Some(outcomes) => step.filter.resume(&mut phase, outcomes),
+                None => step.filter.request_head(&mut phase),
+            };
+            began = self.charge(step, began);
+            match verdict {
+                Verdict::Continue => {}
+                Verdict::Respond(answer) => {
+                    step.stats.of(self.core).refusals.add(1);
+                    return Progress::Answered(answer, index);
+                }
+                Verdict::Call(calls) => return Progress::Calls(calls, Position(index)),
+            }
+        }
+        Progress::Passed
+    }
+
+    /// Runs the response-head phase; later filters see it first, as they stand nearer to the
+    /// origin.
+    ///
+    /// # Errors
+    /// The answer that is to take the response's place.
+    pub fn response_head(
+        &self,
+        head: &mut ResponseHead,
+        request: &RequestHead,
+        attributes: &Attributes,
+    ) -> Result<(), Box<Answer>> {
+        if self.program.steps.is_empty() {
+            return Ok(());
+        }
+        let core = &mut *self.state.borrow_mut();
+        let scratch = &mut *self.scratch.borrow_mut();
+        let mut began = Stamp::now();
+        for step in self.program.steps.iter().rev() {
+            let verdict = step.filter.response_head(&mut ResponsePhase {
+                head: &mut *head,
+                request,
+                attributes,
+                core: &mut *core,
+                scratch: &mut *scratch,
+                now: began,
+            });
+            began = self.charge(step, began);
+            self.settle(step, verdict)?;
+        }
+        Ok(())
+    }
+
+    /// Shows a piece of the request body to the filters that want it.
+    ///
+    /// # Errors
+    /// The answer of the filter that refused.
+    pub fn request_body(
+        &self,
+        piece: &mut Block,
+        last: bool,
+        passed: u64,
+    ) -> Result<(), Box<Answer>> {
+        let wants = |step: &&Step<F>| step.filter.request_body_mode() != BodyMode::Skip;
+        let steps = self.program.steps.iter().filter(wants);
+        self.body(steps, F::request_body, piece, last, passed)
+    }
+
+    /// Shows a piece of the response body to the filters that want it.
+    ///
+    /// # Errors
+    /// The answer of the filter that refused.
+    pub fn response_body(
+        &self,
+        piece: &mut Block,
+        last: bool,
+        passed: u64,
+    ) -> Result<(), Box<Answer>> {
+        let wants = |step: &&Step<F>| step.filter.response_body_mode() != BodyMode::Skip;
+        let steps = self.program.steps.iter().rev().filter(wants);
+        self.body(steps, F::response_body, piece, last, passed)
+    }
+
+    fn body<'s>(
+        &self,
+        steps: impl Iterator<Item = &'s Step<F>>,
+        decide: impl Fn(&F, &mut BodyPhase<'_, F>) -> BodyVerdict,
+        piece: &mut Block,
+        last: bool,
+        passed: u64,
+    ) -> Result<(), Box<Answer>>
+    where
+        F: 's,
+    {
+        let core = &mut *self.state.borrow_mut();
+        let scratch = &mut *self.scratch.borrow_mut();
+        let mut began = Stamp::now();
+        for step in steps {
+            let mut phase = BodyPhase {
+                piece: &mut *piece,
+                last,
+                passed,
+                core: &mut *core,
+                scratch: &mut *scratch,
+                now: began,
+            };
+            let verdict = decide(&step.filter, &mut phase);
+            began = self.charge(step, began);
+            self.settle(step, verdict)?;
+        }
+        Ok(())
+    }
+
+    /// Tells every filter that the exchange has ended.
+    pub fn end(&self, summary: &Summary) {
+        if self.program.steps.is_empty() {
+            return;
+        }
+        let core = &mut *self.state.borrow_mut();
+        let scratch = &mut *self.scratch.borrow_mut();
+        for step in &self.program.steps {
+            step.filter.end(summary, core, scratch);
+        }
+        *scratch = F::Scratch::default();
+    }
+
+    fn charge(&self, step: &Step<F>, began: Stamp) -> Stamp {
+        let now = Stamp::now();
+        let stats = step.stats.of(self.core);
+        stats.calls.add(1);
+        stats.nanos.add(now.nanos_since(began));
+        now
+    }
+
+    fn settle(&self, step: &Step<F>, verdict: BodyVerdict) -> Result<(), Box<Answer>> {
+        match verdict {
+            BodyVerdict::Continue => Ok(()),
+            BodyVerdict::Refuse(answer) => {
+                step.stats.of(self.core).refusals.add(1);
+                Err(answer)
+            }
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! A client's connection: requests one after the other, each as an exchange.
+
+use std::net::{IpAddr, Shutdown};
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+
+use crate::answer;
+use crate::block::{Block, BlockClass};
+use crate::chain::Filter;
+use crate::decide::{self, Plan};
+use crate::error::{Fault, Phase};
+use crate::exchange::Exchange;
+use crate::forward;
+use crate::halves::{CLIENT, Deadline, Last, Source};
+use crate::http::h1::{self, HeadError, Parse, Resume, parse_request};
+use crate::http::{BodyLen, RequestHead};
+use crate::rt::clock::Stamp;
+use crate::rt::wheel::{Due, Ticks};
+use crate::rt::{Liveness, Socket};
+use crate::snapshot::{HalfClose, Limits};
+use crate::worker::{Acceptor, Activity, Installed, Place, Worker};
+
+/// What follows an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Another request may come.
+    KeepAlive,
+    /// The connection closes; everything the client sent has been read.
+    Close,
+    /// The connection closes while the client may still be sending.
+    Linger,
+    /// The connection closes with a reset: the answer is cut and must not look whole.
+    Reset,
+}
+
+/// A client's connection.
+pub(crate) struct Connection<F: Filter> {
+    pub(crate) worker: Rc<Worker<F>>,
+    acceptor: Rc<Acceptor>,
+    pub(crate) socket: Rc<Socket>,
+    place: Place<F>,
+    pub(crate) peer: IpAddr,
+    pub(crate) limits: Limits,
+    pub(crate) half_close: HalfClose,
+    pub(crate) listener: usize,
+    /// What the client sent behind the last message.
+    ahead: Option<Block>,
+    served: u32,
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn serve<F: Filter>(
+    worker: Rc<Worker<F>>,
+    acceptor: Rc<Acceptor>,
+    socket: Rc<Socket>,
+    peer: IpAddr,
+    place: Place<F>,
+) {
+    let installed = worker.installed();
+    let Some(index) = acceptor.index() else {
+        return;
+    };
+    let Some(listener) = installed.snapshot.listeners.get(index) else {
+        return;
+    };
+    let mut connection = Connection {
+        peer,
+        limits: listener.limits,
+        half_close: listener.half_close,
+        listener: index,
+        worker,
+        acceptor,
+        socket,
+        place,
+        ahead: None,
+        served: 0,
+    };
+    drop(installed);
+    loop {
+        match connection.turn().await {
+            Next::KeepAlive => {}
+            Next::Close => return,
+            Next::Linger => return connection.linger().await,
+            Next::Reset => return connection.socket.reset_on_close(),
+        }
+    }
+}
+
+/// How long a closing connection waits for the client to stop sending.
+const LINGER_TIMEOUT: Ticks = Ticks(20);
+/// Bytes that a closing connection reads and throws away at most.
+const LINGER_MAX: usize = 1 << 20;
+/// Bytes of an unwanted request body that are read so that the connection can be kept.
+pub(crate) const DRAIN_MAX: u64 = 64 << 10;
+
+/// What came of waiting for a request.
+enum Arrival<F: Filter> {
+    /// A request, and what was received behind its head.
+    Request(Loan<F>, Option<Block>),
+    /// Bytes that are no request.
+    Refused(Loan<F>, Fault),
+    /// No request comes any more.
+    Closed,
+}
+
+impl<F: Filter> Connection<F> {
+    /// Waits for a request and serves it.
+    async fn turn(&mut self) -> Next {
+        match self.read_head().await {
+            Arrival::Closed => Next::Close,
+            Arrival::Refused(mut exchange, fault) => {
+                let installed = self.worker.installed();
+                exchange.note(fault);
+                exchange.attributes.client = self.peer;
+                exchange.attributes.listener = self.listener;
+                let next = match fault.row().status {
+                    Some(_) => {
+                        answer::fault(self, &installed, &mut exchange, fault, Close::Yes).await
+                    }
+                    None => Next::Close,
+                };
+                exchange.settle(&self.worker, &installed);
+                next
+            }
+            Arrival::Request(mut exchange, ahead) => {
+                let installed = self.worker.installed();
+                self.served = self.served.saturating_add(1);
+                self.worker.stats().requests.add(1);
+                let next = self.exchange(&installed, &mut exchange, ahead).await;
+                exchange.settle(&self.worker, &installed);
+                next
+            }
+        }
+    }
+
+    async fn read_head(&mut self) -> Arrival<F> {
+        let mut block = match self.ahead.take() {
+            Some(block) => block,
+            None => match self.first_bytes().await {
+                Some(block) => block,
+                None => return Arrival::Closed,
+            },
+        };
+        self.refresh_limits();
+        let mut exchange = Loan::new(&self.worker);
+        exchange.account.began = Stamp::now();
+        let deadline = Deadline::after(self.limits.header_timeout);
+        let mut resume = Resume::default();
+        loop {
+            match parse_request(
+                &block,
+                &self.limits.head,
+                &mut resume,
+                &mut exchange.request,
+            ) {
+                Ok(Parse::Complete { head_len }) => {
+                    let ahead = (block.len() > head_len).then(|| block.split_off(head_len));
+                    exchange.request.fields.put_text(block);
+                    exchange.account.head_at = Stamp::now();
+                    return Arrival::Request(exchange, ahead);
+                }
+                Ok(Parse::Partial) => exchange.request.clear(),
+                Err(error) => return Arrival::Refused(exchange, Fault::RequestHead(error)),
+            }
+            block = match self.more_head(block, deadline).await {
+                Ok(block) => block,
+                Err(fault) => return Arrival::Refused(exchange, fault),
+            };
+        }
+    }
+
+    /// Waits between requests, with nothing but the smallest block in hand.
+    async fn first_bytes(&mut self) -> Option<Block> {
+        if self.worker.is_draining() && self.socket.liveness() != Liveness::Readable {
+            return None;
+        }
+        let wait = match self.served {
+            0 => self.limits.header_timeout,
+            _ => self.limits.idle_timeout,
+        };
+        let timer = self.socket.recv_timer();
+        timer.arm(wait, Due::ShutRead);
+        self.place.mark(Activity::Idle);
+        let (result, block) = self.socket.recv_block(BlockClass::Head).await;
+        self.place.mark(Activity::Busy);
+        timer.disarm();
+        matches!(result, Ok(received) if received > 0).then_some(block)
+    }
+
+    /// Receives more of a head that is not complete.
+    async fn more_head(&self, mut block: Block, deadline: Deadline) -> Result<Block, Fault> {
+        if block.tailroom() <= crate::rt::CHUNK_TAILROOM {
+            let class = BlockClass::fitting(block.len() * 4).unwrap_or(BlockClass::Large);
+            let mut larger = Block::new(class);
+            if larger.append(&block) < block.len() || larger.tailroom() <= crate::rt::CHUNK_TAILROOM
+            {
+                return Err(Fault::RequestHead(HeadError::HeadTooLarge));
+            }
+            block = larger;
+        }
+        let timer = self.socket.recv_timer();
+        timer.arm(deadline.within(self.limits.header_timeout), Due::ShutRead);
+        let (result, block) = self.socket.recv(block).await;
+        timer.disarm();
+        if timer.take_fired() {
+            return Err(Fault::HeadTimeout);
+        }
+        match result {
+            Ok(received) if received > 0 => Ok(block),
+            _ => Err(Fault::ClientClosed),
+        }
+    }
+
+    /// Limits are those of the snapshot in force when a request begins.
+    fn refresh_limits(&mut self) {
+        let installed = self.worker.installed();
+        let listener = self.acceptor.index().and_then(|index| {
+            self.listener = index;
+            installed.snapshot.listeners.get(index)
+        });
+        if let Some(listener) = listener {
+            self.limits = listener.limits;
+            self.half_close = listener.half_close;
+        }
+    }
+
+    async fn exchange(
+        &mut self,
+        installed: &Installed<F>,
+        exchange: &mut Exchange<F>,
+        ahead: Option<Block>,
+    ) -> Next {
+        let mut decoder = std::mem::take(&mut exchange.request_body);
+        decoder.start(exchange.request.framing);
+        let socket = Rc::clone(&self.socket);
+        let wait = self.limits.body_timeout;
+        let mut body = Source::new(
+            &socket,
+            &mut decoder,
+            ahead,
+            wait,
+            Deadline::default(),
+            &CLIENT,
+        );
+        exchange.account.phase = Phase::Policy;
+        let plan = decide::decide(self, installed, exchange).await;
+        exchange.account.decided_at = Some(Stamp::now());
+        body.limit(exchange.deadline);
+        let next = match plan {
+            Plan::Forward(upstream) => {
+                forward::forward(self, installed, exchange, upstream, &mut body).await
+            }
+            Plan::Answer(answer) => {
+                let close = close_behind(exchange, &body);
+                let next = answer::send(self, installed, exchange, &answer, close).await;
+                self.after_answer(next, &mut body).await
+            }
+            Plan::Constant(answer) => {
+                let close = close_behind(exchange, &body);
+                let next = answer::send(self, installed, exchange, answer, close).await;
+                self.after_answer(next, &mut body).await
+            }
+            Plan::Fault(fault) => {
+                exchange.note(fault);
+                let close = close_behind(exchange, &body);
+                let next = answer::fault(self, installed, exchange, fault, close).await;
+                self.after_answer(next, &mut body).await
+            }
+        };
+        self.ahead = body.take_rest();
+        exchange.request_body = decoder;
+        next
+    }
+
+    /// Reads what is left of a small body nobody wanted, so that the next request can follow.
+    pub(crate) async fn after_answer(&self, next: Next, body: &mut Source<'_>) -> Next {
+        if next != Next::KeepAlive {
+            return next;
+        }
+        while !body.is_ended() {
+            match body.next().await {
+                Ok(piece) if piece.last == Last::Yes => break,
+                Ok(_) if body.received() <= 2 * DRAIN_MAX => {}
+                _ => return Next::Linger,
+            }
+        }
+        Next::KeepAlive
+    }
+
+    /// What the answer to `request` says about the connection.
+    pub(crate) fn connection_out(&self, request: &RequestHead, close: Close) -> h1::Connection {
+        let keep = close == Close::No
+            && request.is_persistent()
+            && self.served < self.limits.requests_per_connection_max
+            && !self.worker.is_draining()
+            && self.acceptor.index().is_some();
+        match keep {
+            true => h1::Connection::KeepAlive,
+            false => h1::Connection::Close,
+        }
+    }
+
+    /// Closes in a way that lets the client read the answer: the sending side first, then
+    /// what the client still sends is read and thrown away for a while (RFC 9112, 9.6).
+    async fn linger(&self) {
+        self.socket.shutdown(Shutdown::Write);
+        let deadline = Deadline::after(LINGER_TIMEOUT);
+        let mut block = Block::new(BlockClass::Small);
+        let mut left = LINGER_MAX;
+        while left > 0 {
+            block.clear();
+            let timer = self.socket.recv_timer();
+            timer.arm(deadline.within(LINGER_TIMEOUT), Due::ShutBoth);
+            let (result, back) = self.socket.recv(block).await;
+            block = back;
+            match result {
+                Ok(received) if received > 0 => left = left.saturating_sub(received),
+                _ => return,
+            }
+        }
+    }
+}
+
+/// Whether a connection has to close behind an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Close {
+    /// It may stay.
+    No,
+    /// It has to close.
+    Yes,
+}
+
+/// An answer that does not read the request's body leaves it on the connection: a small one
+/// is read later, a large or withheld one ends the connection.
+pub(crate) fn close_behind<F: Filter>(exchange: &Exchange<F>, body: &Source<'_>) -> Close {
+    if exchange.request.framing.is_empty() || body.is_ended() {
+        return Close::No;
+    }
+    match exchange.request.framing {
+        _ if exchange.request.expect_continue => Close::Yes,
+        BodyLen::Length(length) if length <= DRAIN_MAX => Close::No,
+        _ => Close::Yes,
+    }
+}
+
+/// An exchange on loan from its worker's pool; counted as active until it goes back.
+struct Loan<F: Filter> {
+    worker: Rc<Worker<F>>,
+    exchange: Option<Box<Exchange<F>>>,
+}
+
+impl<F: Filter> Loan<F> {
+    fn new(worker: &Rc<Worker<F>>) -> Loan<F> {
+        worker.stats().active.add(1);
+        Loan {
+            exchange: Some(worker.take_exchange()),
+            worker: Rc::clone(worker),
+        }
+    }
+}
+
+impl<F: Filter> Deref for Loan<F> {
+    type Target = Exchange<F>;
+
+    fn deref(&self) -> &Exchange<F> {
+        self.exchange.as_ref().expect("taken only when dropped")
+    }
+}
+
+impl<F: Filter> DerefMut for Loan<F> {
+    fn deref_mut(&mut self) -> &mut Exchange<F> {
+        self.exchange.as_mut().expect("taken only when dropped")
+    }
+}
+
+impl<F: Filter> Drop for Loan<F> {
+    fn drop(&mut self) {
+        self.worker.stats().active.sub(1);
+        // After a panic the exchange is in an unknown state and is not used again.
+        if let Some(exchange) = self.exchange.take()
+            && !std::thread::panicking()
+        {
+            self.worker.give_back(exchange);
+        }
+    }
+}

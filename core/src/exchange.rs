@@ -1,0 +1,201 @@
+//! An exchange: one request and its answer, and the account that is kept of it.
+//!
+//! Exchanges are pooled per core: heads, tables and buffers keep their memory, so a warm
+//! core serves without allocating.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::access::{Record, Timing};
+use crate::chain::{Attributes, Filter, Run, Summary};
+use crate::error::{Fault, Phase};
+use crate::halves::Deadline;
+use crate::http::h1::BodyDecoder;
+use crate::http::{Known, RequestHead, ResponseHead, Version};
+use crate::rt::clock::Stamp;
+use crate::snapshot::{Endpoint, Snapshot};
+use crate::worker::{Installed, Worker};
+
+/// One request and its answer.
+pub(crate) struct Exchange<F: Filter> {
+    pub(crate) request: RequestHead,
+    pub(crate) response: ResponseHead,
+    pub(crate) attributes: Attributes,
+    pub(crate) scratch: RefCell<F::Scratch>,
+    pub(crate) request_body: BodyDecoder,
+    pub(crate) response_body: BodyDecoder,
+    /// Heads are written here before they are put in front of a body.
+    pub(crate) out: Vec<u8>,
+    /// A path or another text on its way into a head.
+    pub(crate) text: Vec<u8>,
+    pub(crate) deadline: Deadline,
+    pub(crate) account: Account,
+}
+
+/// What is known of an exchange's course.
+#[derive(Debug, Default)]
+pub(crate) struct Account {
+    pub(crate) began: Stamp,
+    pub(crate) head_at: Stamp,
+    pub(crate) decided_at: Option<Stamp>,
+    pub(crate) connected_at: Option<Stamp>,
+    pub(crate) answered_at: Option<Stamp>,
+    pub(crate) phase: Phase,
+    pub(crate) route: Option<usize>,
+    pub(crate) upstream: Option<usize>,
+    pub(crate) endpoint: Option<Rc<Endpoint>>,
+    pub(crate) attempts: u8,
+    /// The status sent; 0 until then.
+    pub(crate) status: u16,
+    pub(crate) fault: Option<Fault>,
+    /// The log code of a filter's or a route's own answer.
+    pub(crate) code: &'static str,
+    pub(crate) sent: u64,
+    /// Body bytes from the client, where the decoder does not count them.
+    pub(crate) received: u64,
+}
+
+impl<F: Filter> Default for Exchange<F> {
+    fn default() -> Exchange<F> {
+        Exchange {
+            request: RequestHead::default(),
+            response: ResponseHead::default(),
+            attributes: Attributes::default(),
+            scratch: RefCell::default(),
+            request_body: BodyDecoder::default(),
+            response_body: BodyDecoder::default(),
+            out: Vec::new(),
+            text: Vec::new(),
+            deadline: Deadline::default(),
+            account: Account::default(),
+        }
+    }
+}
+
+/// Buffers of an exchange that grew beyond this are given back to the allocator.
+const KEPT_CAPACITY_MAX: usize = 64 << 10;
+
+impl<F: Filter> Exchange<F> {
+    /// Makes it ready for the next request; keeps its memory.
+    pub(crate) fn clear(&mut self) {
+        self.request.clear();
+        self.response.clear();
+        // The blocks of the heads go back to the core's free list.
+        drop(self.request.fields.take_text());
+        drop(self.response.fields.take_text());
+        self.out.clear();
+        self.out.shrink_to(KEPT_CAPACITY_MAX);
+        self.text.clear();
+        self.deadline = Deadline::default();
+        self.account = Account::default();
+    }
+
+    /// Notes a fault; the first one counts.
+    pub(crate) fn note(&mut self, fault: Fault) {
+        self.account.fault.get_or_insert(fault);
+    }
+
+    /// Books the exchange: counters, filters, access log.
+    pub(crate) fn settle(&mut self, worker: &Worker<F>, installed: &Installed<F>) {
+        let now = Stamp::now();
+        let snapshot = &*installed.snapshot;
+        let account = &self.account;
+        let total = now.micros_since(account.began);
+        let received = account.received.max(self.request_body.received());
+        let class = usize::from(account.status / 100).min(5);
+        let stats = worker.stats();
+        if let Some(fault) = account.fault {
+            stats.faults.count(fault.row().code);
+        } else if !account.code.is_empty() {
+            stats.faults.count(account.code);
+        }
+        match account.route.and_then(|route| snapshot.routes.get(route)) {
+            Some(route) => {
+                let stats = route.stats.of(worker.core());
+                stats.responses[class].add(1);
+                stats.latency.record(total);
+                stats.received.add(received);
+                stats.sent.add(account.sent);
+                Run::new(
+                    &route.program,
+                    worker.core(),
+                    &worker.filters,
+                    &self.scratch,
+                )
+                .end(&Summary {
+                    status: account.status,
+                    fault: account.fault,
+                    received,
+                    sent: account.sent,
+                });
+            }
+            None => stats.unrouted[class].add(1),
+        }
+        worker.log(|| self.record(worker, snapshot, total, received));
+    }
+
+    fn record<'a>(
+        &'a self,
+        worker: &Worker<F>,
+        snapshot: &'a Snapshot<F>,
+        total: u64,
+        received: u64,
+    ) -> Record<'a> {
+        let account = &self.account;
+        let request = &self.request;
+        let connected = account.connected_at;
+        Record {
+            unix_ms: worker.wall().unix_ms(account.began),
+            request_id: self.attributes.request_id.as_bytes(),
+            client: self.attributes.client,
+            listener: snapshot
+                .listeners
+                .get(self.attributes.listener)
+                .map_or("", |listener| &listener.name),
+            method: request.method_text(),
+            host: request.authority(),
+            target: request.target(),
+            protocol: match request.version {
+                Version::Http10 => "HTTP/1.0",
+                Version::Http11 => "HTTP/1.1",
+            },
+            status: account.status,
+            route: account
+                .route
+                .and_then(|route| snapshot.routes.get(route))
+                .map(|route| &*route.name),
+            upstream: account
+                .upstream
+                .and_then(|upstream| snapshot.upstreams.get(upstream))
+                .map(|upstream| &*upstream.name),
+            endpoint: account.endpoint.as_deref().map(|endpoint| &endpoint.addr),
+            attempts: account.attempts,
+            received,
+            sent: account.sent,
+            timing: Timing {
+                total,
+                head: account.head_at.micros_since(account.began),
+                policy: account
+                    .decided_at
+                    .map_or(0, |at| at.micros_since(account.head_at)),
+                connect: connected
+                    .zip(account.decided_at)
+                    .map(|(at, decided)| at.micros_since(decided)),
+                wait: account
+                    .answered_at
+                    .zip(connected)
+                    .map(|(at, connected)| at.micros_since(connected)),
+            },
+            termination: match account.fault {
+                Some(fault) => fault.termination(account.phase),
+                None => *b"--",
+            },
+            code: account
+                .fault
+                .map(|fault| fault.row().code)
+                .or_else(|| (!account.code.is_empty()).then_some(account.code)),
+            referer: request.fields.value(Known::Referer),
+            user_agent: request.fields.value(Known::UserAgent),
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! The two halves of a body's way: a [`Source`] that takes it from one connection and a
+//! [`Sink`] that puts it on another. Both directions of an exchange use the same two types.
+
+use std::cell::Cell;
+
+use crate::block::{Block, BlockClass};
+use crate::error::Fault;
+use crate::http::BodyLen;
+use crate::http::h1::{
+    BodyDecoder, BodyError, BodyState, ChunkEnd, Framed, encode_chunk, frame_chunk,
+};
+use crate::rt::Socket;
+use crate::rt::wheel::{self, Due, Ticks};
+
+/// The end of an exchange's time: it shortens every wait within the exchange.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Deadline {
+    /// The tick, or none.
+    at: Option<u32>,
+}
+
+impl Deadline {
+    /// So many ticks from now; never for [`Ticks::NEVER`].
+    pub fn after(ticks: Ticks) -> Deadline {
+        Deadline {
+            at: (ticks != Ticks::NEVER).then(|| wheel::now().wrapping_add(ticks.0)),
+        }
+    }
+
+    /// The shorter of a wait and what is left.
+    pub fn within(self, wait: Ticks) -> Ticks {
+        match self.at {
+            None => wait,
+            Some(at) => {
+                let left = Ticks(at.saturating_sub(wheel::now()).max(1));
+                if wait == Ticks::NEVER {
+                    left
+                } else {
+                    wait.min(left)
+                }
+            }
+        }
+    }
+
+    /// As [`Deadline::fault`], for a fault that is only sometimes a wait that was cut short.
+    pub fn fault_if(self, fault: Fault, cut: Fault) -> Fault {
+        if fault == cut {
+            self.fault(fault)
+        } else {
+            fault
+        }
+    }
+
+    /// What a wait that was cut short means: its own fault, or the end of the whole time.
+    pub fn fault(self, own: Fault) -> Fault {
+        match self.at {
+            Some(at) if wheel::now() >= at => Fault::RequestTimeout,
+            _ => own,
+        }
+    }
+}
+
+/// What went wrong on a connection, as the faults of one peer.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerFaults {
+    /// It closed or reset the connection.
+    pub closed: Fault,
+    /// It sent nothing in time.
+    pub silent: Fault,
+    /// It took nothing in time.
+    pub stuck: Fault,
+    /// Its body was refused.
+    pub body: fn(BodyError) -> Fault,
+    /// What a passed deadline shuts down.
+    pub due: Due,
+}
+
+/// The client's.
+pub const CLIENT: PeerFaults = PeerFaults {
+    closed: Fault::ClientClosed,
+    silent: Fault::BodyTimeout,
+    stuck: Fault::SendTimeout,
+    body: Fault::RequestBody,
+    due: Due::ShutRead,
+};
+
+/// The origin's.
+pub const ORIGIN: PeerFaults = PeerFaults {
+    closed: Fault::OriginClosed,
+    silent: Fault::ReadTimeout,
+    stuck: Fault::ReadTimeout,
+    body: Fault::ResponseBody,
+    due: Due::ShutBoth,
+};
+
+/// A piece of a body.
+pub struct Piece {
+    /// Its data, without framing.
+    pub block: Block,
+    /// Whether the body ends with it.
+    pub last: Last,
+}
+
+/// Whether a body ends with a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Last {
+    /// More may follow.
+    No,
+    /// It does.
+    Yes,
+}
+
+/// A body on its way in.
+pub struct Source<'s> {
+    socket: &'s Socket,
+    decoder: &'s mut BodyDecoder,
+    /// Bytes that were received but not decoded yet.
+    ahead: Option<Block>,
+    /// Bytes behind the end of the body.
+    rest: Option<Block>,
+    class: BlockClass,
+    wait: Ticks,
+    deadline: Deadline,
+    faults: &'static PeerFaults,
+}
+
+impl<'s> Source<'s> {
+    /// A body that `decoder` has been started for; `ahead` was received behind its head.
+    pub fn new(
+        socket: &'s Socket,
+        decoder: &'s mut BodyDecoder,
+        ahead: Option<Block>,
+        wait: Ticks,
+        deadline: Deadline,
+        faults: &'static PeerFaults,
+    ) -> Source<'s> {
+        Source {
+            socket,
+            decoder,
+            ahead,
+            rest: None,
+            class: BlockClass::Small,
+            wait,
+            deadline,
+            faults,
+        }
+    }
+
+    /// From now on no wait goes beyond `deadline`.
+    pub fn limit(&mut self, deadline: Deadline) {
+        self.deadline = deadline;
+    }
+
+    /// Whether the whole body has been taken.
+    pub fn is_ended(&self) -> bool {
+        self.decoder.is_ended() && self.ahead.is_none()
+    }
+
+    /// Body bytes so far.
+    pub fn received(&self) -> u64 {
+        self.decoder.received()
+    }
+
+    /// The trailer lines, once the body has ended.
+    pub fn trailers(&self) -> &[u8] {
+        self.decoder.trailers()
+    }
+
+    /// What the peer sent behind the body.
+    pub fn take_rest(&mut self) -> Option<Block> {
+        self.rest.take().or_else(|| self.ahead.take())
+    }
+
+    /// What has arrived already, without waiting; nothing when there is nothing.
+    ///
+    /// # Errors
+    /// When the framing is broken.
+    pub fn next_ready(&mut self) -> Result<Option<Piece>, Fault> {
+        match self.ahead.take() {
+            Some(block) => self.decode(block),
+            None if self.decoder.is_ended() => Ok(Some(end())),
+            None => Ok(None),
+        }
+    }
+
+    /// The next piece; waits for it.
+    ///
+    /// # Errors
+    /// When the peer closes early, stays silent or breaks the framing.
+    pub async fn next(&mut self) -> Result<Piece, Fault> {
+        loop {
+            if let Some(piece) = self.next_ready()? {
+                return Ok(piece);
+            }
+            let block = self.receive().await?;
+            match block {
+                Some(block) => self.ahead = Some(block),
+                None => {
+                    self.decoder.on_eof().map_err(|error| match error {
+                        BodyError::Truncated if self.faults.closed == Fault::ClientClosed => {
+                            Fault::ClientClosed
+                        }
+                        error => (self.faults.body)(error),
+                    })?;
+                    return Ok(end());
+                }
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> Result<Option<Block>, Fault> {
+        let timer = self.socket.recv_timer();
+        timer.arm(self.deadline.within(self.wait), self.faults.due);
+        let (result, block) = self.socket.recv(Block::new(self.class)).await;
+        timer.disarm();
+        if timer.take_fired() {
+            return Err(self.deadline.fault(self.faults.silent));
+        }
+        match result {
+            Ok(0) => Ok(None),
+            Ok(received) => {
+                self.adapt(received, &block);
+                Ok(Some(block))
+            }
+            Err(_) => Err(self.faults.closed),
+        }
+    }
+
+    /// Blocks grow while the peer fills them and shrink when it fills less than a quarter.
+    fn adapt(&mut self, received: usize, block: &Block) {
+        if block.tailroom() <= crate::rt::CHUNK_TAILROOM {
+            self.class = self.class.larger();
+        } else if received < self.class.size() / 4 && self.class > BlockClass::Small {
+            self.class = self.class.smaller();
+        }
+    }
+
+    fn decode(&mut self, mut block: Block) -> Result<Option<Piece>, Fault> {
+        let step = self.decoder.decode(&mut block).map_err(self.faults.body)?;
+        self.rest = step.rest;
+        Ok(match step.state {
+            BodyState::End => Some(Piece {
+                block,
+                last: Last::Yes,
+            }),
+            BodyState::More if block.is_empty() => None,
+            BodyState::More => Some(Piece {
+                block,
+                last: Last::No,
+            }),
+        })
+    }
+}
+
+fn end() -> Piece {
+    Piece {
+        block: Block::empty(),
+        last: Last::Yes,
+    }
+}
+
+/// A body on its way out.
+pub struct Sink<'s> {
+    socket: &'s Socket,
+    framing: BodyLen,
+    wait: Ticks,
+    deadline: Deadline,
+    faults: &'static PeerFaults,
+    sent: u64,
+}
+
+impl<'s> Sink<'s> {
+    /// A body framed like this.
+    pub fn new(
+        socket: &'s Socket,
+        framing: BodyLen,
+        wait: Ticks,
+        deadline: Deadline,
+        faults: &'static PeerFaults,
+    ) -> Sink<'s> {
+        Sink {
+            socket,
+            framing,
+            wait,
+            deadline,
+            faults,
+            sent: 0,
+        }
+    }
+
+    /// Body bytes sent so far.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Sends a head, together with the first piece of the body where there is one: in one
+    /// send, from the piece's own memory, when its headroom takes the head.
+    ///
+    /// # Errors
+    /// When the peer has gone or takes nothing in time.
+    pub async fn start(
+        &mut self,
+        head: &[u8],
+        piece: Option<Piece>,
+        trailers: &[u8],
+    ) -> Result<(), Fault> {
+        let Some(mut piece) = piece else {
+            return self.send(Block::from_slice(head)).await;
+        };
+        self.sent += piece.block.len() as u64;
+        if self.framing == BodyLen::None {
+            piece.block.truncate(0);
+        }
+        let mut block = self.frame(piece, trailers);
+        if block.prepend(head) {
+            return self.send(block).await;
+        }
+        // An empty piece has no memory; a small one is cheaper to copy than to send alone.
+        let mut joined = Block::from_slice(head);
+        if block.len() <= joined.tailroom() {
+            joined.append(&block);
+            return self.send(joined).await;
+        }
+        self.send(joined).await?;
+        self.send(block).await
+    }
+
+    /// Sends a piece; with the last one the framing's end and the trailers.
+    ///
+    /// # Errors
+    /// As [`Sink::start`].
+    pub async fn write(&mut self, piece: Piece, trailers: &[u8]) -> Result<(), Fault> {
+        self.sent += piece.block.len() as u64;
+        let block = self.frame(piece, trailers);
+        match block.is_empty() {
+            true => Ok(()),
+            false => self.send(block).await,
+        }
+    }
+
+    fn frame(&self, piece: Piece, trailers: &[u8]) -> Block {
+        let mut block = piece.block;
+        if self.framing != BodyLen::Chunked {
+            return block;
+        }
+        let end = match piece.last {
+            Last::Yes => ChunkEnd::Last { trailers },
+            Last::No => ChunkEnd::More,
+        };
+        match frame_chunk(&mut block, end) {
+            Framed::Done => block,
+            Framed::NoRoom => {
+                let mut out = Vec::with_capacity(block.len() + trailers.len() + 32);
+                encode_chunk(&block, end, &mut out);
+                Block::from_slice(&out)
+            }
+        }
+    }
+
+    async fn send(&self, block: Block) -> Result<(), Fault> {
+        let timer = self.socket.send_timer();
+        timer.arm(self.deadline.within(self.wait), Due::ShutBoth);
+        let (result, _) = self.socket.send(block).await;
+        timer.disarm();
+        if timer.take_fired() {
+            return Err(self.deadline.fault(self.faults.stuck));
+        }
+        result.map_err(|_| self.faults.closed)
+    }
+}
+
+/// Which half of a pump failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// The body could not be taken.
+    Source(Fault),
+    /// It could not be passed on.
+    Sink(Fault),
+}
+
+/// Whether a pump passes pieces on or throws them away because nobody wants them any more.
+#[derive(Debug, Default)]
+pub struct Wanted(Cell<u64>);
+
+/// A mark above every count of bytes: pieces are passed on.
+const PASS: u64 = u64::MAX;
+
+impl Wanted {
+    /// Pieces are passed on.
+    pub fn passing() -> Wanted {
+        Wanted(Cell::new(PASS))
+    }
+
+    /// From now on pieces are thrown away, and the pump ends as broken after `max` bytes.
+    pub fn discard(&self, max: u64) {
+        self.0.set(max);
+    }
+
+    fn is_passing(&self) -> bool {
+        self.0.get() == PASS
+    }
+
+    fn discards(&self, bytes: usize) -> bool {
+        let left = self.0.get().checked_sub(bytes as u64);
+        self.0.set(left.unwrap_or(0));
+        left.is_some()
+    }
+}
+
+/// Moves a body from a source to a sink until it ends, showing each piece to `look`.
+///
+/// # Errors
+/// Which half broke, or what `look` refused (as a fault of the source).
+pub async fn pump(
+    source: &mut Source<'_>,
+    sink: &mut Sink<'_>,
+    wanted: &Wanted,
+    mut look: impl FnMut(&mut Piece, u64) -> Result<(), Fault>,
+) -> Result<(), Broken> {
+    loop {
+        let before = source.received();
+        let mut piece = source.next().await.map_err(Broken::Source)?;
+        let last = piece.last;
+        if wanted.is_passing() {
+            look(&mut piece, before).map_err(Broken::Source)?;
+            let sent = sink.write(piece, source.trailers()).await;
+            if wanted.is_passing() {
+                sent.map_err(Broken::Sink)?;
+            }
+        } else if !wanted.discards(piece.block.len()) {
+            return Err(Broken::Sink(Fault::BodyTooLarge));
+        }
+        if last == Last::Yes {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Stream sockets that lend received bytes in blocks.
+//!
+//! At most one receive and one send are under way at a time, and both may be. A future of
+//! either is awaited to its end: a deadline shuts the socket down instead (see
+//! [`super::wheel`]), so no byte is lost with a dropped operation.
+
+use std::cell::{Cell, UnsafeCell};
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+
+use monoio::buf::{IoBuf, IoBufMut};
+use monoio::io::{AsyncReadRent, AsyncWriteRent};
+use monoio::net::TcpStream;
+
+use super::wheel::{Due, Ticks, Timer};
+use super::{Addr, Driver};
+use crate::block::{Block, BlockClass};
+
+/// A connected stream socket (TCP or UNIX) on this thread's driver.
+pub struct Socket {
+    // Declared first: their wheel entries must go before the descriptor closes.
+    recv_timer: Timer,
+    send_timer: Timer,
+    stream: UnsafeCell<TcpStream>,
+    fd: RawFd,
+}
+
+/// What a look at a socket without reading from it shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Liveness {
+    /// Open, nothing to read.
+    Quiet,
+    /// Open, bytes wait.
+    Readable,
+    /// The peer closed or reset it.
+    Closed,
+}
+
+/// Bytes that a receive leaves free at the end of a block, so that the end of a chunk and
+/// of the last chunk can be written behind the data.
+pub const CHUNK_TAILROOM: usize = 16;
+
+impl Socket {
+    /// Takes over a connected stream socket.
+    ///
+    /// # Errors
+    /// When the driver cannot register it.
+    pub fn adopt(fd: OwnedFd) -> io::Result<Socket> {
+        socket2::SockRef::from(&fd).set_nonblocking(driver() == Driver::Epoll)?;
+        let stream = TcpStream::from_std(std::net::TcpStream::from(fd))?;
+        let fd = stream.as_raw_fd();
+        Ok(Socket {
+            recv_timer: Timer::new(fd),
+            send_timer: Timer::new(fd),
+            stream: UnsafeCell::new(stream),
+            fd,
+        })
+    }
+
+    /// Connects to an address; the deadline is `timeout`.
+    ///
+    /// # Errors
+    /// What the kernel said, or [`io::ErrorKind::TimedOut`].
+    pub async fn connect(addr: &Addr, timeout: Ticks) -> io::Result<Socket> {
+        let raw = socket2::Socket::new(addr.domain(), socket2::Type::STREAM, None)?;
+        raw.set_nonblocking(true)?;
+        if matches!(addr, Addr::Tcp(_)) {
+            raw.set_tcp_nodelay(true)?;
+        }
+        let pending = match raw.connect(&addr.to_socket2()?) {
+            Ok(()) => false,
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => true,
+            Err(error) => return Err(error),
+        };
+        let fd = raw.as_raw_fd();
+        let stream = TcpStream::from_std(std::net::TcpStream::from(OwnedFd::from(raw)))?;
+        let socket = Socket {
+            recv_timer: Timer::new(fd),
+            send_timer: Timer::new(fd),
+            stream: UnsafeCell::new(stream),
+            fd,
+        };
+        if pending {
+            socket.send_timer.arm(timeout, Due::ShutBoth);
+            let ready = socket.stream().writable(false).await;
+            if socket.send_timer.take_fired() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            socket.send_timer.disarm();
+            ready?;
+            if let Some(error) = socket.with_options(|options| options.take_error())? {
+                return Err(error);
+            }
+        }
+        if driver() == Driver::IoUring {
+            socket.with_options(|options| options.set_nonblocking(false))?;
+        }
+        Ok(socket)
+    }
+
+    /// Receives into the free space behind the block's payload. `Ok(0)` is the end of the
+    /// stream (or a deadline, see [`Timer::take_fired`]).
+    ///
+    /// # Panics
+    /// When the block has no room: the caller would take it for the end of the stream.
+    pub async fn recv(&self, block: Block) -> (io::Result<usize>, Block) {
+        assert!(block.tailroom() > CHUNK_TAILROOM, "receive without room");
+        // SAFETY: monoio takes `&mut self` only to order operations of one direction; the
+        // future it returns owns a clone of the descriptor and does not touch the stream.
+        // Receives are not issued concurrently with each other (see the module text).
+        let stream = unsafe { &mut *self.stream.get() };
+        let (result, buffer) = stream.read(RecvBuf(block)).await;
+        (result, buffer.0)
+    }
+
+    /// Receives into a fresh block of the class.
+    pub async fn recv_block(&self, class: BlockClass) -> (io::Result<usize>, Block) {
+        self.recv(Block::new(class)).await
+    }
+
+    /// Sends the whole payload; tells how many bytes the kernel took. The block comes back
+    /// with what was not sent as its payload.
+    pub async fn send(&self, mut block: Block) -> (io::Result<()>, Block) {
+        while !block.is_empty() {
+            // SAFETY: as in `recv`; sends are not issued concurrently with each other.
+            let stream = unsafe { &mut *self.stream.get() };
+            let (result, buffer) = stream.write(SendBuf(block)).await;
+            block = buffer.0;
+            match result {
+                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), block),
+                Ok(sent) => block.advance(sent),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return (Err(error), block),
+            }
+        }
+        (Ok(()), block)
+    }
+
+    /// The deadline of receiving.
+    pub fn recv_timer(&self) -> &Timer {
+        &self.recv_timer
+    }
+
+    /// The deadline of sending.
+    pub fn send_timer(&self) -> &Timer {
+        &self.send_timer
+    }
+
+    /// Clears both deadlines: nobody waits on this socket any more.
+    pub fn disarm(&self) {
+        self.recv_timer.disarm();
+        self.send_timer.disarm();
+    }
+
+    /// A look at the socket without reading from it: one system call.
+    pub fn liveness(&self) -> Liveness {
+        liveness_of(self.fd)
+    }
+
+    /// Shuts down one or both directions. A peer that is gone already is no error.
+    pub fn shutdown(&self, how: Shutdown) {
+        let _ = self.with_options(|options| options.shutdown(how));
+    }
+
+    /// Makes the close a reset, so that the peer cannot take a cut answer for a whole one.
+    pub fn reset_on_close(&self) {
+        let _ = self.with_options(|options| options.set_linger(Some(std::time::Duration::ZERO)));
+    }
+
+    /// The descriptor, to name this socket in another one's [`Due::Watch`].
+    pub fn raw(&self) -> RawFd {
+        self.fd
+    }
+
+    /// The address of the other side, for TCP.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.with_options(|options| options.peer_addr().ok()?.as_socket())
+    }
+
+    fn stream(&self) -> &TcpStream {
+        // SAFETY: a shared borrow for `writable`, which only clones the descriptor.
+        unsafe { &*self.stream.get() }
+    }
+
+    fn with_options<R>(&self, act: impl FnOnce(socket2::SockRef<'_>) -> R) -> R {
+        // SAFETY: the descriptor is open as long as `self` is.
+        let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
+        act(socket2::SockRef::from(&fd))
+    }
+}
+
+pub(super) fn liveness_of(fd: RawFd) -> Liveness {
+    // SAFETY: callers hold the socket open during the call.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    let mut byte = [MaybeUninit::uninit()];
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    match socket2::SockRef::from(&fd).recv_with_flags(&mut byte, flags) {
+        Ok(0) => Liveness::Closed,
+        Ok(_) => Liveness::Readable,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Liveness::Quiet,
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Liveness::Quiet,
+        Err(_) => Liveness::Closed,
+    }
+}
+
+pub(super) fn set_driver(driver: Driver) {
+    DRIVER.set(driver);
+}
+
+pub(super) fn driver() -> Driver {
+    DRIVER.get()
+}
+
+/// Releases a descriptor from a library socket.
+pub(super) fn into_owned(socket: socket2::Socket) -> OwnedFd {
+    // SAFETY: the descriptor was just released by its only owner.
+    unsafe { std::os::fd::FromRawFd::from_raw_fd(socket.into_raw_fd()) }
+}
+
+thread_local! {
+    static DRIVER: Cell<Driver> = const { Cell::new(Driver::Epoll) };
+}
+
+struct RecvBuf(Block);
+
+// SAFETY: the block's memory is on the heap and stays where it is when the block moves; the
+// free space behind the payload, less the tail room, is inside it.
+unsafe impl IoBufMut for RecvBuf {
+    fn write_ptr(&mut self) -> *mut u8 {
+        let end = self.0.window().end;
+        self.0.memory_mut()[end..].as_mut_ptr()
+    }
+
+    fn bytes_total(&mut self) -> usize {
+        self.0.tailroom() - CHUNK_TAILROOM
+    }
+
+    unsafe fn set_init(&mut self, received: usize) {
+        let window = self.0.window();
+        self.0.set_window(window.start..window.end + received);
+    }
+}
+
+struct SendBuf(Block);
+
+// SAFETY: as above; the payload is initialised and not written to while the kernel reads it,
+// as the block is owned by the operation.
+unsafe impl IoBuf for SendBuf {
+    fn read_ptr(&self) -> *const u8 {
+        self.0.as_ptr()
+    }
+
+    fn bytes_init(&self) -> usize {
+        self.0.len()
+    }
+}

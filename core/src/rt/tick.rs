@@ -1,0 +1,70 @@
+//! The tick: one timer descriptor per core drives every deadline, so that the runtime's own
+//! timers (two clock reads and a kernel timer per wait) stay off.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use super::wheel;
+
+/// Calls `on_tick` every [`wheel::TICK`], for ever or until it says `false`. The wheel has
+/// been advanced before each call. Missed ticks are made up in one call.
+///
+/// # Errors
+/// When no timer descriptor can be had.
+pub async fn every_tick(mut on_tick: impl FnMut() -> bool) -> io::Result<()> {
+    let timer = timer_fd()?;
+    let raw = timer.as_raw_fd();
+    // Any descriptor that can be polled will do here; only `readable` is ever used on it.
+    let stream = monoio::net::TcpStream::from_std(std::net::TcpStream::from(timer))?;
+    loop {
+        stream.readable(false).await?;
+        let ticks = expirations(raw);
+        if ticks == 0 {
+            continue;
+        }
+        wheel::advance(u32::try_from(ticks).unwrap_or(u32::MAX));
+        super::pause::wake_due();
+        if !on_tick() {
+            return Ok(());
+        }
+    }
+}
+
+fn timer_fd() -> io::Result<OwnedFd> {
+    // SAFETY: plain system call; the result is checked.
+    let fd = unsafe {
+        libc::timerfd_create(
+            libc::CLOCK_MONOTONIC,
+            libc::TFD_NONBLOCK | libc::TFD_CLOEXEC,
+        )
+    };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is fresh and owned by nobody else.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let every = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: wheel::TICK.as_nanos() as i64,
+    };
+    let spec = libc::itimerspec {
+        it_interval: every,
+        it_value: every,
+    };
+    // SAFETY: `spec` is valid for the call; no old value is asked for.
+    match unsafe { libc::timerfd_settime(fd.as_raw_fd(), 0, &spec, std::ptr::null_mut()) } {
+        0 => Ok(fd),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn expirations(fd: RawFd) -> u64 {
+    let mut count = 0u64;
+    // SAFETY: the buffer is the eight bytes that a timer descriptor writes.
+    let read = unsafe { libc::read(fd, (&raw mut count).cast(), size_of::<u64>()) };
+    if read == size_of::<u64>() as isize {
+        count
+    } else {
+        0
+    }
+}

@@ -1,0 +1,313 @@
+//! Deadlines: one coarse timer wheel per core.
+//!
+//! Every socket has one entry with one deadline. Setting it is a store: an entry is put
+//! into a slot only when it has none at or before its deadline, and moves on lazily when its
+//! slot comes round. A deadline that passes shuts the socket down, so the operation that
+//! waits on it ends by itself; nothing is ever cancelled or dropped with bytes in it.
+
+use std::cell::RefCell;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::time::Duration;
+
+/// The resolution of every deadline.
+pub const TICK: Duration = Duration::from_millis(100);
+
+/// A span of time in ticks, rounded up; zero means no deadline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticks(pub u32);
+
+impl Ticks {
+    /// No deadline.
+    pub const NEVER: Ticks = Ticks(0);
+}
+
+impl From<Duration> for Ticks {
+    fn from(duration: Duration) -> Ticks {
+        let ticks = duration.as_nanos().div_ceil(TICK.as_nanos());
+        Ticks(u32::try_from(ticks).unwrap_or(u32::MAX).clamp(1, TICKS_MAX))
+    }
+}
+
+/// The longest deadline: about 3.4 years; beyond it there is none in practice.
+const TICKS_MAX: u32 = u32::MAX / 4;
+
+/// What happens to the socket when its deadline passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Reading ends, writing goes on: an answer such as 408 can still be sent.
+    ShutRead,
+    /// Both directions end.
+    ShutBoth,
+    /// The peer is looked at; when it has gone away (or closed its side), `other` is shut
+    /// down. Otherwise the look repeats after the same span.
+    Watch {
+        /// The socket that waits on behalf of this one.
+        other: RawFd,
+        /// Ticks between two looks.
+        every: Ticks,
+    },
+}
+
+/// The entry of one socket in this core's wheel.
+#[derive(Debug)]
+pub struct Timer(u32);
+
+impl Timer {
+    pub(super) fn new(fd: RawFd) -> Timer {
+        WHEEL.with_borrow_mut(|wheel| wheel.insert(fd))
+    }
+
+    /// Sets the deadline `after` from now; [`Ticks::NEVER`] clears it.
+    pub fn arm(&self, after: Ticks, due: Due) {
+        WHEEL.with_borrow_mut(|wheel| wheel.arm(self.0, after, due));
+    }
+
+    /// Clears the deadline.
+    pub fn disarm(&self) {
+        WHEEL.with_borrow_mut(|wheel| wheel.entries[self.0 as usize].at = NONE);
+    }
+
+    /// Whether a deadline has passed (and shut something down) since this was last asked.
+    pub fn take_fired(&self) -> bool {
+        WHEEL.with_borrow_mut(|wheel| std::mem::take(&mut wheel.entries[self.0 as usize].fired))
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        // At thread exit the wheel may be gone before the last socket.
+        let _ = WHEEL.try_with(|wheel| wheel.borrow_mut().remove(self.0));
+    }
+}
+
+/// Ticks since this core's wheel began; wraps after 13 years.
+pub fn now() -> u32 {
+    WHEEL.with_borrow(|wheel| wheel.now)
+}
+
+/// Advances this core's wheel and shuts down what is due.
+pub(super) fn advance(ticks: u32) {
+    // More than a turn behind (a suspended machine): one turn visits every slot.
+    let due = WHEEL.with_borrow_mut(|wheel| wheel.advance(ticks));
+    for (fd, due, id) in due {
+        act(fd, due, id);
+    }
+}
+
+fn act(fd: RawFd, due: Due, id: u32) {
+    match due {
+        Due::ShutRead => shut(fd, std::net::Shutdown::Read),
+        Due::ShutBoth => shut(fd, std::net::Shutdown::Both),
+        Due::Watch { other, every } => match super::socket::liveness_of(fd) {
+            super::Liveness::Closed => {
+                WHEEL.with_borrow_mut(|wheel| wheel.entries[id as usize].fired = true);
+                shut(other, std::net::Shutdown::Both);
+            }
+            super::Liveness::Quiet | super::Liveness::Readable => {
+                WHEEL.with_borrow_mut(|wheel| wheel.arm(id, every, due));
+            }
+        },
+    }
+}
+
+fn shut(fd: RawFd, how: std::net::Shutdown) {
+    #[allow(unsafe_code)]
+    // SAFETY: entries are removed before their socket closes, so the descriptor is open.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    // A peer that has reset the connection already is as good as shut down.
+    let _ = socket2::SockRef::from(&fd).shutdown(how);
+}
+
+const SLOTS: u32 = 1024;
+const NONE: u32 = u32::MAX;
+
+struct Entry {
+    fd: RawFd,
+    /// The tick of the deadline, or [`NONE`].
+    at: u32,
+    /// The tick of the slot that will visit this entry first, or [`NONE`].
+    linked: u32,
+    due: Due,
+    fired: bool,
+}
+
+struct Wheel {
+    now: u32,
+    slots: Vec<Vec<u32>>,
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+}
+
+impl Wheel {
+    fn new() -> Wheel {
+        Wheel {
+            now: 0,
+            slots: (0..SLOTS).map(|_| Vec::new()).collect(),
+            entries: Vec::new(),
+            free: Vec::new(),
+        }
+    }
+
+    fn insert(&mut self, fd: RawFd) -> Timer {
+        let entry = Entry {
+            fd,
+            at: NONE,
+            linked: NONE,
+            due: Due::ShutBoth,
+            fired: false,
+        };
+        match self.free.pop() {
+            Some(id) => {
+                // A slot may still name the entry's former owner; the visit finds it too
+                // early for the new one and links it anew.
+                self.entries[id as usize] = entry;
+                Timer(id)
+            }
+            None => {
+                self.entries.push(entry);
+                Timer(self.entries.len() as u32 - 1)
+            }
+        }
+    }
+
+    fn remove(&mut self, id: u32) {
+        let entry = &mut self.entries[id as usize];
+        (entry.at, entry.linked, entry.fired) = (NONE, NONE, false);
+        self.free.push(id);
+    }
+
+    fn arm(&mut self, id: u32, after: Ticks, due: Due) {
+        let now = self.now;
+        let entry = &mut self.entries[id as usize];
+        if after == Ticks::NEVER {
+            entry.at = NONE;
+            return;
+        }
+        // The current tick has partly passed: one more keeps a deadline from being early.
+        entry.at = now + after.0 + 1;
+        entry.due = due;
+        if entry.linked > entry.at {
+            self.link(id);
+        }
+    }
+
+    fn link(&mut self, id: u32) {
+        let entry = &mut self.entries[id as usize];
+        entry.linked = entry.at.min(self.now + SLOTS - 1);
+        self.slots[(entry.linked % SLOTS) as usize].push(id);
+    }
+
+    fn advance(&mut self, ticks: u32) -> Vec<(RawFd, Due, u32)> {
+        let mut due = Vec::new();
+        let target = self.now + ticks.min(TICKS_MAX);
+        self.now = self.now.max(target.saturating_sub(SLOTS));
+        while self.now < target {
+            self.now += 1;
+            let slot = (self.now % SLOTS) as usize;
+            let mut ids = std::mem::take(&mut self.slots[slot]);
+            for id in ids.drain(..) {
+                self.visit(id, &mut due);
+            }
+            if self.slots[slot].is_empty() {
+                self.slots[slot] = ids;
+            }
+        }
+        due
+    }
+
+    fn visit(&mut self, id: u32, due: &mut Vec<(RawFd, Due, u32)>) {
+        let now = self.now;
+        let entry = &mut self.entries[id as usize];
+        if entry.linked > now {
+            return; // a slot visit for an earlier owner or deadline
+        }
+        entry.linked = NONE;
+        if entry.at == NONE {
+            return;
+        }
+        if entry.at > now {
+            self.link(id);
+            return;
+        }
+        entry.at = NONE;
+        entry.fired = !matches!(entry.due, Due::Watch { .. });
+        due.push((entry.fd, entry.due, id));
+    }
+}
+
+thread_local! {
+    static WHEEL: RefCell<Wheel> = RefCell::new(Wheel::new());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due_after(wheel: &mut Wheel, ticks: u32) -> Vec<RawFd> {
+        wheel
+            .advance(ticks)
+            .into_iter()
+            .map(|(fd, ..)| fd)
+            .collect()
+    }
+
+    #[test]
+    fn fires_once_and_never_early() {
+        let mut wheel = Wheel::new();
+        let timer = std::mem::ManuallyDrop::new(wheel.insert(7));
+        wheel.arm(timer.0, Ticks(3), Due::ShutBoth);
+        assert_eq!(due_after(&mut wheel, 3), []);
+        assert_eq!(due_after(&mut wheel, 1), [7]);
+        assert_eq!(due_after(&mut wheel, 5000), []);
+    }
+
+    #[test]
+    fn a_later_deadline_moves_without_a_second_link() {
+        let mut wheel = Wheel::new();
+        let timer = std::mem::ManuallyDrop::new(wheel.insert(7));
+        for _ in 0..100 {
+            wheel.arm(timer.0, Ticks(50), Due::ShutBoth);
+            assert_eq!(due_after(&mut wheel, 1), []);
+        }
+        let links: usize = wheel.slots.iter().map(Vec::len).sum();
+        assert_eq!(links, 1);
+        assert_eq!(due_after(&mut wheel, 50), [7]);
+    }
+
+    #[test]
+    fn an_earlier_deadline_fires_at_its_time() {
+        let mut wheel = Wheel::new();
+        let timer = std::mem::ManuallyDrop::new(wheel.insert(7));
+        wheel.arm(timer.0, Ticks(500), Due::ShutBoth);
+        wheel.arm(timer.0, Ticks(5), Due::ShutRead);
+        assert_eq!(due_after(&mut wheel, 6), [7]);
+    }
+
+    #[test]
+    fn deadlines_beyond_a_turn_wait_their_turns() {
+        let mut wheel = Wheel::new();
+        let timer = std::mem::ManuallyDrop::new(wheel.insert(7));
+        wheel.arm(timer.0, Ticks(3000), Due::ShutBoth);
+        assert_eq!(due_after(&mut wheel, 3000), []);
+        assert_eq!(due_after(&mut wheel, 1), [7]);
+    }
+
+    #[test]
+    fn a_removed_entry_never_fires_for_its_successor() {
+        let mut wheel = Wheel::new();
+        let first = std::mem::ManuallyDrop::new(wheel.insert(7));
+        wheel.arm(first.0, Ticks(5), Due::ShutBoth);
+        wheel.remove(first.0);
+        let second = std::mem::ManuallyDrop::new(wheel.insert(8));
+        wheel.arm(second.0, Ticks(50), Due::ShutBoth);
+        assert_eq!(due_after(&mut wheel, 50), []);
+        assert_eq!(due_after(&mut wheel, 1), [8]);
+    }
+
+    #[test]
+    fn durations_round_up() {
+        assert_eq!(Ticks::from(Duration::from_millis(1)), Ticks(1));
+        assert_eq!(Ticks::from(Duration::from_millis(101)), Ticks(2));
+        assert_eq!(Ticks::from(Duration::from_secs(10)), Ticks(100));
+    }
+}

@@ -1,0 +1,288 @@
+//! The snapshot: the compiled, immutable view of the configuration that workers serve from.
+//!
+//! A reload builds a new one off the data plane and hands it to each core. What must outlive
+//! it (connections, pools, counters, limits in use) is found again by name.
+
+use std::sync::Arc;
+
+use ringgate_router::path::PathPolicy;
+use ringgate_router::{Router, Template};
+
+use crate::chain::{Answer, Filter, Program};
+use crate::http::h1::HeadLimits;
+use crate::rt::Addr;
+use crate::rt::wheel::Ticks;
+use crate::stats::{PerCore, RouteStats, SharedCount, UpstreamStats};
+
+/// Everything a core needs to serve requests.
+pub struct Snapshot<F: Filter> {
+    /// Counts reloads; the first snapshot is 1.
+    pub generation: u64,
+    /// Host, path and predicates to an index into `routes`.
+    pub router: Router,
+    /// The routes, by the router's ids.
+    pub routes: Vec<Route<F>>,
+    /// The upstreams; routes name them by index.
+    pub upstreams: Vec<Upstream>,
+    /// The listeners; connections name them by index.
+    pub listeners: Vec<Listener>,
+    /// How paths are normalised before routing.
+    pub path_policy: PathPolicy,
+    /// What is said to origins about the client.
+    pub forwarding: ForwardingPolicy,
+}
+
+/// What is said to origins about the client, and whom to believe about it.
+#[derive(Clone, Debug)]
+pub struct ForwardingPolicy {
+    /// Networks whose forwarded fields are believed.
+    pub trusted: TrustedNetworks,
+    /// Which fields are sent.
+    pub emit: crate::http::Emit,
+    /// The pseudonym in `Via`; none sends no `Via`.
+    pub via: Option<Box<str>>,
+    /// The name of the request id field; none sends and makes no ids.
+    pub request_id: Option<Box<str>>,
+}
+
+/// A list of networks.
+#[derive(Clone, Debug, Default)]
+pub struct TrustedNetworks(Vec<(u128, u32)>);
+
+impl TrustedNetworks {
+    /// From addresses and prefix lengths. IPv4 is taken as IPv4-mapped IPv6.
+    pub fn new(networks: impl IntoIterator<Item = (std::net::IpAddr, u8)>) -> TrustedNetworks {
+        let mapped = networks.into_iter().map(|(addr, len)| match addr {
+            std::net::IpAddr::V4(v4) => (bits(v4.to_ipv6_mapped()), u32::from(len) + 96),
+            std::net::IpAddr::V6(v6) => (bits(v6), u32::from(len)),
+        });
+        TrustedNetworks(mapped.collect())
+    }
+
+    /// Whether the address lies in one of them.
+    pub fn contains(&self, addr: std::net::IpAddr) -> bool {
+        if self.0.is_empty() {
+            return false;
+        }
+        let addr = match addr {
+            std::net::IpAddr::V4(v4) => bits(v4.to_ipv6_mapped()),
+            std::net::IpAddr::V6(v6) => bits(v6),
+        };
+        self.0.iter().any(|(network, len)| match 128 - len {
+            128 => true,
+            host_bits => network >> host_bits == addr >> host_bits,
+        })
+    }
+}
+
+fn bits(addr: std::net::Ipv6Addr) -> u128 {
+    u128::from_be_bytes(addr.octets())
+}
+
+/// A listener.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Its name.
+    pub name: Box<str>,
+    /// Where it listens.
+    pub addr: Addr,
+    /// Its limits.
+    pub limits: Limits,
+    /// What a client's FIN behind its request means.
+    pub half_close: HalfClose,
+    /// Connections open on all cores.
+    pub connections: Arc<SharedCount>,
+}
+
+/// What a client's FIN behind its request means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HalfClose {
+    /// The client has gone: the request is cancelled.
+    Abort,
+    /// The client still reads: it gets its answer, then the connection closes.
+    Allow,
+}
+
+/// The limits of a listener's connections. `Ticks::NEVER` means no deadline.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Of request heads.
+    pub head: HeadLimits,
+    /// Bytes of a request body; `u64::MAX` for no limit.
+    pub body_max: u64,
+    /// For a whole request head.
+    pub header_timeout: Ticks,
+    /// Keep-alive without a request.
+    pub idle_timeout: Ticks,
+    /// Between bytes of a request body.
+    pub body_timeout: Ticks,
+    /// For a client to take what is sent.
+    pub send_timeout: Ticks,
+    /// For a whole exchange.
+    pub request_timeout: Ticks,
+    /// A tunnel without a byte in either direction.
+    pub tunnel_idle_timeout: Ticks,
+    /// Open connections on all cores.
+    pub connections_max: u32,
+    /// Requests on one connection.
+    pub requests_per_connection_max: u32,
+}
+
+/// A route.
+pub struct Route<F: Filter> {
+    /// Its name.
+    pub name: Box<str>,
+    /// What answers.
+    pub action: Action,
+    /// Its filters.
+    pub program: Program<F>,
+    /// The path sent to the origin, from captures; none sends the normalised path.
+    pub rewrite: Option<Template>,
+    /// For a whole exchange; overrides the listener's.
+    pub timeout: Option<Ticks>,
+    /// Bytes of a request body; overrides the listener's.
+    pub body_max: Option<u64>,
+    /// The `Host` that origins see.
+    pub upstream_host: UpstreamHost,
+    /// Protocols that clients may upgrade to, lower case.
+    pub upgrades: Box<[Box<str>]>,
+    /// Its counters.
+    pub stats: Arc<PerCore<RouteStats>>,
+}
+
+/// What answers a route's requests.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// An upstream, by index.
+    Upstream(usize),
+    /// One of several upstreams, drawn by weight.
+    Split(Split),
+    /// A constant.
+    Respond(Box<Answer>),
+    /// A redirect whose location is built from captures.
+    Redirect(Box<Redirect>),
+}
+
+/// Upstreams with weights.
+#[derive(Clone, Debug)]
+pub struct Split {
+    /// Index of an upstream and the running sum of weights up to and with it.
+    targets: Box<[(usize, u32)]>,
+}
+
+impl Split {
+    /// From upstream indices and weights; none when all weights are zero.
+    pub fn new(targets: &[(usize, u32)]) -> Option<Split> {
+        let mut sum = 0u32;
+        let mut cumulative = Vec::new();
+        for (upstream, weight) in targets.iter().filter(|(_, weight)| *weight > 0) {
+            sum = sum.checked_add(*weight)?;
+            cumulative.push((*upstream, sum));
+        }
+        (sum > 0).then(|| Split {
+            targets: cumulative.into(),
+        })
+    }
+
+    /// The upstream for a uniform random draw.
+    pub fn pick(&self, random: u64) -> usize {
+        let total = self.targets.last().map_or(1, |(_, sum)| *sum);
+        let point = (u128::from(random) * u128::from(total) >> 64) as u32;
+        let index = self.targets.partition_point(|(_, sum)| *sum <= point);
+        self.targets[index.min(self.targets.len() - 1)].0
+    }
+
+    /// Upstream indices with their own weights.
+    pub fn weights(&self) -> impl Iterator<Item = (usize, u32)> + '_ {
+        let mut before = 0;
+        self.targets.iter().map(move |(upstream, sum)| {
+            let weight = sum - before;
+            before = *sum;
+            (*upstream, weight)
+        })
+    }
+}
+
+/// A redirect.
+#[derive(Clone, Debug)]
+pub struct Redirect {
+    /// 3xx.
+    pub status: u16,
+    /// The location: a template over captures, the query appended where it has none.
+    pub to: Template,
+}
+
+/// The `Host` that origins see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpstreamHost {
+    /// What the client sent.
+    Preserve,
+    /// The endpoint's own name and port.
+    Endpoint,
+    /// This.
+    Fixed(Box<str>),
+}
+
+/// An upstream.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Its name; pools are found by it after a reload.
+    pub name: Box<str>,
+    /// Its endpoints when the snapshot was compiled; later changes come one by one.
+    pub endpoints: Arc<[Endpoint]>,
+    /// To take a connection.
+    pub connect_timeout: Ticks,
+    /// From the request to the response head.
+    pub response_timeout: Ticks,
+    /// Between bytes of a response, and for the origin to take the request.
+    pub read_timeout: Ticks,
+    /// A pooled connection without a request.
+    pub idle_timeout: Ticks,
+    /// Pooled connections per core and endpoint.
+    pub idle_max: usize,
+    /// Its counters.
+    pub stats: Arc<PerCore<UpstreamStats>>,
+}
+
+/// An address of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Where it answers.
+    pub addr: Addr,
+    /// Its share of requests.
+    pub weight: u32,
+    /// Host and port as configured: what `Host` says under [`UpstreamHost::Endpoint`].
+    pub authority: Arc<str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_split_draws_by_weight() {
+        let split = Split::new(&[(7, 95), (8, 0), (9, 5)]);
+        let Some(split) = split else {
+            panic!("weights are not all zero")
+        };
+        assert_eq!(split.pick(0), 7);
+        assert_eq!(split.pick(u64::MAX / 100 * 94), 7);
+        assert_eq!(split.pick(u64::MAX / 100 * 96), 9);
+        assert_eq!(split.pick(u64::MAX), 9);
+        assert_eq!(split.weights().collect::<Vec<_>>(), [(7, 95), (9, 5)]);
+        assert!(Split::new(&[(1, 0)]).is_none());
+    }
+
+    #[test]
+    fn trusted_networks_hold_both_families() {
+        let addr = |text: &str| text.parse::<std::net::IpAddr>().ok();
+        let (Some(ten), Some(six)) = (addr("10.0.0.0"), addr("fd00::")) else {
+            panic!("literals parse")
+        };
+        let trusted = TrustedNetworks::new([(ten, 8), (six, 8)]);
+        let holds = |text: &str| addr(text).is_some_and(|addr| trusted.contains(addr));
+        assert!(holds("10.1.2.3") && holds("fd12::1") && holds("::ffff:10.0.0.1"));
+        assert!(!holds("11.0.0.1") && !holds("fe80::1"));
+        assert!(!TrustedNetworks::default().contains(ten));
+    }
+}

@@ -1,0 +1,397 @@
+//! Counters: written by one core each with plain stores, read by the control plane at will.
+//!
+//! No counter is shared between cores, so counting costs an ordinary store and a scrape
+//! never touches a data core's own cache lines for writing.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use crossbeam::utils::CachePadded;
+
+/// A counter or gauge with one writer.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds to it. Only the owning core calls this.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        // One writer: a load and a store, not a locked addition.
+        let value = self.0.load(Ordering::Relaxed).wrapping_add(n);
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// Takes from it (gauges). Only the owning core calls this.
+    #[inline]
+    pub fn sub(&self, n: u64) {
+        self.add(n.wrapping_neg());
+    }
+
+    /// Replaces it (gauges, stamps).
+    #[inline]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// Its value, as of some moment ago on another core.
+    #[inline]
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Upper bounds of the latency buckets, in microseconds; one more bucket has no bound.
+pub const LATENCY_BOUNDS_US: [u64; 18] = [
+    50, 100, 200, 300, 500, 750, 1_000, 2_000, 3_000, 5_000, 10_000, 25_000, 50_000, 100_000,
+    250_000, 1_000_000, 5_000_000, 30_000_000,
+];
+
+/// A latency histogram with fixed buckets.
+#[derive(Debug, Default)]
+pub struct Latency {
+    buckets: [Counter; LATENCY_BOUNDS_US.len() + 1],
+    sum_us: Counter,
+}
+
+impl Latency {
+    /// Counts one duration in microseconds.
+    #[inline]
+    pub fn record(&self, micros: u64) {
+        let bucket = LATENCY_BOUNDS_US.partition_point(|bound| *bound < micros);
+        self.buckets[bucket].add(1);
+        self.sum_us.add(micros);
+    }
+
+    /// Adds this histogram's buckets and sum (microseconds) to the totals given.
+    pub fn merge_into(&self, counts: &mut [u64; LATENCY_BOUNDS_US.len() + 1], sum_us: &mut u64) {
+        for (total, bucket) in counts.iter_mut().zip(&self.buckets) {
+            *total += bucket.value();
+        }
+        *sum_us += self.sum_us.value();
+    }
+}
+
+/// What one core counts of one route.
+#[derive(Debug, Default)]
+pub struct RouteStats {
+    /// Answers by status class: index 0 is "none sent", 1 to 5 are 1xx to 5xx.
+    pub responses: [Counter; 6],
+    /// From the first byte of the request to the last of the answer.
+    pub latency: Latency,
+    /// Body bytes from clients.
+    pub received: Counter,
+    /// Body bytes to clients.
+    pub sent: Counter,
+}
+
+/// What one core counts of one upstream.
+#[derive(Debug, Default)]
+pub struct UpstreamStats {
+    /// Requests sent, retries included.
+    pub requests: Counter,
+    /// Responses by status class, as for routes.
+    pub responses: [Counter; 6],
+    /// Time to the response head.
+    pub latency: Latency,
+    /// Connections opened.
+    pub connects: Counter,
+    /// Connections that could not be opened.
+    pub connect_failures: Counter,
+    /// Requests that found a pooled connection.
+    pub reused: Counter,
+    /// Pooled connections that turned out to be closed.
+    pub stale: Counter,
+    /// Requests sent once more after a pooled connection died.
+    pub retries: Counter,
+    /// Connections that wait in the pool (gauge).
+    pub idle: Counter,
+    /// Requests under way (gauge).
+    pub active: Counter,
+}
+
+/// What one core counts of one filter.
+#[derive(Debug, Default)]
+pub struct FilterStats {
+    /// Times it was asked.
+    pub calls: Counter,
+    /// Times it answered instead of letting pass.
+    pub refusals: Counter,
+    /// Nanoseconds it took in all.
+    pub nanos: Counter,
+}
+
+/// What one core counts of itself.
+#[derive(Debug, Default)]
+pub struct WorkerStats {
+    /// Connections accepted.
+    pub accepted: Counter,
+    /// Connections open (gauge).
+    pub connections: Counter,
+    /// Requests under way (gauge).
+    pub active: Counter,
+    /// Requests with a complete head.
+    pub requests: Counter,
+    /// Connections answered 503 because of the cap.
+    pub shed: Counter,
+    /// Times accepting paused because descriptors ran out.
+    pub accept_pauses: Counter,
+    /// Connections ended by a panic.
+    pub panics: Counter,
+    /// Access log lines that did not fit the ring.
+    pub log_dropped: Counter,
+    /// Ticks seen; a core whose count stands still has stalled.
+    pub ticks: Counter,
+    /// Longest time between two ticks, less the tick itself, in microseconds.
+    pub stall_us: Counter,
+    /// The generation of the snapshot in use.
+    pub generation: Counter,
+    /// Microseconds that the last snapshot swap kept the core from other work.
+    pub swap_us: Counter,
+    /// Answers that no route accounts for, by status class.
+    pub unrouted: [Counter; 6],
+    /// Faults by log code.
+    pub faults: CodeCounts,
+}
+
+/// Counters by log code. The codes are literals of the error table and of filters, so the
+/// set is small and fixed; a slot takes its code the first time it is counted.
+#[derive(Debug)]
+pub struct CodeCounts(Box<[(OnceLock<&'static str>, Counter)]>);
+
+/// More slots than there are codes; counting never fails, codes beyond share the last slot.
+const CODES_MAX: usize = 128;
+
+impl Default for CodeCounts {
+    fn default() -> CodeCounts {
+        CodeCounts((0..CODES_MAX).map(|_| Default::default()).collect())
+    }
+}
+
+impl CodeCounts {
+    /// Counts a code once. Only the owning core calls this.
+    pub fn count(&self, code: &'static str) {
+        for (slot, counter) in &self.0 {
+            if *slot.get_or_init(|| code) == code {
+                return counter.add(1);
+            }
+        }
+        if let Some((_, counter)) = self.0.last() {
+            counter.add(1);
+        }
+    }
+
+    /// Adds the counts so far to the totals given.
+    pub fn merge_into(&self, totals: &mut BTreeMap<&'static str, u64>) {
+        for (slot, counter) in &self.0 {
+            let Some(code) = slot.get() else { return };
+            *totals.entry(code).or_default() += counter.value();
+        }
+    }
+}
+
+/// One set of counters per core.
+#[derive(Debug)]
+pub struct PerCore<T>(Box<[CachePadded<T>]>);
+
+impl<T: Default> PerCore<T> {
+    /// A set for `cores` cores.
+    pub fn new(cores: usize) -> PerCore<T> {
+        PerCore((0..cores).map(|_| CachePadded::default()).collect())
+    }
+}
+
+impl<T> PerCore<T> {
+    /// The set of one core.
+    #[inline]
+    pub fn of(&self, core: CoreIndex) -> &T {
+        &self.0[core.0 as usize]
+    }
+
+    /// Every core's set.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().map(|padded| &**padded)
+    }
+
+    /// The sum of one counter over all cores.
+    pub fn sum(&self, counter: impl Fn(&T) -> &Counter) -> u64 {
+        self.iter()
+            .fold(0, |sum, one| sum.wrapping_add(counter(one).value()))
+    }
+}
+
+/// The number of a data-plane thread, from 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CoreIndex(pub u32);
+
+/// Counters by name. They outlive reloads: the same name means the same counters.
+#[derive(Debug)]
+pub struct Registry {
+    cores: usize,
+    /// One set per core.
+    pub workers: PerCore<WorkerStats>,
+    named: Mutex<Named>,
+}
+
+#[derive(Debug, Default)]
+struct Named {
+    routes: BTreeMap<Box<str>, Arc<PerCore<RouteStats>>>,
+    upstreams: BTreeMap<Box<str>, Arc<PerCore<UpstreamStats>>>,
+    filters: BTreeMap<Box<str>, Arc<PerCore<FilterStats>>>,
+}
+
+impl Registry {
+    /// Counters for `cores` data-plane threads.
+    pub fn new(cores: usize) -> Registry {
+        Registry {
+            cores,
+            workers: PerCore::new(cores),
+            named: Mutex::default(),
+        }
+    }
+
+    /// The counters of a route.
+    pub fn route(&self, name: &str) -> Arc<PerCore<RouteStats>> {
+        let cores = self.cores;
+        self.with(|named| obtain(&mut named.routes, name, cores))
+    }
+
+    /// The counters of an upstream.
+    pub fn upstream(&self, name: &str) -> Arc<PerCore<UpstreamStats>> {
+        let cores = self.cores;
+        self.with(|named| obtain(&mut named.upstreams, name, cores))
+    }
+
+    /// The counters of a filter.
+    pub fn filter(&self, name: &str) -> Arc<PerCore<FilterStats>> {
+        let cores = self.cores;
+        self.with(|named| obtain(&mut named.filters, name, cores))
+    }
+
+    /// Drops the counters of names that nothing else holds any more; called after a reload
+    /// once every core has let go of the former snapshot.
+    pub fn prune(&self) {
+        self.with(|named| {
+            named.routes.retain(|_, stats| Arc::strong_count(stats) > 1);
+            named
+                .upstreams
+                .retain(|_, stats| Arc::strong_count(stats) > 1);
+            named
+                .filters
+                .retain(|_, stats| Arc::strong_count(stats) > 1);
+        });
+    }
+
+    /// Calls back for every route's counters, in the order of names.
+    pub fn each_route(&self, mut visit: impl FnMut(&str, &PerCore<RouteStats>)) {
+        self.with(|named| {
+            named
+                .routes
+                .iter()
+                .for_each(|(name, stats)| visit(name, stats))
+        });
+    }
+
+    /// Calls back for every upstream's counters, in the order of names.
+    pub fn each_upstream(&self, mut visit: impl FnMut(&str, &PerCore<UpstreamStats>)) {
+        self.with(|named| {
+            named
+                .upstreams
+                .iter()
+                .for_each(|(name, stats)| visit(name, stats))
+        });
+    }
+
+    /// Calls back for every filter's counters, in the order of names.
+    pub fn each_filter(&self, mut visit: impl FnMut(&str, &PerCore<FilterStats>)) {
+        self.with(|named| {
+            named
+                .filters
+                .iter()
+                .for_each(|(name, stats)| visit(name, stats))
+        });
+    }
+
+    fn with<R>(&self, act: impl FnOnce(&mut Named) -> R) -> R {
+        // Control plane only: workers hold their counters by reference.
+        act(&mut self.named.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn obtain<T: Default>(
+    map: &mut BTreeMap<Box<str>, Arc<PerCore<T>>>,
+    name: &str,
+    cores: usize,
+) -> Arc<PerCore<T>> {
+    match map.get(name) {
+        Some(stats) => Arc::clone(stats),
+        None => {
+            let stats = Arc::new(PerCore::new(cores));
+            map.insert(name.into(), Arc::clone(&stats));
+            stats
+        }
+    }
+}
+
+/// A number that several cores change together, such as the connections of a listener. Off
+/// the request path: it moves when a connection opens or closes.
+#[derive(Debug, Default)]
+pub struct SharedCount(CachePadded<AtomicU32>);
+
+impl SharedCount {
+    /// Takes a place unless `max` are taken.
+    pub fn try_take(&self, max: u32) -> bool {
+        if self.0.fetch_add(1, Ordering::Relaxed) < max {
+            return true;
+        }
+        self.give_back();
+        false
+    }
+
+    /// Gives a place back.
+    pub fn give_back(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Places taken.
+    pub fn value(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latency_falls_into_the_bucket_at_or_above_it() {
+        let latency = Latency::default();
+        for micros in [1, 50, 51, 30_000_001] {
+            latency.record(micros);
+        }
+        let (mut counts, mut sum) = ([0; LATENCY_BOUNDS_US.len() + 1], 0);
+        latency.merge_into(&mut counts, &mut sum);
+        assert_eq!((counts[0], counts[1], counts[18]), (2, 1, 1));
+        assert_eq!(sum, 30_000_103);
+    }
+
+    #[test]
+    fn counters_outlive_a_reload_by_name_and_go_when_unused() {
+        let registry = Registry::new(2);
+        let route = registry.route("a");
+        route.of(CoreIndex(1)).sent.add(5);
+        drop(route);
+        assert_eq!(registry.route("a").sum(|stats| &stats.sent), 5);
+        registry.prune();
+        assert_eq!(registry.route("a").sum(|stats| &stats.sent), 0);
+    }
+
+    #[test]
+    fn a_full_count_gives_no_place() {
+        let count = SharedCount::default();
+        assert!(count.try_take(1));
+        assert!(!count.try_take(1));
+        count.give_back();
+        assert!(count.try_take(1));
+    }
+}

@@ -1,0 +1,363 @@
+//! One core's share of an upstream: its endpoints, the turn of the balancer, and the pool of
+//! idle connections.
+//!
+//! An idle connection is looked at before it is handed out, so one that the origin closed is
+//! found before a request is lost on it; the last one put back is the first one taken.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::error::Fault;
+use crate::rt::wheel::{self, Ticks};
+use crate::rt::{Addr, Liveness, Socket};
+use crate::snapshot::{Endpoint, Upstream};
+use crate::stats::{CoreIndex, UpstreamStats};
+
+/// One core's endpoints and pool of one upstream; lives across reloads.
+pub struct Pool {
+    core: CoreIndex,
+    keeping: Cell<Keeping>,
+    state: RefCell<State>,
+}
+
+/// Whether a pool keeps connections that are put back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keeping {
+    Yes,
+    /// No snapshot names it any more, or the worker drains.
+    No,
+}
+
+/// An endpoint that was chosen for a request.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// The endpoint.
+    pub endpoint: Rc<Endpoint>,
+    index: usize,
+    epoch: u64,
+}
+
+/// A connection to an endpoint, with where it came from.
+pub struct Lease {
+    /// The connection.
+    pub socket: Socket,
+    /// Whether it has carried a request before.
+    pub use_count: Use,
+}
+
+/// Whether a connection has carried requests before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// Just opened.
+    Fresh,
+    /// From the pool.
+    Reused,
+}
+
+struct State {
+    slots: Vec<Slot>,
+    /// Changes with the endpoints, so that an old choice is not taken for a new index.
+    epoch: u64,
+    /// The slot where the search for the next turn starts.
+    turn: usize,
+    uniform: Uniform,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Uniform {
+    Yes,
+    No,
+}
+
+struct Slot {
+    endpoint: Rc<Endpoint>,
+    /// Smooth weighted round robin: credit gathered so far.
+    credit: i64,
+    idle: Vec<Idle>,
+}
+
+struct Idle {
+    socket: Socket,
+    since: u32,
+}
+
+impl Pool {
+    /// A pool over the endpoints. Cores start at different endpoints, so that few requests
+    /// per core still spread.
+    pub fn new(core: CoreIndex, endpoints: &[Endpoint]) -> Pool {
+        let pool = Pool {
+            core,
+            keeping: Cell::new(Keeping::Yes),
+            state: RefCell::new(State {
+                slots: Vec::new(),
+                epoch: 0,
+                turn: core.0 as usize,
+                uniform: Uniform::Yes,
+            }),
+        };
+        pool.replace_endpoints(endpoints, &UpstreamStats::default());
+        pool
+    }
+
+    /// Takes over a new set of endpoints; connections to those that stay are kept.
+    pub fn replace_endpoints(&self, endpoints: &[Endpoint], stats: &UpstreamStats) {
+        let mut state = self.state.borrow_mut();
+        if state.slots.len() == endpoints.len()
+            && state.slots.iter().map(|slot| &*slot.endpoint).eq(endpoints)
+        {
+            return;
+        }
+        let mut former = std::mem::take(&mut state.slots);
+        state.slots = endpoints
+            .iter()
+            .map(|endpoint| {
+                let same = former
+                    .iter_mut()
+                    .find(|slot| slot.endpoint.addr == endpoint.addr);
+                Slot {
+                    endpoint: Rc::new(endpoint.clone()),
+                    credit: 0,
+                    idle: same
+                        .map(|slot| std::mem::take(&mut slot.idle))
+                        .unwrap_or_default(),
+                }
+            })
+            .collect();
+        state.epoch += 1;
+        let first = endpoints.first().map(|endpoint| endpoint.weight);
+        state.uniform = match endpoints
+            .iter()
+            .all(|endpoint| Some(endpoint.weight) == first)
+        {
+            true => Uniform::Yes,
+            false => Uniform::No,
+        };
+        let dropped: usize = former.iter().map(|slot| slot.idle.len()).sum();
+        drop(state);
+        stats.idle.sub(dropped as u64);
+    }
+
+    /// The endpoint whose turn it is.
+    ///
+    /// # Errors
+    /// [`Fault::NoEndpoint`] when there is none.
+    pub fn choose(&self) -> Result<Choice, Fault> {
+        let mut state = self.state.borrow_mut();
+        let count = state.slots.len();
+        let index = match (count, state.uniform) {
+            (0, _) => return Err(Fault::NoEndpoint),
+            (1, _) => 0,
+            (_, Uniform::Yes) => {
+                state.turn = (state.turn + 1) % count;
+                state.turn
+            }
+            (_, Uniform::No) => state.smooth_turn(),
+        };
+        Ok(Choice {
+            endpoint: Rc::clone(&state.slots[index].endpoint),
+            index,
+            epoch: state.epoch,
+        })
+    }
+
+    /// A live idle connection to the chosen endpoint, if there is one.
+    pub fn take_idle(&self, choice: &Choice, stats: &UpstreamStats) -> Option<Lease> {
+        let mut state = self.state.borrow_mut();
+        let slot = state.slot_of(choice)?;
+        while let Some(idle) = slot.idle.pop() {
+            stats.idle.sub(1);
+            // Bytes that nobody asked for poison a connection as much as its end does.
+            if idle.socket.liveness() == Liveness::Quiet {
+                stats.reused.add(1);
+                return Some(Lease {
+                    socket: idle.socket,
+                    use_count: Use::Reused,
+                });
+            }
+            stats.stale.add(1);
+        }
+        None
+    }
+
+    /// Opens a connection to the chosen endpoint.
+    ///
+    /// # Errors
+    /// [`Fault::ConnectTimeout`] or [`Fault::ConnectFailed`].
+    pub async fn connect(
+        choice: &Choice,
+        timeout: Ticks,
+        stats: &UpstreamStats,
+    ) -> Result<Lease, Fault> {
+        match Socket::connect(&choice.endpoint.addr, timeout).await {
+            Ok(socket) => {
+                stats.connects.add(1);
+                Ok(Lease {
+                    socket,
+                    use_count: Use::Fresh,
+                })
+            }
+            Err(error) => {
+                stats.connect_failures.add(1);
+                Err(match error.kind() {
+                    std::io::ErrorKind::TimedOut => Fault::ConnectTimeout,
+                    _ => Fault::ConnectFailed,
+                })
+            }
+        }
+    }
+
+    /// Puts a connection back whose exchange ended cleanly.
+    pub fn put_back(&self, choice: &Choice, socket: Socket, spec: &Upstream) {
+        socket.disarm();
+        let stats = spec.stats.of(self.core);
+        let mut state = self.state.borrow_mut();
+        let Some(slot) = state.slot_of(choice) else {
+            return;
+        };
+        if self.keeping.get() == Keeping::Yes && slot.idle.len() < spec.idle_max {
+            slot.idle.push(Idle {
+                socket,
+                since: wheel::now(),
+            });
+            stats.idle.add(1);
+        }
+    }
+
+    /// Drops connections that idled too long or that the origin closed.
+    pub fn sweep(&self, spec: &Upstream) {
+        let now = wheel::now();
+        let mut state = self.state.borrow_mut();
+        let mut dropped = 0;
+        for slot in &mut state.slots {
+            let before = slot.idle.len();
+            slot.idle.retain(|idle| {
+                let expired = spec.idle_timeout != Ticks::NEVER
+                    && now.wrapping_sub(idle.since) > spec.idle_timeout.0;
+                !expired && idle.socket.liveness() == Liveness::Quiet
+            });
+            dropped += before - slot.idle.len();
+        }
+        spec.stats.of(self.core).idle.sub(dropped as u64);
+    }
+
+    /// Drops every idle connection and keeps none from now on.
+    pub fn retire(&self, stats: &UpstreamStats) {
+        self.keeping.set(Keeping::No);
+        let mut state = self.state.borrow_mut();
+        let idle = state
+            .slots
+            .iter_mut()
+            .map(|slot| std::mem::take(&mut slot.idle));
+        let dropped: usize = idle.map(|idle| idle.len()).sum();
+        stats.idle.sub(dropped as u64);
+    }
+}
+
+impl State {
+    /// Smooth weighted round robin: everyone gains its weight, the richest pays the sum.
+    fn smooth_turn(&mut self) -> usize {
+        let mut total = 0;
+        let mut best = 0;
+        for index in 0..self.slots.len() {
+            let slot = &mut self.slots[index];
+            slot.credit += i64::from(slot.endpoint.weight);
+            total += i64::from(slot.endpoint.weight);
+            if slot.credit > self.slots[best].credit {
+                best = index;
+            }
+        }
+        self.slots[best].credit -= total;
+        best
+    }
+
+    fn slot_of(&mut self, choice: &Choice) -> Option<&mut Slot> {
+        if choice.epoch == self.epoch {
+            return self.slots.get_mut(choice.index);
+        }
+        let addr: &Addr = &choice.endpoint.addr;
+        self.slots
+            .iter_mut()
+            .find(|slot| slot.endpoint.addr == *addr)
+    }
+}
+
+/// The pools of a snapshot's upstreams on one core: those of the same name are kept.
+pub fn pools_for(
+    core: CoreIndex,
+    upstreams: &[Upstream],
+    former: impl Fn(&str) -> Option<Rc<Pool>>,
+) -> Vec<Rc<Pool>> {
+    let pool_of = |upstream: &Upstream| match former(&upstream.name) {
+        Some(pool) => {
+            pool.replace_endpoints(&upstream.endpoints, upstream.stats.of(core));
+            pool
+        }
+        None => Rc::new(Pool::new(core, &upstream.endpoints)),
+    };
+    upstreams.iter().map(pool_of).collect()
+}
+
+/// A set of endpoints that took the place of an upstream's former one.
+#[derive(Clone, Debug)]
+pub struct EndpointUpdate {
+    /// The upstream's name.
+    pub upstream: Box<str>,
+    /// Its endpoints from now on.
+    pub endpoints: Arc<[Endpoint]>,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn endpoint(port: u16, weight: u32) -> Endpoint {
+        Endpoint {
+            addr: Addr::Tcp(([127, 0, 0, 1], port).into()),
+            weight,
+            authority: "origin".into(),
+        }
+    }
+
+    fn turns(pool: &Pool, count: usize) -> Vec<usize> {
+        (0..count).map(|_| pool.choose().unwrap().index).collect()
+    }
+
+    #[test]
+    fn equal_weights_take_turns_from_each_cores_own_start() {
+        let endpoints = [endpoint(1, 1), endpoint(2, 1), endpoint(3, 1)];
+        let first = Pool::new(CoreIndex(0), &endpoints);
+        let second = Pool::new(CoreIndex(1), &endpoints);
+        assert_eq!(turns(&first, 4), [1, 2, 0, 1]);
+        assert_eq!(turns(&second, 4), [2, 0, 1, 2]);
+    }
+
+    #[test]
+    fn weights_are_met_exactly_and_smoothly() {
+        let pool = Pool::new(
+            CoreIndex(0),
+            &[endpoint(1, 5), endpoint(2, 1), endpoint(3, 1)],
+        );
+        assert_eq!(turns(&pool, 7), [0, 0, 1, 0, 2, 0, 0]);
+    }
+
+    #[test]
+    fn no_endpoint_is_a_fault() {
+        let pool = Pool::new(CoreIndex(0), &[]);
+        assert_eq!(pool.choose().unwrap_err(), Fault::NoEndpoint);
+    }
+
+    #[test]
+    fn a_choice_survives_new_endpoints_by_its_address() {
+        let pool = Pool::new(CoreIndex(0), &[endpoint(1, 1), endpoint(2, 1)]);
+        let choice = pool.choose().unwrap();
+        pool.replace_endpoints(&[endpoint(3, 1), endpoint(2, 1)], &UpstreamStats::default());
+        let mut state = pool.state.borrow_mut();
+        assert_eq!(choice.index, 1);
+        assert!(state.slot_of(&choice).is_some());
+        drop(state);
+        pool.replace_endpoints(&[endpoint(3, 1)], &UpstreamStats::default());
+        assert!(pool.state.borrow_mut().slot_of(&choice).is_none());
+    }
+}

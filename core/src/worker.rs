@@ -1,0 +1,272 @@
+//! A worker: one pinned thread with its own event loop, listeners, connections, pools and
+//! counters. Nothing of it is shared with another worker.
+
+mod accept;
+mod mailbox;
+mod thread;
+
+use std::cell::{Cell, RefCell};
+use std::net::Shutdown;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::access::{LogBuffer, Record};
+use crate::chain::Filter;
+use crate::exchange::Exchange;
+use crate::http::date::DateCache;
+use crate::http::request_id::RequestIds;
+use crate::rt::Socket;
+use crate::rt::clock::Stamp;
+use crate::snapshot::Snapshot;
+use crate::stats::{CoreIndex, Registry, WorkerStats};
+use crate::upstream::{self, EndpointUpdate, Pool};
+use crate::wall::WallClock;
+
+pub use accept::OpenListener;
+pub(crate) use accept::{Acceptor, Place};
+pub use mailbox::{Command, InstallReport, Installation, Mailbox};
+pub use thread::{WorkerOptions, WorkerThread, start};
+
+/// What one data-plane thread knows.
+pub(crate) struct Worker<F: Filter> {
+    core: CoreIndex,
+    registry: Arc<Registry>,
+    installed: RefCell<Rc<Installed<F>>>,
+    /// What this core's filters remember between requests.
+    pub(crate) filters: RefCell<F::Core>,
+    spare: RefCell<Vec<Box<Exchange<F>>>>,
+    connections: RefCell<Connections>,
+    log: RefCell<Option<LogBuffer>>,
+    ids: RefCell<RequestIds>,
+    date: RefCell<DateCache>,
+    wall: Cell<WallClock>,
+    stage: Cell<Stage>,
+}
+
+/// A snapshot with this core's pools of its upstreams.
+pub(crate) struct Installed<F: Filter> {
+    pub(crate) snapshot: Arc<Snapshot<F>>,
+    /// By the index of the upstream.
+    pub(crate) pools: Vec<Rc<Pool>>,
+}
+
+/// Where a worker stands in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Serving,
+    Draining,
+}
+
+/// Exchanges that a core keeps for reuse.
+const SPARE_MAX: usize = 1024;
+
+impl<F: Filter> Worker<F> {
+    pub(crate) fn core(&self) -> CoreIndex {
+        self.core
+    }
+
+    pub(crate) fn stats(&self) -> &WorkerStats {
+        self.registry.workers.of(self.core)
+    }
+
+    /// The snapshot in force. The clone counts on this core only.
+    pub(crate) fn installed(&self) -> Rc<Installed<F>> {
+        Rc::clone(&self.installed.borrow())
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.stage.get() == Stage::Draining
+    }
+
+    pub(crate) fn wall(&self) -> WallClock {
+        self.wall.get()
+    }
+
+    pub(crate) fn take_exchange(&self) -> Box<Exchange<F>> {
+        self.spare.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_back(&self, mut exchange: Box<Exchange<F>>) {
+        exchange.clear();
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < SPARE_MAX {
+            spare.push(exchange);
+        }
+    }
+
+    /// Calls `use_id` with a fresh request id.
+    pub(crate) fn next_request_id(&self, at: Stamp) -> [u8; 36] {
+        self.ids.borrow_mut().next(self.wall().unix_ms(at))
+    }
+
+    /// A random number, for weights.
+    pub(crate) fn random(&self) -> u64 {
+        self.ids.borrow_mut().random()
+    }
+
+    /// Calls back with the value of `Date`.
+    pub(crate) fn with_date<R>(&self, act: impl FnOnce(&[u8]) -> R) -> R {
+        let seconds = self.wall().unix_ms(Stamp::now()) / 1000;
+        act(self.date.borrow_mut().at(seconds))
+    }
+
+    /// Writes an access log line, if there is a log.
+    pub(crate) fn log<'a>(&self, record: impl FnOnce() -> Record<'a>) {
+        if let Some(log) = self.log.borrow_mut().as_mut()
+            && !log.push(&record())
+        {
+            self.stats().log_dropped.add(1);
+        }
+    }
+
+    fn install(&self, snapshot: Arc<Snapshot<F>>) {
+        let former = self.installed();
+        let by_name = |name: &str| {
+            let names = former.snapshot.upstreams.iter();
+            let index = names.clone().position(|upstream| *upstream.name == *name)?;
+            former.pools.get(index).map(Rc::clone)
+        };
+        let pools = match snapshot.upstreams.len() + former.pools.len() > 64 {
+            false => upstream::pools_for(self.core, &snapshot.upstreams, by_name),
+            true => {
+                let names = former
+                    .snapshot
+                    .upstreams
+                    .iter()
+                    .map(|upstream| &*upstream.name);
+                let index: std::collections::HashMap<&str, &Rc<Pool>, ahash::RandomState> =
+                    names.zip(&former.pools).collect();
+                upstream::pools_for(self.core, &snapshot.upstreams, |name| {
+                    index.get(name).map(|pool| Rc::clone(pool))
+                })
+            }
+        };
+        let kept: std::collections::HashSet<*const Pool, ahash::RandomState> =
+            pools.iter().map(Rc::as_ptr).collect();
+        for (upstream, pool) in former.snapshot.upstreams.iter().zip(&former.pools) {
+            if !kept.contains(&Rc::as_ptr(pool)) {
+                pool.retire(upstream.stats.of(self.core));
+            }
+        }
+        self.stats().generation.set(snapshot.generation);
+        *self.installed.borrow_mut() = Rc::new(Installed { snapshot, pools });
+    }
+
+    fn update_endpoints(&self, update: &EndpointUpdate) {
+        let installed = self.installed();
+        let upstreams = installed.snapshot.upstreams.iter().zip(&installed.pools);
+        for (upstream, pool) in upstreams.filter(|(upstream, _)| upstream.name == update.upstream) {
+            pool.replace_endpoints(&update.endpoints, upstream.stats.of(self.core));
+        }
+    }
+
+    /// Idle connections end now, the others with their answer.
+    fn drain(&self) {
+        self.stage.set(Stage::Draining);
+        self.connections.borrow().close_idle();
+        let installed = self.installed();
+        for (upstream, pool) in installed.snapshot.upstreams.iter().zip(&installed.pools) {
+            pool.retire(upstream.stats.of(self.core));
+        }
+    }
+
+    /// Ends every connection.
+    fn cut_all(&self) {
+        for (socket, _) in self.connections.borrow().places.iter().flatten() {
+            socket.shutdown(Shutdown::Both);
+        }
+    }
+
+    pub(crate) fn enter(&self, socket: &Rc<Socket>) -> ConnectionId {
+        self.connections.borrow_mut().insert(Rc::clone(socket))
+    }
+
+    pub(crate) fn leave(&self, id: ConnectionId) {
+        self.connections.borrow_mut().remove(id);
+    }
+
+    /// Marks a connection as waiting for a request, or as busy with one.
+    pub(crate) fn mark(&self, id: ConnectionId, activity: Activity) {
+        self.connections.borrow_mut().mark(id, activity);
+    }
+
+    fn on_tick(&self, housekeeping: Housekeeping) {
+        self.wall.set(WallClock::read());
+        if let Some(log) = self.log.borrow_mut().as_mut()
+            && !log.flush()
+        {
+            self.stats().log_dropped.add(1);
+        }
+        if housekeeping == Housekeeping::Due {
+            let installed = self.installed();
+            for (upstream, pool) in installed.snapshot.upstreams.iter().zip(&installed.pools) {
+                pool.sweep(upstream);
+            }
+            if self.stats().active.value() == 0 {
+                crate::block::trim_free_blocks();
+                self.spare.borrow_mut().truncate(SPARE_MAX / 16);
+            }
+        }
+    }
+}
+
+/// Whether pools are swept at this tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Housekeeping {
+    Due,
+    NotDue,
+}
+
+/// A connection's place in its worker's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ConnectionId(u32);
+
+/// What a connection is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Activity {
+    /// It waits for a request.
+    Idle,
+    /// It serves one.
+    Busy,
+}
+
+#[derive(Default)]
+struct Connections {
+    places: Vec<Option<(Rc<Socket>, Activity)>>,
+    free: Vec<u32>,
+}
+
+impl Connections {
+    fn insert(&mut self, socket: Rc<Socket>) -> ConnectionId {
+        let entry = Some((socket, Activity::Busy));
+        match self.free.pop() {
+            Some(place) => {
+                self.places[place as usize] = entry;
+                ConnectionId(place)
+            }
+            None => {
+                self.places.push(entry);
+                ConnectionId(self.places.len() as u32 - 1)
+            }
+        }
+    }
+
+    fn remove(&mut self, ConnectionId(place): ConnectionId) {
+        self.places[place as usize] = None;
+        self.free.push(place);
+    }
+
+    fn mark(&mut self, ConnectionId(place): ConnectionId, activity: Activity) {
+        if let Some((_, marked)) = self.places[place as usize].as_mut() {
+            *marked = activity;
+        }
+    }
+
+    fn close_idle(&self) {
+        for (socket, activity) in self.places.iter().flatten() {
+            if *activity == Activity::Idle {
+                socket.shutdown(Shutdown::Read);
+            }
+        }
+    }
+}

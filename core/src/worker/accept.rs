@@ -1,0 +1,225 @@
+//! Accepting connections: one loop per listener and core.
+
+use std::cell::Cell;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Shutdown};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::{Activity, ConnectionId, Worker};
+use crate::block::{Block, BlockClass};
+use crate::chain::Filter;
+use crate::connection;
+use crate::error::Fault;
+use crate::http::h1::{self, SimpleResponse};
+use crate::rt::wheel::{Due, Ticks};
+use crate::rt::{self, Accepted, Addr, Listener, Socket};
+use crate::stats::SharedCount;
+
+/// A listening socket on its way to a worker.
+#[derive(Debug)]
+pub struct OpenListener {
+    /// The address as the snapshot's listener names it.
+    pub addr: Addr,
+    /// The socket, listening.
+    pub fd: OwnedFd,
+}
+
+/// A listener on this core.
+pub(crate) struct Acceptor {
+    addr: Addr,
+    listener: Listener,
+    /// The index in the snapshot in force; none once the listener is closed.
+    index: Cell<Option<usize>>,
+    /// Refused clients that are being answered.
+    shedding: Cell<u32>,
+}
+
+impl Acceptor {
+    /// The listener's index in the snapshot in force; none when a reload closed it.
+    pub(crate) fn index(&self) -> Option<usize> {
+        self.index.get()
+    }
+
+    fn close(&self) {
+        self.index.set(None);
+        self.listener.close();
+    }
+}
+
+/// A connection's entry in the counts; leaving them is dropping it.
+pub(crate) struct Place<F: Filter> {
+    worker: Rc<Worker<F>>,
+    id: ConnectionId,
+    listener: Arc<SharedCount>,
+}
+
+impl<F: Filter> Place<F> {
+    pub(crate) fn mark(&self, activity: Activity) {
+        self.worker.mark(self.id, activity);
+    }
+}
+
+impl<F: Filter> Drop for Place<F> {
+    fn drop(&mut self) {
+        self.worker.leave(self.id);
+        self.worker.stats().connections.sub(1);
+        self.listener.give_back();
+    }
+}
+
+/// Connections accepted in one turn, so that a burst does not starve the others.
+const BURST_MAX: usize = 64;
+/// Connections that a closing listener may still hold.
+const BACKLOG_MAX: usize = 65_536;
+/// Pause when descriptors ran out: accepting would only spin until some are closed.
+const EXHAUSTED_PAUSE: Ticks = Ticks(1);
+/// How long a refused client may take to read its 503.
+const SHED_TIMEOUT: Ticks = Ticks(20);
+/// Refused clients that are answered at a time on one core; beyond it they are just closed.
+const SHED_MAX: u32 = 256;
+
+impl<F: Filter> Worker<F> {
+    /// Takes over a listening socket and starts its loop.
+    pub(super) fn open(self: &Rc<Self>, open: OpenListener) -> io::Result<Rc<Acceptor>> {
+        let index = self.index_of(&open.addr);
+        let acceptor = Rc::new(Acceptor {
+            addr: open.addr,
+            listener: Listener::adopt(open.fd)?,
+            index: Cell::new(index),
+            shedding: Cell::new(0),
+        });
+        rt::spawn(accept_loop(Rc::clone(self), Rc::clone(&acceptor)));
+        Ok(acceptor)
+    }
+
+    fn index_of(&self, addr: &Addr) -> Option<usize> {
+        let installed = self.installed();
+        let mut listeners = installed.snapshot.listeners.iter();
+        listeners.position(|listener| listener.addr == *addr)
+    }
+
+    /// Finds each acceptor's place in the snapshot in force, and closes those without one.
+    pub(super) fn match_acceptors(&self, acceptors: &mut Vec<Rc<Acceptor>>) {
+        acceptors.retain(|acceptor| {
+            let index = self.index_of(&acceptor.addr);
+            match index {
+                Some(_) => acceptor.index.set(index),
+                None => acceptor.close(),
+            }
+            index.is_some()
+        });
+    }
+}
+
+/// Closes all listeners; connections that the kernel has taken already are served first.
+pub(super) fn close_all<F: Filter>(worker: &Rc<Worker<F>>, acceptors: &mut Vec<Rc<Acceptor>>) {
+    for acceptor in acceptors.drain(..) {
+        // What cannot be accepted now is refused by the kernel when the socket closes.
+        let _ = accept_waiting(worker, &acceptor, BACKLOG_MAX);
+        acceptor.close();
+    }
+}
+
+async fn accept_loop<F: Filter>(worker: Rc<Worker<F>>, acceptor: Rc<Acceptor>) {
+    while acceptor.index().is_some() {
+        let ready = acceptor.listener.ready().await;
+        let accepted = match ready {
+            Ok(()) => accept_waiting(&worker, &acceptor, BURST_MAX),
+            Err(error) => Err(error),
+        };
+        if accepted.is_err() && acceptor.index().is_some() {
+            worker.stats().accept_pauses.add(1);
+            rt::pause(EXHAUSTED_PAUSE).await;
+        }
+    }
+}
+
+fn accept_waiting<F: Filter>(
+    worker: &Rc<Worker<F>>,
+    acceptor: &Rc<Acceptor>,
+    most: usize,
+) -> io::Result<()> {
+    for _ in 0..most {
+        match acceptor.listener.accept()? {
+            Some(accepted) => admit(worker, acceptor, accepted),
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+fn admit<F: Filter>(worker: &Rc<Worker<F>>, acceptor: &Rc<Acceptor>, accepted: Accepted) {
+    let installed = worker.installed();
+    let Some(listener) = acceptor
+        .index()
+        .and_then(|index| installed.snapshot.listeners.get(index))
+    else {
+        return;
+    };
+    let stats = worker.stats();
+    stats.accepted.add(1);
+    if !listener
+        .connections
+        .try_take(listener.limits.connections_max)
+    {
+        stats.shed.add(1);
+        stats.faults.count(Fault::ConnectionCap.row().code);
+        let shedding = acceptor.shedding.get();
+        if shedding < SHED_MAX {
+            acceptor.shedding.set(shedding + 1);
+            let acceptor = Rc::clone(acceptor);
+            rt::spawn(async move {
+                shed(accepted.socket).await;
+                acceptor.shedding.set(acceptor.shedding.get() - 1);
+            });
+        }
+        return;
+    }
+    stats.connections.add(1);
+    let socket = Rc::new(accepted.socket);
+    let place = Place {
+        id: worker.enter(&socket),
+        worker: Rc::clone(worker),
+        listener: Arc::clone(&listener.connections),
+    };
+    let peer = accepted
+        .peer
+        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+    let serve = connection::serve(Rc::clone(worker), Rc::clone(acceptor), socket, peer, place);
+    let panicked = Rc::clone(worker);
+    rt::spawn(rt::isolate(serve, move || {
+        panicked.stats().panics.add(1);
+        panicked.stats().faults.count(Fault::Internal.row().code);
+    }));
+}
+
+/// Answers 503 to a connection beyond the cap, without reading a request.
+async fn shed(socket: Socket) {
+    let mut answer = Vec::new();
+    h1::encode_simple_response(
+        &SimpleResponse {
+            status: 503,
+            content_type: b"text/plain",
+            body: b"connection limit reached, try again later\n",
+            fields: &[("retry-after", b"1")],
+            connection: h1::Connection::Close,
+            ..SimpleResponse::default()
+        },
+        &mut answer,
+    );
+    socket.send_timer().arm(SHED_TIMEOUT, Due::ShutBoth);
+    let _ = socket.send(Block::from_slice(&answer)).await;
+    socket.shutdown(Shutdown::Write);
+    // Closing with unread bytes would reset the connection before the answer is read.
+    socket.recv_timer().arm(SHED_TIMEOUT, Due::ShutBoth);
+    let mut block = Block::new(BlockClass::Head);
+    loop {
+        block.clear();
+        match socket.recv(block).await {
+            (Ok(received), back) if received > 0 => block = back,
+            _ => return,
+        }
+    }
+}
