@@ -1,12 +1,12 @@
 //! The compressed radix trie over paths: flat, immutable, walked without recursion, stack or
 //! allocation.
 //!
-//! A node's label is matched whole; then its static child comes before its alternatives
+//! A node is entered if its label fits; then its static child comes before its alternatives
 //! (parameters with longer suffixes first, the rest last). Because a parameter takes exactly
-//! one segment, a node can only be reached in one way, so a walk enters each node at most
+//! one segment, a node can only be reached in one way, so a walk tries each node at most
 //! once. Where to go on after a dead end is known when the trie is built: each node stores
 //! the alternative to try next (`fail`), and its place in the path follows from the captures
-//! kept so far. [`Trie::steps`] bounds the nodes that any path can make a walk enter.
+//! kept so far. [`Trie::steps`] bounds the nodes that any path can make a walk try.
 
 mod draft;
 
@@ -32,19 +32,31 @@ struct Node {
     inline: [u8; INLINE],
     /// The first bytes of the children's labels when there are at most eight.
     index: [u8; 8],
+    /// Where a label longer than `inline` stands in `labels`, whole.
     label: u32,
     label_len: u16,
-    child_count: u16,
-    children: u32,
-    alternatives: u32,
-    entries: u32,
-    entry_count: u32,
-    fail: u32,
-    fail_alternative: u32,
-    alternative_count: u32,
     /// Literal bytes between the end of the last capture and the end of this label.
     since_capture: u16,
+    children: u32,
+    entries: u32,
+    entry_count: u32,
+    /// Where alternatives start; for `Choice::Param` the child of the only one.
+    alternatives: u32,
+    alternative_count: u32,
+    fail: u32,
+    fail_alternative: u32,
+    child_count: u8,
     captures: u8,
+    choice: Choice,
+}
+
+/// The common shapes of a node's alternatives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    /// Any number of any kind.
+    Listed,
+    /// One parameter without a suffix.
+    Param,
 }
 
 const INLINE: usize = 16;
@@ -101,96 +113,91 @@ impl Trie {
         captures: &mut Captures,
         mut visit: impl FnMut(&[Entry]) -> Option<T>,
     ) -> Option<T> {
-        let matched = &path[..len];
+        let text = Text::new(&path[..len]);
         captures.truncate(0);
-        let mut current = root;
         let mut node = &self.nodes[root as usize];
-        if !self.label_matches(node, matched) {
-            return None;
-        }
-        let mut at = usize::from(node.label_len);
+        let mut at = 0;
         loop {
-            // The label of `node` ends at `at`.
-            let rest = &matched[at..];
-            if let Some(&byte) = rest.first() {
-                if let Some(child) = self.child(node, byte) {
-                    let next = &self.nodes[child as usize];
-                    if self.label_matches(next, rest) {
-                        at += usize::from(next.label_len);
-                        current = child;
-                        node = next;
+            let mut choice = 0;
+            if self.fits(node, &text, at) {
+                at += usize::from(node.label_len);
+                if at < len {
+                    if let Some(child) = self.child(node, path[at]) {
+                        node = &self.nodes[child as usize];
                         continue;
                     }
+                } else if node.entry_count != 0 {
+                    let found = visit(self.entries(node));
+                    if found.is_some() {
+                        return found;
+                    }
                 }
-            } else if node.entry_count != 0 {
-                let found = visit(self.entries(node));
-                if found.is_some() {
-                    return found;
-                }
+            } else {
+                (node, at, choice) = self.back(node, captures)?;
             }
-            (current, at) = self.next_alternative(current, at, path, len, captures)?;
-            node = &self.nodes[current as usize];
-        }
-    }
-
-    /// Finds the next alternative that fits after the static child of `current` has failed:
-    /// the node it leads to and the place in the path.
-    #[inline]
-    fn next_alternative(
-        &self,
-        mut current: u32,
-        mut at: usize,
-        path: &[u8],
-        len: usize,
-        captures: &mut Captures,
-    ) -> Option<(u32, usize)> {
-        let mut node = &self.nodes[current as usize];
-        let mut choice = 0;
-        loop {
-            while choice < node.alternative_count {
-                let alternative = &self.alternatives[(node.alternatives + choice) as usize];
-                if let Some((start, end, next)) = self.fit(alternative, at, path, len) {
+            // The static child of `node`, whose label ends at `at`, leads nowhere.
+            loop {
+                if let Some((child, start, end, next)) =
+                    self.choose(node, choice, &text, at, path.len())
+                {
                     captures.set(usize::from(node.captures), start, end);
-                    return Some((alternative.child, next));
+                    node = &self.nodes[child as usize];
+                    at = next;
+                    break;
                 }
                 choice += 1;
+                if choice >= node.alternative_count {
+                    (node, at, choice) = self.back(node, captures)?;
+                }
             }
-            if node.fail == NONE {
-                return None;
-            }
-            choice = node.fail_alternative;
-            current = node.fail;
-            node = &self.nodes[current as usize];
-            at = captures.truncate(usize::from(node.captures)) + usize::from(node.since_capture);
         }
     }
 
-    /// The capture's start and end and where the path goes on, if the alternative fits at `at`.
+    /// Where to go on when `node` is a dead end: the node, the end of its label in the path,
+    /// and its alternative.
     #[inline]
-    fn fit(
+    fn back(&self, node: &Node, captures: &mut Captures) -> Option<(&Node, usize, u32)> {
+        if node.fail == NONE {
+            return None;
+        }
+        let choice = node.fail_alternative;
+        let node = &self.nodes[node.fail as usize];
+        let at = captures.truncate(usize::from(node.captures)) + usize::from(node.since_capture);
+        Some((node, at, choice))
+    }
+
+    /// The child behind the alternative `choice` of `node`, the start and end of the capture,
+    /// and where the path goes on, if it fits.
+    #[inline]
+    fn choose(
         &self,
-        alternative: &Alternative,
+        node: &Node,
+        choice: u32,
+        text: &Text<'_>,
         at: usize,
-        path: &[u8],
-        len: usize,
-    ) -> Option<(usize, usize, usize)> {
+        path_len: usize,
+    ) -> Option<(u32, usize, usize, usize)> {
+        if node.choice == Choice::Param {
+            let end = text.segment_end(at);
+            return (choice == 0 && end > at).then_some((node.alternatives, at, end, end));
+        }
+        if choice >= node.alternative_count {
+            return None;
+        }
+        let alternative = &self.alternatives[(node.alternatives + choice) as usize];
+        let len = text.bytes.len();
         match alternative.kind {
             Kind::Param => {
-                let end = at + segment_len(&path[at..len]);
-                let suffix_len = usize::from(alternative.suffix_len);
-                if end - at <= suffix_len {
-                    return None;
-                }
+                let end = text.segment_end(at);
                 let suffix = alternative.suffix as usize;
-                if suffix_len > 0
-                    && path[end - suffix_len..end] != self.labels[suffix..suffix + suffix_len]
-                {
+                let suffix = &self.labels[suffix..suffix + usize::from(alternative.suffix_len)];
+                if end - at <= suffix.len() || !text.bytes[at..end].ends_with(suffix) {
                     return None;
                 }
-                Some((at, end - suffix_len, end))
+                Some((alternative.child, at, end - suffix.len(), end))
             }
-            Kind::Rest => Some((at, path.len(), len)),
-            Kind::RestAtEnd if at == len => Some((path.len(), path.len(), len)),
+            Kind::Rest => Some((alternative.child, at, path_len, len)),
+            Kind::RestAtEnd if at == len => Some((alternative.child, path_len, path_len, len)),
             Kind::RestAtEnd => None,
         }
     }
@@ -201,69 +208,124 @@ impl Trie {
         &self.entries[start..start + node.entry_count as usize]
     }
 
+    /// Whether the label of `node` stands in the path at `at`.
     #[inline]
-    fn label_matches(&self, node: &Node, path: &[u8]) -> bool {
+    fn fits(&self, node: &Node, text: &Text<'_>, at: usize) -> bool {
         let len = usize::from(node.label_len);
+        let differing = text.word(at) ^ u128::from_le_bytes(node.inline);
         if len <= INLINE {
-            path.len() >= len && path[..len] == node.inline[..len]
-        } else {
-            let label = node.label as usize;
-            path.starts_with(&self.labels[label..label + len])
+            return differing & MASKS[len] == 0;
         }
+        let label = node.label as usize;
+        differing == 0 && text.bytes[at..].starts_with(&self.labels[label..label + len])
     }
 
     /// The child whose label starts with `byte`.
     #[inline]
     fn child(&self, node: &Node, byte: u8) -> Option<u32> {
-        let count = usize::from(node.child_count);
-        let place = if count <= 8 {
-            place_of(byte, node.index)
-        } else {
+        let count = u32::from(node.child_count);
+        let mut place = find_8(byte, node.index);
+        if count > 8 {
             let start = node.children as usize;
-            let window = &self.first_bytes[start..start + count + 8];
-            window
-                .chunks_exact(8)
-                .enumerate()
-                .map(|(chunk, bytes)| {
-                    let place = place_of(byte, bytes.try_into().unwrap_or_default());
-                    if place < 8 { chunk * 8 + place } else { count }
-                })
-                .find(|place| *place < count)
-                .unwrap_or(count)
-        };
-        (place < count).then(|| node.children + place as u32)
+            place = 0;
+            loop {
+                let window = self.first_bytes[start + place as usize..].first_chunk::<16>()?;
+                let found = find_16(byte, u128::from_le_bytes(*window));
+                place += found;
+                if found < 16 || place >= count {
+                    break;
+                }
+            }
+        }
+        (place < count).then(|| node.children + place)
     }
+}
+
+/// A path that can be read sixteen bytes at a time up to its end.
+struct Text<'a> {
+    bytes: &'a [u8],
+    /// The last sixteen bytes, or fewer, and zeros. No label has a zero, so none fits there.
+    tail: [u8; 32],
+    tail_start: usize,
+}
+
+impl<'a> Text<'a> {
+    #[inline]
+    fn new(bytes: &'a [u8]) -> Self {
+        let mut tail = [0; 32];
+        let tail_start = bytes.len().saturating_sub(16);
+        match bytes.last_chunk::<16>() {
+            Some(last) => tail[..16].copy_from_slice(last),
+            None => tail[..bytes.len()].copy_from_slice(bytes),
+        }
+        Text {
+            bytes,
+            tail,
+            tail_start,
+        }
+    }
+
+    /// The bytes from `at` on, zero beyond the end.
+    #[inline]
+    fn word(&self, at: usize) -> u128 {
+        let inner = self
+            .bytes
+            .get(at..)
+            .and_then(|rest| rest.first_chunk::<16>());
+        let word = match inner {
+            Some(word) => word,
+            None => self.tail[at - self.tail_start..]
+                .first_chunk::<16>()
+                .unwrap_or(&[0; 16]),
+        };
+        u128::from_le_bytes(*word)
+    }
+
+    /// The place of the first slash from `at` on, or the end.
+    #[inline]
+    fn segment_end(&self, mut at: usize) -> usize {
+        loop {
+            let found = find_16(b'/', self.word(at));
+            at += found as usize;
+            if found < 16 {
+                return at;
+            }
+            if at >= self.bytes.len() {
+                return self.bytes.len();
+            }
+        }
+    }
+}
+
+/// `MASKS[n]` keeps the first `n` bytes of a word.
+static MASKS: [u128; INLINE + 1] = masks();
+
+const fn masks() -> [u128; INLINE + 1] {
+    let mut masks = [u128::MAX; INLINE + 1];
+    let mut len = 0;
+    while len < INLINE {
+        masks[len] = (1 << (8 * len)) - 1;
+        len += 1;
+    }
+    masks
 }
 
 /// Where `byte` stands first in `bytes`; 8 if nowhere.
 #[inline]
-fn place_of(byte: u8, bytes: [u8; 8]) -> usize {
-    const LOW: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
+fn find_8(byte: u8, bytes: [u8; 8]) -> u32 {
+    const LOW: u64 = u64::MAX / 0xFF;
     let differing = u64::from_le_bytes(bytes) ^ (LOW * u64::from(byte));
-    let zeros = differing.wrapping_sub(LOW) & !differing & HIGH;
-    zeros.trailing_zeros() as usize / 8
+    let zeros = differing.wrapping_sub(LOW) & !differing & (LOW << 7);
+    zeros.trailing_zeros() / 8
 }
 
-/// Bytes before the next slash, or all of them.
+/// Where `byte` stands first in the bytes of `word`; 16 if nowhere.
 #[inline]
-fn segment_len(path: &[u8]) -> usize {
-    const LOW: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let mut at = 0;
-    while let Some(bytes) = path[at..].first_chunk::<8>() {
-        let differing = u64::from_le_bytes(*bytes) ^ (LOW * b'/' as u64);
-        let zeros = differing.wrapping_sub(LOW) & !differing & HIGH;
-        if zeros != 0 {
-            return at + zeros.trailing_zeros() as usize / 8;
-        }
-        at += 8;
-    }
-    let tail = &path[at..];
-    at + tail
-        .iter()
-        .position(|byte| *byte == b'/')
-        .unwrap_or(tail.len())
+fn find_16(byte: u8, word: u128) -> u32 {
+    const LOW: u128 = u128::MAX / 0xFF;
+    let differing = word ^ (LOW * u128::from(byte));
+    let zeros = differing.wrapping_sub(LOW) & !differing & (LOW << 7);
+    zeros.trailing_zeros() / 8
 }
 
 #[cfg(test)]
@@ -272,24 +334,34 @@ mod tests {
 
     #[test]
     fn word_search_agrees_with_byte_search() {
-        let texts: [&[u8]; 6] = [
+        let texts: [&[u8]; 7] = [
             b"",
             b"/",
             b"abc",
             b"abcdefgh",
-            b"abcdefgh/i",
-            b"abcdefghijklmnopq/",
+            b"abcdefghijklmnop",
+            b"abcdefghijklmnop/q",
+            b"abcdefghijklmnopqrstuvwxyz/",
         ];
-        for text in texts {
-            let expected = text
-                .iter()
-                .position(|byte| *byte == b'/')
-                .unwrap_or(text.len());
-            assert_eq!(segment_len(text), expected);
+        for bytes in texts {
+            let text = Text::new(bytes);
+            for at in 0..=bytes.len() {
+                let rest = &bytes[at..];
+                let expected = rest
+                    .iter()
+                    .position(|byte| *byte == b'/')
+                    .unwrap_or(rest.len());
+                assert_eq!(text.segment_end(at), at + expected);
+                let mut word = [0; 16];
+                for (slot, byte) in word.iter_mut().zip(rest) {
+                    *slot = *byte;
+                }
+                assert_eq!(text.word(at), u128::from_le_bytes(word));
+            }
         }
-        assert_eq!(place_of(b'c', *b"abcdabcd"), 2);
-        assert_eq!(place_of(b'x', *b"abcdabcd"), 8);
-        assert_eq!(place_of(0x81, [0x80, 0x01, 0x81, 0, 0, 0, 0, 0]), 2);
+        assert_eq!(find_8(b'c', *b"abcdabcd"), 2);
+        assert_eq!(find_8(b'x', *b"abcdabcd"), 8);
+        assert_eq!(find_8(0x81, [0x80, 0x01, 0x81, 0, 0, 0, 0, 0]), 2);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The trie while routes are inserted: nodes with growable lists, frozen at the end.
 
-use super::{Alternative, Entry, INLINE, Kind, NONE, Node, Trie};
+use super::{Alternative, Choice, Entry, INLINE, Kind, NONE, Node, Trie};
 use crate::TrailingSlash;
 use crate::pattern::Part;
 
@@ -80,15 +80,25 @@ impl Draft {
         let roots = self.roots.clone();
         let mut ids = Vec::with_capacity(roots.len());
         for root in roots {
-            // A pattern starts with a slash, so a root has one child and nothing else; the
-            // walk starts there.
-            let start = match self.nodes[root].children.as_slice() {
-                [only] => *only,
-                _ => root,
-            };
-            ids.push(freezer.tree(&self, start));
+            ids.push(freezer.tree(&self, root));
         }
         (freezer.finish(), ids)
+    }
+
+    /// The node to lay out for `node`: a node that does nothing but lead to its only child is
+    /// left out, as most nodes behind a parameter and all roots.
+    fn without_pass_through(&self, node: usize) -> &DraftNode {
+        let source = &self.nodes[node];
+        match source.children.as_slice() {
+            [only]
+                if source.label.is_empty()
+                    && source.entries.is_empty()
+                    && source.alternatives.is_empty() =>
+            {
+                &self.nodes[*only]
+            }
+            _ => source,
+        }
     }
 
     fn add_node(&mut self, label: Vec<u8>) -> usize {
@@ -230,12 +240,12 @@ impl Freezer {
     }
 
     fn node(&mut self, draft: &Draft, task: &Task, tasks: &mut Vec<Task>) {
-        let source = &draft.nodes[task.draft];
+        let source = draft.without_pass_through(task.draft);
         let children = self.reserve(source.children.len());
         let mut node = Node {
             label: self.labels.len() as u32,
             label_len: source.label.len() as u16,
-            child_count: source.children.len() as u16,
+            child_count: source.children.len() as u8,
             children,
             alternatives: self.alternatives.len() as u32,
             alternative_count: source.alternatives.len() as u32,
@@ -273,16 +283,25 @@ impl Freezer {
             });
         }
         let first_choice = self.reserve(source.alternatives.len());
+        if let [only] = source.alternatives.as_slice()
+            && only.kind == Kind::Param
+            && only.suffix.is_empty()
+        {
+            node.choice = Choice::Param;
+            node.alternatives = first_choice;
+        }
         for (place, alternative) in source.alternatives.iter().enumerate() {
             let is_last = place + 1 == source.alternatives.len();
             let id = first_choice + place as u32;
-            self.alternatives.push(Alternative {
-                kind: alternative.kind,
-                suffix: self.labels.len() as u32,
-                suffix_len: alternative.suffix.len() as u16,
-                child: id,
-            });
-            self.labels.extend_from_slice(&alternative.suffix);
+            if node.choice == Choice::Listed {
+                self.alternatives.push(Alternative {
+                    kind: alternative.kind,
+                    suffix: self.labels.len() as u32,
+                    suffix_len: alternative.suffix.len() as u16,
+                    child: id,
+                });
+                self.labels.extend_from_slice(&alternative.suffix);
+            }
             tasks.push(Task {
                 draft: alternative.child,
                 id,
@@ -326,8 +345,18 @@ impl Freezer {
                 node.children as usize..node.children as usize + usize::from(node.child_count);
             let statics = below[children].iter().copied().max().unwrap_or(0);
             let first = node.alternatives as usize;
-            let choices = &self.alternatives[first..first + node.alternative_count as usize];
-            let others = choices.iter().map(|choice| below[choice.child as usize]);
+            let listed = match node.choice {
+                Choice::Param => first..first + 1,
+                Choice::Listed => {
+                    let choices =
+                        &self.alternatives[first..first + node.alternative_count as usize];
+                    choices.first().map_or(0..0, |choice| {
+                        let first = choice.child as usize;
+                        first..first + choices.len()
+                    })
+                }
+            };
+            let others = below[listed].iter().copied();
             below[id] = others.fold(1 + statics, u64::saturating_add);
         }
         below.into_iter().max().unwrap_or(0)
@@ -349,4 +378,5 @@ const EMPTY: Node = Node {
     alternative_count: 0,
     since_capture: 0,
     captures: 0,
+    choice: Choice::Listed,
 };
