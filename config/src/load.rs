@@ -29,6 +29,16 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// Adds findings of later stages, such as conflicts of routes. The configuration goes when
+    /// one of them is an error.
+    pub fn report(&mut self, more: impl IntoIterator<Item = Diagnostic>) {
+        self.diagnostics.extend(more);
+        self.diagnostics.sort_by_key(|diagnostic| diagnostic.span);
+        if self.verdict() == Verdict::Invalid {
+            self.config = None;
+        }
+    }
+
     /// What the findings allow.
     #[must_use]
     pub fn verdict(&self) -> Verdict {

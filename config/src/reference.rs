@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 
 use crate::keys::{Key, Kind, Need, Section, Stage};
 use crate::read::{INCLUDED, ROOT};
-use crate::schema::anchor;
 
 /// Markdown that lists every key by table: type, default and meaning.
 #[must_use]
@@ -53,8 +52,23 @@ fn link(section: &Section) -> String {
     format!(
         "[{}](#{})",
         section.title.replace(['[', ']'], ""),
-        anchor(section.title)
+        slug(section.title)
     )
+}
+
+/// The anchor that a forge gives a heading.
+fn slug(heading: &str) -> String {
+    heading
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, ' ' | '-' | '_'))
+        .map(|c| {
+            if c == ' ' {
+                '-'
+            } else {
+                c.to_ascii_lowercase()
+            }
+        })
+        .collect()
 }
 
 fn default_of(key: &Key) -> String {

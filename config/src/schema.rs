@@ -144,7 +144,7 @@ fn reference(section: &'static Section, defs: &mut BTreeMap<String, Value>) -> V
 }
 
 /// A title as an identifier: letters, digits and single dashes.
-pub(crate) fn anchor(title: &str) -> String {
+fn anchor(title: &str) -> String {
     let words = title.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     let words: Vec<String> = words
         .filter(|word| !word.is_empty())

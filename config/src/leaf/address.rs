@@ -281,3 +281,118 @@ pub(crate) fn cores(text: &str) -> Result<Vec<usize>, Fault> {
     }
     Ok(cores)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn help_of<T: std::fmt::Debug>(result: Result<T, Fault>) -> String {
+        result.unwrap_err().help.unwrap_or_default()
+    }
+
+    #[test]
+    fn listens_on_addresses_and_unix_paths() {
+        for text in [
+            "127.0.0.1:0",
+            "0.0.0.0:65535",
+            "[::]:80",
+            "[::1]:80",
+            "unix:/run/a.sock",
+        ] {
+            assert_eq!(listen(text).unwrap().to_string(), text);
+        }
+        for text in [
+            "",
+            ":",
+            "a:b",
+            "127.0.0.1:",
+            "127.0.0.1:-1",
+            "[::1]",
+            "[::1:80",
+            "unix:",
+            "unix:a",
+        ] {
+            assert!(listen(text).is_err(), "{text}");
+        }
+        assert!(listen(&format!("unix:/{}", "a".repeat(107))).is_err());
+    }
+
+    #[test]
+    fn endpoints_take_names_and_show_as_written() {
+        for text in [
+            "10.0.0.1:80",
+            "[fd00::1]:80",
+            "a.b-c.d_e:1",
+            "localhost:80",
+            "unix:/a",
+        ] {
+            assert_eq!(endpoint(text).unwrap().to_string(), text);
+        }
+        assert_eq!(
+            endpoint("A.Example.:80").unwrap().to_string(),
+            "a.example:80"
+        );
+        for text in [
+            "", "a", ":80", "a:0", "a:65536", "a..b:80", "-a:80", "a b:80", "1.2.3:80", "ä:80",
+            "a:80/x", "[a]:80",
+        ] {
+            assert!(endpoint(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn proposes_whole_addresses() {
+        assert_eq!(help_of(endpoint("https://a.b:8443/x")), "");
+        assert_eq!(help_of(endpoint("http://a.b:8080/x")), "write \"a.b:8080\"");
+        assert_eq!(help_of(endpoint("::1")), "add one: \"[::1]:80\"");
+        assert_eq!(
+            help_of(endpoint("fd00::7:8080")),
+            "write \"[fd00::7]:8080\""
+        );
+        assert_eq!(help_of(listen("8080")), "write \"127.0.0.1:8080\"");
+    }
+
+    #[test]
+    fn networks_are_networks_or_single_addresses() {
+        assert_eq!(network("10.0.0.0/8").unwrap().to_string(), "10.0.0.0/8");
+        assert_eq!(network("10.1.2.3").unwrap().to_string(), "10.1.2.3/32");
+        assert_eq!(network("fd00::/8").unwrap().to_string(), "fd00::/8");
+        assert!(network("10.0.0.0/33").is_err());
+        assert_eq!(help_of(network("10.1.2.3/8")), "write \"10.0.0.0/8\"");
+    }
+
+    #[test]
+    fn core_lists_keep_their_order() {
+        assert_eq!(cores("2-4, 0,7").unwrap(), [2, 3, 4, 0, 7]);
+        for text in [
+            "",
+            "a",
+            "1-",
+            "-1",
+            "1,,2",
+            "1-2-3",
+            "4096",
+            "0-18446744073709551615",
+        ] {
+            assert!(cores(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_authority_is_a_host_with_or_without_a_port() {
+        for text in [
+            "a.b",
+            "a.b:80",
+            "10.0.0.1",
+            "10.0.0.1:80",
+            "[::1]",
+            "[::1]:80",
+        ] {
+            assert_eq!(&*authority(text).unwrap(), text);
+        }
+        for text in ["", "a b", "a:b", "a:b:c", "a/b", "user@a", "[::1", "a\r\nb"] {
+            assert!(authority(text).is_err(), "{text}");
+        }
+    }
+}

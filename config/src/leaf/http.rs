@@ -217,3 +217,83 @@ pub(crate) fn absolute_path(text: &str) -> Result<Box<str>, Fault> {
         None => Ok(Box::from(text)),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_names_are_tokens_in_lower_case() {
+        assert_eq!(&*header_name("X-Request-ID").unwrap(), "x-request-id");
+        for text in ["", "a b", "a:", "a\n", "ä", "(a)", ":path"] {
+            assert!(header_name(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn header_values_cannot_break_a_line() {
+        assert_eq!(&*header_value("a\tb, \"c\"").unwrap(), "a\tb, \"c\"");
+        assert_eq!(&*header_value("").unwrap(), "");
+        for text in ["a\rb", "a\nb", "a\0", "\u{7f}", " a", "a\t", "ä"] {
+            assert!(header_value(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn framing_and_connection_fields_are_untouchable() {
+        for name in [
+            "content-length",
+            "transfer-encoding",
+            "connection",
+            "te",
+            "upgrade",
+            "host",
+        ] {
+            assert!(untouchable(name).is_some(), "{name}");
+        }
+        assert!(untouchable("x-forwarded-for").is_none());
+    }
+
+    #[test]
+    fn locations_are_paths_or_http_urls() {
+        for text in ["/a/{b}?c=d#e", "https://a.b/{c}", "http://a.b"] {
+            assert_eq!(&*location(text).unwrap(), text);
+        }
+        for text in [
+            "",
+            "a",
+            "//a.b",
+            "javascript:alert(1)",
+            "/a b",
+            "/a\r\nb",
+            "/ä",
+        ] {
+            assert!(location(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn prefixes_are_whole_segments_without_captures() {
+        assert_eq!(&*prefix("/a/b").unwrap(), "/a/b");
+        for text in ["", "a", "/", "/a/", "/a//b", "/{a}", "/a?b"] {
+            assert!(prefix(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn limiter_keys_name_what_they_count_for() {
+        for text in [
+            "client_ip",
+            "consumer",
+            "route",
+            "header:x-api-key",
+            "claim:sub",
+        ] {
+            assert!(limiter_key(text).is_ok(), "{text}");
+        }
+        for text in ["", "ip", "header:", "header:a b", "claim:", "cookie:a"] {
+            assert!(limiter_key(text).is_err(), "{text}");
+        }
+    }
+}
