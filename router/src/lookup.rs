@@ -128,6 +128,7 @@ impl Router {
         None
     }
 
+    #[inline(never)]
     fn predicates_hold<P: Probe + ?Sized>(
         &self,
         route: u32,

@@ -244,41 +244,42 @@ impl Trie {
 /// A path that can be read sixteen bytes at a time up to its end.
 struct Text<'a> {
     bytes: &'a [u8],
-    /// The last sixteen bytes, or fewer, and zeros. No label has a zero, so none fits there.
-    tail: [u8; 32],
-    tail_start: usize,
+    /// The bytes from `last_start` on: the last sixteen, or all and zeros.
+    last: u128,
+    last_start: usize,
 }
 
 impl<'a> Text<'a> {
     #[inline]
     fn new(bytes: &'a [u8]) -> Self {
-        let mut tail = [0; 32];
-        let tail_start = bytes.len().saturating_sub(16);
-        match bytes.last_chunk::<16>() {
-            Some(last) => tail[..16].copy_from_slice(last),
-            None => tail[..bytes.len()].copy_from_slice(bytes),
-        }
+        let last = match bytes.last_chunk::<16>() {
+            Some(last) => u128::from_le_bytes(*last),
+            None => bytes
+                .iter()
+                .rev()
+                .fold(0, |word, byte| word << 8 | u128::from(*byte)),
+        };
         Text {
             bytes,
-            tail,
-            tail_start,
+            last,
+            last_start: bytes.len().saturating_sub(16),
         }
     }
 
-    /// The bytes from `at` on, zero beyond the end.
+    /// The bytes from `at` on, zero beyond the end: no label has a zero, so none fits there.
     #[inline]
     fn word(&self, at: usize) -> u128 {
-        let inner = self
+        match self
             .bytes
             .get(at..)
-            .and_then(|rest| rest.first_chunk::<16>());
-        let word = match inner {
-            Some(word) => word,
-            None => self.tail[at - self.tail_start..]
-                .first_chunk::<16>()
-                .unwrap_or(&[0; 16]),
-        };
-        u128::from_le_bytes(*word)
+            .and_then(|rest| rest.first_chunk::<16>())
+        {
+            Some(word) => u128::from_le_bytes(*word),
+            None => {
+                let bits = 8 * (at - self.last_start) as u32;
+                self.last.checked_shr(bits).unwrap_or(0)
+            }
+        }
     }
 
     /// The place of the first slash from `at` on, or the end.
