@@ -94,8 +94,8 @@ pub(crate) static LIMITS: Section = Section {
                 max: "10m",
             },
             "10s",
-            "A whole request head must arrive within this, however steadily it drips; else 408. \
-             On a new connection it counts from the accept.",
+            "A whole request head must arrive within this, however steadily it drips; else 408, \
+             which ends slow-head attacks. On a new connection it counts from the accept.",
         ),
         Key::default(
             "idle_timeout",
@@ -114,7 +114,8 @@ pub(crate) static LIMITS: Section = Section {
                 max: "1h",
             },
             "30s",
-            "Longest pause between two pieces of a request body; then 408.",
+            "Longest pause between two pieces of a request body; then 408. It bounds how long a \
+             stalled upload holds a connection to an origin.",
         ),
         Key::default(
             "send_timeout",
@@ -123,7 +124,8 @@ pub(crate) static LIMITS: Section = Section {
                 max: "1h",
             },
             "30s",
-            "How long a client may take no byte of its response before the connection is closed.",
+            "How long a client may take no byte of its response before the connection is closed. A \
+             client that stops reading holds buffers here and a connection to an origin.",
         ),
         Key::default(
             "request_timeout",
@@ -150,7 +152,9 @@ pub(crate) static LIMITS: Section = Section {
                 OFF,
             ]),
             "5m",
-            "How long a tunnel, such as a WebSocket, may pass no byte in either direction.",
+            "How long a tunnel, such as a WebSocket, may pass no byte in either direction. NAT \
+             devices forget silent connections without telling either side; clients that ping \
+             more often than this keep theirs.",
         ),
         Key::default(
             "connections_max",

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use glob::MatchOptions;
 use toml::de::DeTable;
 
 use crate::diagnostic::{Diagnostic, Severity};
@@ -269,7 +270,12 @@ impl<'a> Load<'a> {
         if let Some(dir) = base.join(written).parent() {
             self.include_dirs.push(dir.to_owned());
         }
-        let found = match glob::glob(&full.to_string_lossy()) {
+        let options = MatchOptions {
+            // Editors keep half-written files under names that begin with a dot.
+            require_literal_leading_dot: true,
+            ..MatchOptions::default()
+        };
+        let found = match glob::glob_with(&full.to_string_lossy(), options) {
             Ok(paths) => paths,
             Err(error) => {
                 let message = format!("invalid glob {}", quote(pattern.shown()));

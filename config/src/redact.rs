@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use toml::de::{DeTable, DeValue};
 
 use crate::keys::{Key, Kind, Section};
+use crate::leaf::is_credential;
 use crate::limits::LIMITS;
 use crate::model::Config;
 use crate::read::ROOT;
@@ -12,16 +13,6 @@ use crate::schema::default_value;
 
 /// What stands in place of a secret.
 const HIDDEN: &str = "(hidden)";
-
-/// Headers whose values are credentials by their nature.
-const CREDENTIALS: [&str; 6] = [
-    "authorization",
-    "proxy-authorization",
-    "cookie",
-    "set-cookie",
-    "x-api-key",
-    "x-auth-token",
-];
 
 impl Config {
     /// The whole configuration with its defaults, included files merged: for the admin API.
@@ -133,7 +124,7 @@ fn show(value: &DeValue<'_>, kind: &Kind) -> Value {
         (Kind::Map(inner), DeValue::Table(entries)) => {
             let each = entries.iter().map(|(name, value)| {
                 let name = name.get_ref().to_string();
-                let is_credential = CREDENTIALS.contains(&&*name.to_ascii_lowercase());
+                let is_credential = is_credential(&name.to_ascii_lowercase());
                 let shown = match is_credential {
                     true => json!(HIDDEN),
                     false => show(value.get_ref(), inner),

@@ -6,6 +6,7 @@ use std::ops::Range;
 use serde::Serialize;
 
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::leaf::CREDENTIALS;
 use crate::span::{Sources, Span};
 
 /// Whether output may use terminal colours.
@@ -249,11 +250,14 @@ fn hidden_parts(
             .count();
         hidden.push(start..start + digits);
     }
-    if hidden.is_empty()
-        && let Some(at) = text.find("api_keys")
-        && let Some(equals) = text[at..].find('=')
-    {
-        hidden.push(at + equals + 1..text.len());
+    if hidden.is_empty() {
+        let lower = text.to_ascii_lowercase();
+        for key in CREDENTIALS.into_iter().chain(["api_keys"]) {
+            let at = lower.find(key);
+            if let Some(equals) = at.and_then(|at| Some(at + text[at..].find('=')?)) {
+                hidden.push(equals + 1..text.len());
+            }
+        }
     }
     hidden
 }

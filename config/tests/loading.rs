@@ -192,6 +192,7 @@ fn included_files_are_merged_in_sorted_order_and_read_once() {
             &format!("include = [\"../deep/*.toml\"]\n{}", respond("a")),
         ),
         ("routes/ignored.txt", "not toml at all"),
+        ("routes/.b.toml", "an editor's half-written file"),
         ("deep/d.toml", &respond("d")),
         (
             "more/x.toml",
@@ -430,4 +431,22 @@ fn an_error_of_a_later_stage_takes_the_configuration_away() {
     loaded.report([Diagnostic::error("duplicate-route", "duplicate", place)]);
     assert!(loaded.config.is_none());
     assert_eq!(loaded.verdict(), Verdict::Invalid);
+}
+
+#[test]
+fn credentials_in_header_values_are_not_repeated() {
+    let text = format!(
+        "{LISTENER}[filter.f]\ntype = \"headers\"\n\
+         request.set = {{ Authorization = \"Bearer hunter2\\n\", x-a = \"b\\n\" }}\n\
+         {ROUTE}filters = [\"f\"]\n"
+    );
+    let said = said(&text);
+    assert!(!said.contains("hunter2"), "{said}");
+    assert!(said.contains("invalid header value `b\\n`"), "{said}");
+    let broken = text.replace("\\n\", x-a", ", x-a");
+    let said = self::said(&broken);
+    assert!(
+        said.contains("error[syntax]") && !said.contains("hunter2"),
+        "{said}"
+    );
 }

@@ -67,6 +67,21 @@ pub(crate) fn header_value(text: &str) -> Result<Box<str>, Fault> {
     Ok(Box::from(text))
 }
 
+/// Headers whose values are credentials by their nature: they are not shown.
+pub(crate) const CREDENTIALS: [&str; 6] = [
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+    "set-cookie",
+    "x-api-key",
+    "x-auth-token",
+];
+
+/// Whether a header, in lower case, carries a credential.
+pub(crate) fn is_credential(name: &str) -> bool {
+    CREDENTIALS.contains(&name)
+}
+
 /// Fields that frame messages or belong to one connection (RFC 9110, section 7.6.1): a filter
 /// that could touch them could smuggle requests. Says what to do instead.
 pub(crate) fn untouchable(name: &str) -> Option<&'static str> {

@@ -12,8 +12,8 @@ use crate::units::UnitFault;
 
 pub(crate) use address::{authority, cores, endpoint, listen, network};
 pub(crate) use http::{
-    absolute_path, header_name, header_value, limiter_key, location, method, prefix, template,
-    untouchable, via,
+    CREDENTIALS, absolute_path, header_name, header_value, is_credential, limiter_key, location,
+    method, prefix, template, untouchable, via,
 };
 
 /// Why a text is not what its key wants.
@@ -93,13 +93,12 @@ pub(crate) fn key_digest(text: &str) -> Result<(), Fault> {
     let fault = |label: &str| {
         Fault::new(
             "key digest",
-            "\"sha256:\" and the 64 hexadecimal digits of the key's SHA-256",
+            "\"sha256:\" and the digest of the key, never the key itself: printf %s KEY | sha256sum",
             label,
         )
     };
     let Some(digits) = text.strip_prefix("sha256:") else {
-        return Err(fault("does not begin with `sha256:`")
-            .help("never write the key itself; take its digest: printf %s KEY | sha256sum"));
+        return Err(fault("does not begin with `sha256:`"));
     };
     if digits.len() != 64 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(fault("does not hold 64 hexadecimal digits"));

@@ -312,7 +312,10 @@ pub(crate) fn fields(r: &mut Reader<'_>, table: &Table<'_>, key: &'static str) -
                 .related(first, "also here"),
             );
         }
-        let value = r.parsed(&entry, leaf::header_value);
+        let value = match leaf::is_credential(&name) {
+            true => r.hidden(&entry, leaf::header_value),
+            false => r.parsed(&entry, leaf::header_value),
+        };
         if is_touchable(r, &name)
             && let Some(value) = value
         {

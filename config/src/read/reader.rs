@@ -162,6 +162,30 @@ impl<'a> Reader<'a> {
         self.report(diagnostic);
     }
 
+    /// Reads a text that must not be shown, whatever is wrong with it.
+    pub fn hidden<T>(
+        &mut self,
+        item: &Item<'_>,
+        parse: impl FnOnce(&str) -> Result<T, Fault>,
+    ) -> Option<Spanned<T>> {
+        // Hidden before it is looked at: somebody may have pasted the secret itself.
+        self.sources.hide(item.span());
+        let text = self.text(item)?;
+        match parse(&text.value.value) {
+            Ok(value) => Some(Spanned::new(value, item.span())),
+            Err(fault) => {
+                let expected = format!("expected {}", fault.expected);
+                let message = format!("invalid {}", fault.what);
+                self.report(
+                    Diagnostic::error("invalid-value", message, item.span())
+                        .label(fault.label)
+                        .help(expected),
+                );
+                None
+            }
+        }
+    }
+
     /// A name that stands as a key, such as a header's.
     pub fn refuse_key(&mut self, written: &str, fault: Fault, span: Span) {
         let text = Text {
