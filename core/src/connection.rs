@@ -7,7 +7,7 @@ use std::rc::Rc;
 use crate::answer;
 use crate::block::{Block, BlockClass};
 use crate::chain::Filter;
-use crate::decide::{self, Plan};
+use crate::decide::{self, Caller, Plan};
 use crate::error::{Fault, Phase};
 use crate::exchange::Exchange;
 use crate::forward;
@@ -243,7 +243,19 @@ impl<F: Filter> Connection<F> {
             &CLIENT,
         );
         exchange.account.phase = Phase::Policy;
-        let plan = decide::decide(self, installed, exchange).await;
+        let plan = {
+            let worker = &*self.worker;
+            let caller = Caller {
+                core: worker.core(),
+                filters: &worker.filters,
+                ids: &worker.ids,
+                peer: self.peer,
+                listener: self.listener,
+                limits: &self.limits,
+                unix_ms: worker.wall().unix_ms(exchange.account.began),
+            };
+            decide::decide(worker, &caller, installed, exchange).await
+        };
         exchange.account.decided_at = Some(Stamp::now());
         body.limit(exchange.deadline);
         let next = match plan {

@@ -1,6 +1,7 @@
 //! Deciding what answers a request: attributes, path, route, filters, action. Nothing here
 //! touches the network but the calls that a filter asks for.
 
+use std::cell::RefCell;
 use std::net::IpAddr;
 
 use ringgate_router::path::{self, Normal};
@@ -8,13 +9,14 @@ use ringgate_router::{Lookup, Probe, Request, Slash};
 
 use crate::answer;
 use crate::call;
-use crate::chain::{Answer, Filter, Progress, Run};
-use crate::connection::Connection;
+use crate::chain::{Answer, CallOutcome, Calls, Filter, Position, Progress, Run};
 use crate::error::Fault;
 use crate::exchange::Exchange;
 use crate::halves::Deadline;
-use crate::http::{BodyLen, Fields, Known, Method, RequestHead, TargetForm, Trust, request_id};
-use crate::snapshot::{Action, ForwardingPolicy, Redirect, Route, Snapshot};
+use crate::http::request_id::{self, RequestIds};
+use crate::http::{BodyLen, Fields, Known, Method, RequestHead, TargetForm, Trust};
+use crate::snapshot::{Action, ForwardingPolicy, Limits, Redirect, Route, Snapshot};
+use crate::stats::CoreIndex;
 use crate::worker::{Installed, Worker};
 
 /// What answers a request.
@@ -29,51 +31,148 @@ pub(crate) enum Plan<'s> {
     Fault(Fault),
 }
 
-/// Decides what answers the exchange's request.
+/// What a decision needs to know besides the request and the snapshot.
+pub(crate) struct Caller<'c, F: Filter> {
+    pub(crate) core: CoreIndex,
+    /// What this core's filters remember.
+    pub(crate) filters: &'c RefCell<F::Core>,
+    pub(crate) ids: &'c RefCell<RequestIds>,
+    pub(crate) peer: IpAddr,
+    pub(crate) listener: usize,
+    pub(crate) limits: &'c Limits,
+    pub(crate) unix_ms: u64,
+}
+
+/// How far a decision has come.
+pub(crate) enum Decision<'s, F: Filter> {
+    /// It is made.
+    Made(Plan<'s>),
+    /// A filter waits for calls.
+    Waits {
+        route: &'s Route<F>,
+        calls: Box<Calls>,
+        position: Position,
+    },
+}
+
+/// Decides what answers the exchange's request; makes the calls that filters ask for.
 pub(crate) async fn decide<'s, F: Filter>(
-    connection: &Connection<F>,
+    worker: &Worker<F>,
+    caller: &Caller<'_, F>,
     installed: &'s Installed<F>,
     exchange: &mut Exchange<F>,
 ) -> Plan<'s> {
-    let snapshot = &*installed.snapshot;
-    identify(connection, &snapshot.forwarding, exchange);
-    exchange.deadline = Deadline::after(connection.limits.request_timeout);
+    let mut decision = begin(caller, &installed.snapshot, exchange);
+    for _ in 0..CALL_ROUNDS_MAX {
+        let (route, calls, position) = match decision {
+            Decision::Made(plan) => return plan,
+            Decision::Waits {
+                route,
+                calls,
+                position,
+            } => (route, calls, position),
+        };
+        let outcomes = call::run_all(worker, installed, *calls, exchange.deadline).await;
+        decision = resume(caller, exchange, route, position, &outcomes);
+    }
+    Plan::Fault(Fault::FilterFailed)
+}
+
+/// Rounds of calls that the filters of one request may ask for.
+const CALL_ROUNDS_MAX: u32 = 16;
+
+/// Decides as far as it goes without the network.
+pub(crate) fn begin<'s, F: Filter>(
+    caller: &Caller<'_, F>,
+    snapshot: &'s Snapshot<F>,
+    exchange: &mut Exchange<F>,
+) -> Decision<'s, F> {
+    identify(caller, &snapshot.forwarding, exchange);
+    exchange.deadline = Deadline::after(caller.limits.request_timeout);
     let route = match find_route(snapshot, exchange) {
         Ok(route) => route,
-        Err(plan) => return plan,
+        Err(plan) => return Decision::Made(plan),
     };
     if let Some(timeout) = route.timeout {
         exchange.deadline = Deadline::after(timeout);
     }
-    let body_max = route.body_max.unwrap_or(connection.limits.body_max);
+    let body_max = route.body_max.unwrap_or(caller.limits.body_max);
     if matches!(exchange.request.framing, BodyLen::Length(length) if length > body_max) {
-        return Plan::Fault(Fault::BodyTooLarge);
+        return Decision::Made(Plan::Fault(Fault::BodyTooLarge));
     }
-    if !route.program.steps().is_empty()
-        && let Err(plan) = run_filters(connection, installed, exchange, route).await
-    {
-        return plan;
+    if route.program.steps().is_empty() {
+        return Decision::Made(act(caller, route, exchange));
     }
-    act(&connection.worker, route, exchange)
+    let run = Run::new(
+        &route.program,
+        caller.core,
+        caller.filters,
+        &exchange.scratch,
+    );
+    let progress = run.request_head(&mut exchange.request, &exchange.attributes);
+    advance(caller, exchange, route, progress)
+}
+
+/// Goes on with a decision whose calls have ended.
+fn resume<'s, F: Filter>(
+    caller: &Caller<'_, F>,
+    exchange: &mut Exchange<F>,
+    route: &'s Route<F>,
+    position: Position,
+    outcomes: &[CallOutcome],
+) -> Decision<'s, F> {
+    let run = Run::new(
+        &route.program,
+        caller.core,
+        caller.filters,
+        &exchange.scratch,
+    );
+    let progress = run.resume(
+        position,
+        outcomes,
+        &mut exchange.request,
+        &exchange.attributes,
+    );
+    advance(caller, exchange, route, progress)
+}
+
+fn advance<'s, F: Filter>(
+    caller: &Caller<'_, F>,
+    exchange: &mut Exchange<F>,
+    route: &'s Route<F>,
+    progress: Progress,
+) -> Decision<'s, F> {
+    match progress {
+        Progress::Passed => Decision::Made(act(caller, route, exchange)),
+        Progress::Answered(answer, step) => {
+            exchange.account.answered_by = Some(step);
+            Decision::Made(Plan::Answer(answer))
+        }
+        Progress::Calls(calls, position) => Decision::Waits {
+            route,
+            calls,
+            position,
+        },
+    }
 }
 
 /// Who asks: the client's address and the request id.
 fn identify<F: Filter>(
-    connection: &Connection<F>,
+    caller: &Caller<'_, F>,
     policy: &ForwardingPolicy,
     exchange: &mut Exchange<F>,
 ) {
     let attributes = &mut exchange.attributes;
     let fields = &exchange.request.fields;
-    attributes.peer = connection.peer;
-    attributes.listener = connection.listener;
-    attributes.trust = match policy.trusted.contains(connection.peer) {
+    attributes.peer = caller.peer;
+    attributes.listener = caller.listener;
+    attributes.trust = match policy.trusted.contains(caller.peer) {
         true => Trust::Trusted,
         false => Trust::Untrusted,
     };
     attributes.client = match attributes.trust {
-        Trust::Trusted => client_behind(connection.peer, fields, policy),
-        Trust::Untrusted => connection.peer,
+        Trust::Trusted => client_behind(caller.peer, fields, policy),
+        Trust::Untrusted => caller.peer,
     };
     attributes.request_id.set(b"");
     let Some(name) = &policy.request_id else {
@@ -88,7 +187,7 @@ fn identify<F: Filter>(
     match given {
         Some(id) => attributes.request_id.set(id),
         None => {
-            let id = connection.worker.next_request_id(exchange.account.began);
+            let id = caller.ids.borrow_mut().next(caller.unix_ms);
             attributes.request_id.set(&id);
         }
     }
@@ -252,54 +351,8 @@ fn slash_redirect(head: &RequestHead, slash: Slash) -> Answer {
     }
 }
 
-async fn run_filters<F: Filter>(
-    connection: &Connection<F>,
-    installed: &Installed<F>,
-    exchange: &mut Exchange<F>,
-    route: &Route<F>,
-) -> Result<(), Plan<'static>> {
-    let worker = &*connection.worker;
-    let mut calls_made = 0;
-    let mut progress = {
-        let run = Run::new(
-            &route.program,
-            worker.core(),
-            &worker.filters,
-            &exchange.scratch,
-        );
-        run.request_head(&mut exchange.request, &exchange.attributes)
-    };
-    loop {
-        let (calls, position) = match progress {
-            Progress::Passed => return Ok(()),
-            Progress::Answered(answer, _) => return Err(Plan::Answer(answer)),
-            Progress::Calls(calls, position) => (calls, position),
-        };
-        calls_made += 1;
-        if calls_made > CALL_ROUNDS_MAX {
-            return Err(Plan::Fault(Fault::FilterFailed));
-        }
-        let outcomes = call::run_all(worker, installed, *calls, exchange.deadline).await;
-        let run = Run::new(
-            &route.program,
-            worker.core(),
-            &worker.filters,
-            &exchange.scratch,
-        );
-        progress = run.resume(
-            position,
-            &outcomes,
-            &mut exchange.request,
-            &exchange.attributes,
-        );
-    }
-}
-
-/// Rounds of calls that the filters of one request may ask for.
-const CALL_ROUNDS_MAX: u32 = 16;
-
 fn act<'s, F: Filter>(
-    worker: &Worker<F>,
+    caller: &Caller<'_, F>,
     route: &'s Route<F>,
     exchange: &mut Exchange<F>,
 ) -> Plan<'s> {
@@ -314,7 +367,7 @@ fn act<'s, F: Filter>(
     }
     match &route.action {
         Action::Upstream(upstream) => Plan::Forward(*upstream),
-        Action::Split(split) => Plan::Forward(split.pick(worker.random())),
+        Action::Split(split) => Plan::Forward(split.pick(caller.ids.borrow_mut().random())),
         Action::Respond(answer) => Plan::Constant(answer),
         Action::Redirect(redirect) => Plan::Answer(Box::new(redirect_answer(redirect, exchange))),
     }

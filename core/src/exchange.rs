@@ -44,6 +44,8 @@ pub(crate) struct Account {
     pub(crate) route: Option<usize>,
     pub(crate) upstream: Option<usize>,
     pub(crate) endpoint: Option<Rc<Endpoint>>,
+    /// The filter that answered, by its place in the program.
+    pub(crate) answered_by: Option<usize>,
     pub(crate) attempts: u8,
     /// The status sent; 0 until then.
     pub(crate) status: u16,

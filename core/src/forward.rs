@@ -12,13 +12,13 @@ use crate::connection::{Close, Connection, DRAIN_MAX, Next, close_behind};
 use crate::error::{Fault, Phase, Retry};
 use crate::exchange::Exchange;
 use crate::halves::{Broken, Last, ORIGIN, Piece, Sink, Source, Wanted, pump};
-use crate::http::h1::{self, Relay, RequestOut, encode_request};
-use crate::http::{BodyLen, Forwarding};
-use crate::reply::{Ended, Reply, Upgrade, Withheld, gather};
+use crate::http::h1;
+use crate::outgoing::{self, Upgrade};
+use crate::reply::{Ended, Reply, Withheld, gather};
 use crate::rt::clock::Stamp;
 use crate::rt::wheel::{Due, Ticks};
 use crate::rt::{First, Socket, race};
-use crate::snapshot::{HalfClose, Route, Upstream, UpstreamHost};
+use crate::snapshot::{HalfClose, Route, Upstream};
 use crate::stats::Counter;
 use crate::tunnel;
 use crate::upstream::{Choice, Lease, Pool, Use};
@@ -196,9 +196,17 @@ impl<F: Filter> Attempt<'_, F> {
         lease: Lease,
     ) -> Result<Next, Fault> {
         let origin = &lease.socket;
-        let upgrade = self.wanted_upgrade(exchange);
-        let framing = self.out_framing(exchange, whole);
-        self.encode(exchange, choice, framing, upgrade);
+        let upgrade = outgoing::wanted_upgrade(self.route, &exchange.request);
+        let framing = outgoing::framing(self.route, &exchange.request, whole);
+        let snapshot = &*self.installed.snapshot;
+        outgoing::encode(
+            snapshot,
+            self.route,
+            exchange,
+            &choice.endpoint,
+            framing,
+            upgrade,
+        );
         exchange.account.phase = Phase::RequestBody;
         let first = match whole {
             Some(whole) => Some(Piece {
@@ -253,82 +261,6 @@ impl<F: Filter> Attempt<'_, F> {
             piece,
             before,
         )
-    }
-
-    fn wanted_upgrade(&self, exchange: &Exchange<F>) -> Upgrade {
-        let wanted = exchange.request.upgrade().is_some_and(|protocol| {
-            self.route
-                .upgrades
-                .iter()
-                .any(|allowed| protocol.eq_ignore_ascii_case(allowed.as_bytes()))
-        });
-        match wanted {
-            true => Upgrade::Asked,
-            false => Upgrade::NotAsked,
-        }
-    }
-
-    fn out_framing(&self, exchange: &Exchange<F>, whole: Option<&Block>) -> BodyLen {
-        match (whole, self.route.program.request_body_mode()) {
-            (Some(_), _) if exchange.request.framing == BodyLen::None => BodyLen::None,
-            (Some(whole), _) => BodyLen::Length(whole.len() as u64),
-            (None, BodyMode::Rewrite) if !exchange.request.framing.is_empty() => BodyLen::Chunked,
-            _ => exchange.request.framing,
-        }
-    }
-
-    /// Writes the request head as the origin gets it.
-    fn encode(
-        &self,
-        exchange: &mut Exchange<F>,
-        choice: &Choice,
-        framing: BodyLen,
-        upgrade: Upgrade,
-    ) {
-        let policy = &self.installed.snapshot.forwarding;
-        let id = exchange.attributes.request_id.as_bytes();
-        let request_id = match policy.request_id.as_deref() {
-            Some("x-request-id") => id,
-            Some(name) => {
-                let _ = exchange.request.fields.set(name, id);
-                b""
-            }
-            None => b"",
-        };
-        let mut peer = PeerText { bytes: [0; 45] };
-        let host = match &self.route.upstream_host {
-            UpstreamHost::Preserve => None,
-            UpstreamHost::Endpoint => Some(choice.endpoint.authority.as_bytes()),
-            UpstreamHost::Fixed(host) => Some(host.as_bytes()),
-        };
-        let send = RequestOut {
-            // An HTTP/1.0 request may come without a host; origins get one always.
-            host: host.or_else(|| {
-                exchange
-                    .request
-                    .authority()
-                    .is_empty()
-                    .then(|| choice.endpoint.authority.as_bytes())
-            }),
-            framing,
-            connection: match upgrade {
-                Upgrade::Asked => h1::Connection::Upgrade,
-                Upgrade::NotAsked => h1::Connection::KeepAlive,
-            },
-            expect: Relay::Pass,
-            te: Relay::Pass,
-            forwarding: Some(Forwarding {
-                peer: peer.of(exchange.attributes.peer),
-                trust: exchange.attributes.trust,
-                proto: b"http",
-                host: exchange.request.authority(),
-                emit: policy.emit,
-                request_id,
-                via: policy.via.as_deref().unwrap_or_default().as_bytes(),
-            }),
-        };
-        exchange.out.clear();
-        encode_request(&exchange.request, &send, &mut exchange.out);
     }
 
     /// The request has been sent whole; the response comes.
@@ -563,20 +495,4 @@ fn look<F: Filter>(
             *instead.borrow_mut() = Some(answer);
             Fault::FilterRefused
         })
-}
-
-/// The text of an address without allocation.
-struct PeerText {
-    bytes: [u8; 45],
-}
-
-impl PeerText {
-    fn of(&mut self, addr: std::net::IpAddr) -> &[u8] {
-        use std::io::Write;
-        let mut rest = &mut self.bytes[..];
-        // The longest text of an address has 45 bytes.
-        let _ = write!(rest, "{addr}");
-        let left = rest.len();
-        &self.bytes[..45 - left]
-    }
 }

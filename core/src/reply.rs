@@ -15,6 +15,7 @@ use crate::http::h1::{
     client_framing, encode_response, parse_response,
 };
 use crate::http::{BodyLen, RequestHead, ResponseHead, ResponseKind, Version};
+use crate::outgoing::Upgrade;
 use crate::rt::Socket;
 use crate::rt::clock::Stamp;
 use crate::rt::wheel::Due;
@@ -46,13 +47,6 @@ pub(crate) struct Reply<'x, F: Filter> {
 pub(crate) enum Withheld {
     No,
     Yes,
-}
-
-/// Whether the origin was asked to switch protocols.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Upgrade {
-    NotAsked,
-    Asked,
 }
 
 /// How a response ended.

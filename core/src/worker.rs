@@ -37,7 +37,7 @@ pub(crate) struct Worker<F: Filter> {
     spare: RefCell<Vec<Box<Exchange<F>>>>,
     connections: RefCell<Connections>,
     log: RefCell<Option<LogBuffer>>,
-    ids: RefCell<RequestIds>,
+    pub(crate) ids: RefCell<RequestIds>,
     date: RefCell<DateCache>,
     wall: Cell<WallClock>,
     stage: Cell<Stage>,
@@ -92,16 +92,6 @@ impl<F: Filter> Worker<F> {
         if spare.len() < SPARE_MAX {
             spare.push(exchange);
         }
-    }
-
-    /// Calls `use_id` with a fresh request id.
-    pub(crate) fn next_request_id(&self, at: Stamp) -> [u8; 36] {
-        self.ids.borrow_mut().next(self.wall().unix_ms(at))
-    }
-
-    /// A random number, for weights.
-    pub(crate) fn random(&self) -> u64 {
-        self.ids.borrow_mut().random()
     }
 
     /// Calls back with the value of `Date`.

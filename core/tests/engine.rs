@@ -10,7 +10,11 @@ use support::{ask, engine, origin};
 const DRIVERS: [Driver; 2] = [Driver::IoUring, Driver::Epoll];
 
 fn ok(body: &str) -> Vec<u8> {
-    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
 }
 
 struct Nothing;
@@ -30,9 +34,15 @@ fn forwards_a_request_and_its_answer() {
         let (addr, heads) = origin(|_| ok("hello"));
         let engine = engine::<Nothing>(driver, addr, vec![]);
         let answer = ask(engine.addr, "GET /a?b HTTP/1.1\r\nHost: x\r\n\r\n");
-        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nhello"), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nhello"),
+            "{answer}"
+        );
         let head = heads.recv().unwrap();
-        assert!(head.starts_with("GET /a?b HTTP/1.1\r\nHost: x\r\n"), "{head}");
+        assert!(
+            head.starts_with("GET /a?b HTTP/1.1\r\nHost: x\r\n"),
+            "{head}"
+        );
         assert!(head.contains("X-Forwarded-For: 127.0.0.1\r\n"), "{head}");
     }
 }
@@ -60,7 +70,10 @@ fn a_panic_ends_its_connection_and_nothing_else() {
         let (addr, _heads) = origin(|_| ok("fine"));
         let engine = engine(driver, addr, vec![Panics]);
         let mut other = support::connect(engine.addr);
-        assert_eq!(ask(engine.addr, "GET /panic HTTP/1.1\r\nHost: x\r\n\r\n"), "");
+        assert_eq!(
+            ask(engine.addr, "GET /panic HTTP/1.1\r\nHost: x\r\n\r\n"),
+            ""
+        );
         std::io::Write::write_all(&mut other, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         assert!(support::read_response(&mut other).ends_with("fine"));
         let stats = engine.registry.workers.iter().next().unwrap();

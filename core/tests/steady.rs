@@ -21,7 +21,9 @@ thread_local! {
 }
 
 fn count() {
-    let asking = ASKING.try_with(|asking| asking.replace(true)).unwrap_or(true);
+    let asking = ASKING
+        .try_with(|asking| asking.replace(true))
+        .unwrap_or(true);
     if asking {
         return;
     }
@@ -29,7 +31,9 @@ fn count() {
         Some(worker) => worker,
         None => {
             let current = std::thread::current();
-            let worker = current.name().is_some_and(|name| name.starts_with("ringgate-"));
+            let worker = current
+                .name()
+                .is_some_and(|name| name.starts_with("ringgate-"));
             known.set(Some(worker));
             worker
         }
@@ -96,14 +100,17 @@ fn allocations_over(driver: Driver, request: &[u8], answer: &'static [u8]) -> u6
             got += client.read(&mut block[got..]).unwrap();
         }
     }
+    assert!(before > 0, "the warm-up must have been seen to allocate");
     ALLOCATIONS.load(Ordering::Relaxed) - before
 }
 
 #[test]
 fn a_warm_route_allocates_nothing_per_request() {
-    let get: &[u8] = b"GET /users/7?x=1 HTTP/1.1\r\nHost: api.example.com\r\nUser-Agent: test\r\n\r\n";
+    let get: &[u8] =
+        b"GET /users/7?x=1 HTTP/1.1\r\nHost: api.example.com\r\nUser-Agent: test\r\n\r\n";
     let post: &[u8] = b"POST /users HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello";
-    let length: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n\r\nabcEND";
+    let length: &[u8] =
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n\r\nabcEND";
     for driver in [Driver::IoUring, Driver::Epoll] {
         for request in [get, post] {
             let allocations = allocations_over(driver, request, length);

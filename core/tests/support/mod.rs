@@ -55,7 +55,9 @@ pub fn engine<F: Filter>(driver: Driver, origin: SocketAddr, filters: Vec<F>) ->
         stats: registry.filter(&format!("f{index}")),
     });
     let fd = bind(&Addr::Tcp(([127, 0, 0, 1], 0).into()), 1024).unwrap();
-    let addr = TcpListener::from(fd.try_clone().unwrap()).local_addr().unwrap();
+    let addr = TcpListener::from(fd.try_clone().unwrap())
+        .local_addr()
+        .unwrap();
     let snapshot = Snapshot {
         generation: 1,
         router: router.build().unwrap(),
@@ -106,15 +108,24 @@ pub fn engine<F: Filter>(driver: Driver, origin: SocketAddr, filters: Vec<F>) ->
         driver,
         registry: Arc::clone(&registry),
         snapshot: Arc::new(snapshot),
-        listeners: vec![OpenListener { addr: Addr::Tcp(addr), fd }],
+        listeners: vec![OpenListener {
+            addr: Addr::Tcp(addr),
+            fd,
+        }],
         log: None,
     })
     .unwrap();
-    Engine { addr, registry, worker }
+    Engine {
+        addr,
+        registry,
+        worker,
+    }
 }
 
 /// An origin that answers each request head it reads with `answer(head)`, keep-alive.
-pub fn origin(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> (SocketAddr, Receiver<String>) {
+pub fn origin(
+    answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
+) -> (SocketAddr, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let (seen, heads) = channel();
@@ -146,7 +157,12 @@ fn serve(
         let head = String::from_utf8_lossy(&got[..end + 4]).into_owned();
         let length = head
             .lines()
-            .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok())
+            .find_map(|line| {
+                line.to_ascii_lowercase()
+                    .strip_prefix("content-length: ")?
+                    .parse()
+                    .ok()
+            })
             .unwrap_or(0usize);
         while got.len() < end + 4 + length {
             match stream.read(&mut chunk) {
@@ -172,7 +188,9 @@ pub fn ask(addr: SocketAddr, request: &str) -> String {
 
 pub fn connect(addr: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(addr).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
     stream
 }
 

@@ -1,0 +1,221 @@
+//! Explaining a request: the production decision on a described request, with nothing sent
+//! and nothing listened on. What filters remember is kept from one request to the next, so a
+//! sequence shows limiters and the like fill up.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+
+use crate::answer;
+use crate::block::Block;
+use crate::chain::{Answer, Filter};
+use crate::decide::{self, Caller, Decision, Plan};
+use crate::error::Fault;
+use crate::exchange::Exchange;
+use crate::http::h1::{HeadError, Parse, Resume, parse_request};
+use crate::http::request_id::RequestIds;
+use crate::outgoing;
+use crate::snapshot::{Endpoint, Snapshot};
+use crate::stats::CoreIndex;
+use crate::upstream::Pool;
+
+/// A core that only decides.
+pub struct DryCore<F: Filter> {
+    filters: RefCell<F::Core>,
+    ids: RefCell<RequestIds>,
+    pools: Vec<Pool>,
+}
+
+/// A request to explain.
+#[derive(Clone, Copy, Debug)]
+pub struct Described<'a> {
+    /// The head as a client would send it, with its empty line.
+    pub head: &'a [u8],
+    /// The client's address.
+    pub peer: IpAddr,
+    /// The listener it comes to, by index.
+    pub listener: usize,
+    /// The time, in milliseconds since the UNIX epoch.
+    pub unix_ms: u64,
+}
+
+/// What would happen to a request.
+#[derive(Debug)]
+pub struct Explanation {
+    /// Method, host, path and query as the router saw them; the path normalised.
+    pub routed: Option<Routed>,
+    /// The route, by index.
+    pub route: Option<usize>,
+    /// The filter that answered, by its place in the route's program.
+    pub answered_by: Option<usize>,
+    /// The client's address as trusted proxies tell it.
+    pub client: IpAddr,
+    /// The end of it.
+    pub outcome: Outcome,
+}
+
+/// What the router saw.
+#[derive(Clone, Debug)]
+pub struct Routed {
+    /// The method.
+    pub method: Vec<u8>,
+    /// The host without port.
+    pub host: Vec<u8>,
+    /// The normalised path.
+    pub path: Vec<u8>,
+    /// The query; empty when there is none.
+    pub query: Vec<u8>,
+    /// The fields that predicates see: names and values.
+    pub fields: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// How a decision ends.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The head is refused.
+    Refused(HeadError),
+    /// The request goes to an upstream.
+    Forward {
+        /// The upstream, by index.
+        upstream: usize,
+        /// The endpoint whose turn it is; none when the upstream has none.
+        endpoint: Option<Endpoint>,
+        /// The head that the endpoint would get.
+        head: Vec<u8>,
+    },
+    /// The gateway answers: a constant, a redirect, a filter's answer.
+    Answer(Answer),
+    /// The gateway refuses.
+    Fault(Fault, Answer),
+    /// A filter would make calls before it decides, to these upstreams (by index) and targets.
+    Calls(Vec<(usize, String)>),
+}
+
+impl<F: Filter> DryCore<F> {
+    /// A core for the snapshot.
+    pub fn new(snapshot: &Snapshot<F>) -> DryCore<F> {
+        let pools = snapshot.upstreams.iter();
+        DryCore {
+            filters: RefCell::default(),
+            ids: RefCell::new(RequestIds::new()),
+            pools: pools
+                .map(|upstream| Pool::new(CoreIndex(0), &upstream.endpoints))
+                .collect(),
+        }
+    }
+
+    /// Decides a described request as a worker would.
+    ///
+    /// # Panics
+    /// When the snapshot has no such listener, or is not the one this core was made for.
+    pub fn explain(&self, snapshot: &Snapshot<F>, described: &Described<'_>) -> Explanation {
+        let limits = &snapshot.listeners[described.listener].limits;
+        let mut exchange = Exchange::<F>::default();
+        let mut explanation = Explanation {
+            routed: None,
+            route: None,
+            answered_by: None,
+            client: described.peer,
+            outcome: Outcome::Refused(HeadError::RequestLine),
+        };
+        let block = Block::from_slice(described.head);
+        let mut resume = Resume::default();
+        match parse_request(&block, &limits.head, &mut resume, &mut exchange.request) {
+            Ok(Parse::Complete { .. }) => exchange.request.fields.put_text(block),
+            Ok(Parse::Partial) => return explanation,
+            Err(error) => {
+                explanation.outcome = Outcome::Refused(error);
+                return explanation;
+            }
+        }
+        let caller = Caller {
+            core: CoreIndex(0),
+            filters: &self.filters,
+            ids: &self.ids,
+            peer: described.peer,
+            listener: described.listener,
+            limits,
+            unix_ms: described.unix_ms,
+        };
+        let before = fields_of(&exchange);
+        let decision = decide::begin(&caller, snapshot, &mut exchange);
+        explanation.route = exchange.account.route;
+        explanation.answered_by = exchange.account.answered_by;
+        explanation.client = exchange.attributes.client;
+        explanation.routed = Some(routed(&exchange, before));
+        explanation.outcome = match decision {
+            Decision::Waits { calls, .. } => {
+                let calls = calls.calls.into_iter();
+                Outcome::Calls(
+                    calls
+                        .map(|call| (call.upstream, call.target.into()))
+                        .collect(),
+                )
+            }
+            Decision::Made(Plan::Answer(answer)) => match exchange.account.fault {
+                Some(fault) => Outcome::Fault(fault, *answer),
+                None => Outcome::Answer(*answer),
+            },
+            Decision::Made(Plan::Constant(answer)) => Outcome::Answer(answer.clone()),
+            Decision::Made(Plan::Fault(fault)) => {
+                let id = exchange.attributes.request_id.as_bytes();
+                Outcome::Fault(fault, answer::of_fault(fault, &exchange.request, id))
+            }
+            Decision::Made(Plan::Forward(upstream)) => {
+                self.forward(snapshot, &mut exchange, upstream)
+            }
+        };
+        explanation
+    }
+
+    fn forward(
+        &self,
+        snapshot: &Snapshot<F>,
+        exchange: &mut Exchange<F>,
+        upstream: usize,
+    ) -> Outcome {
+        let choice = self.pools[upstream].choose().ok();
+        let nowhere = Endpoint {
+            addr: crate::rt::Addr::Tcp(([0, 0, 0, 0], 0).into()),
+            weight: 1,
+            authority: "".into(),
+        };
+        let endpoint = choice.as_ref().map_or(&nowhere, |choice| &choice.endpoint);
+        if let Some(route) = exchange
+            .account
+            .route
+            .and_then(|route| snapshot.routes.get(route))
+        {
+            let upgrade = outgoing::wanted_upgrade(route, &exchange.request);
+            let framing = outgoing::framing(route, &exchange.request, None);
+            outgoing::encode(snapshot, route, exchange, endpoint, framing, upgrade);
+        }
+        Outcome::Forward {
+            upstream,
+            endpoint: choice.map(|choice| (*choice.endpoint).clone()),
+            head: std::mem::take(&mut exchange.out),
+        }
+    }
+}
+
+type FieldList = Vec<(Vec<u8>, Vec<u8>)>;
+
+fn fields_of<F: Filter>(exchange: &Exchange<F>) -> FieldList {
+    let fields = exchange.request.fields.iter();
+    fields
+        .map(|(name, value)| (name.to_vec(), value.to_vec()))
+        .collect()
+}
+
+fn routed<F: Filter>(exchange: &Exchange<F>, fields: FieldList) -> Routed {
+    let request = &exchange.request;
+    Routed {
+        method: request.method_text().to_vec(),
+        host: request.host().to_vec(),
+        path: request
+            .fields
+            .text_of(exchange.attributes.routed_path)
+            .to_vec(),
+        query: request.query().unwrap_or_default().to_vec(),
+        fields,
+    }
+}
