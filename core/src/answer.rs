@@ -181,7 +181,7 @@ pub(crate) fn response_id<'a>(
 
 /// The answer to a fault: small JSON, or text for clients that prefer it. What went wrong
 /// behind the gateway is not told; the request id leads to the log line that says it.
-pub(crate) fn of_fault(fault: Fault, request: &RequestHead, request_id: &[u8]) -> Answer {
+pub fn of_fault(fault: Fault, request: &RequestHead, request_id: &[u8]) -> Answer {
     let row = fault.row();
     let status = row.status.unwrap_or(500);
     let reason = reason_of(status);

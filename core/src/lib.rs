@@ -4,7 +4,7 @@
 //! one's own. `docs/architecture.md` follows a request through these files.
 
 pub mod access;
-mod answer;
+pub mod answer;
 pub mod block;
 mod call;
 pub mod chain;

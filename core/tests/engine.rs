@@ -78,6 +78,7 @@ fn a_panic_ends_its_connection_and_nothing_else() {
         assert!(support::read_response(&mut other).ends_with("fine"));
         let stats = engine.registry.workers.iter().next().unwrap();
         assert_eq!(stats.panics.value(), 1);
-        assert_eq!(stats.active.value(), 0);
+        // The client reads its answer before the worker has booked the exchange.
+        support::eventually(|| stats.active.value() == 0);
     }
 }

@@ -217,3 +217,14 @@ pub fn read_response(stream: &mut TcpStream) -> String {
     }
     String::from_utf8_lossy(&got).into_owned()
 }
+
+/// Waits until `holds`, at most 20 seconds.
+pub fn eventually(holds: impl Fn() -> bool) {
+    for _ in 0..2_000 {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("it never came to hold");
+}
