@@ -172,18 +172,20 @@ fn lookup(router: &Router, path: &str) -> Lookup {
 }
 
 fn loading(criterion: &mut Criterion) {
-    let routes = generated(10_000);
-    let mut group = criterion.benchmark_group("load-10000");
+    let mut group = criterion.benchmark_group("load");
     group.sample_size(10);
-    group.bench_function("parse and build", |bencher| {
-        bencher.iter(|| ours(black_box(&routes)))
-    });
-    let router = ours(&routes);
-    group.bench_function("conflicts", |bencher| {
-        bencher.iter(|| black_box(router.conflicts()))
-    });
+    for count in [10_000, 100_000] {
+        let routes = generated(count);
+        group.bench_function(format!("{count} parse and build"), |bencher| {
+            bencher.iter(|| ours(black_box(&routes)));
+        });
+        let router = ours(&routes);
+        group.bench_function(format!("{count} conflicts"), |bencher| {
+            bencher.iter(|| black_box(router.conflicts()));
+        });
+    }
     let crowded = crowded();
-    group.bench_function("conflicts of one path", |bencher| {
+    group.bench_function("10000 conflicts of one path", |bencher| {
         bencher.iter(|| black_box(crowded.conflicts()))
     });
     group.finish();

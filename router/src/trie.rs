@@ -117,7 +117,15 @@ impl Trie {
         captures.truncate(0);
         let mut node = &self.nodes[root as usize];
         let mut at = 0;
+        let mut tried = 0;
         loop {
+            if cfg!(debug_assertions) {
+                tried += 1;
+                debug_assert!(
+                    tried <= self.steps,
+                    "a walk tries no more nodes than promised"
+                );
+            }
             let mut choice = 0;
             if self.fits(node, &text, at) {
                 at += usize::from(node.label_len);

@@ -2,10 +2,28 @@
 //! a representative of everything that the tables here can tell apart.
 
 use proptest::prelude::*;
-use ringgate_router::{Captures, ConflictKind, Lookup, Request, RouterBuilder, RouterOptions};
+use ringgate_router::path::Merge;
+use ringgate_router::{
+    Captures, ConflictKind, Lookup, Request, RouterBuilder, RouterOptions, TrailingSlash,
+};
 
 use crate::naive::{NaiveRequest, NaiveRoute};
 use crate::tables::{ask, route, router, spec};
+
+fn options() -> impl Strategy<Value = RouterOptions> {
+    let slashes = vec![
+        TrailingSlash::Strict,
+        TrailingSlash::Ignore,
+        TrailingSlash::Redirect,
+    ];
+    let merges = vec![Merge::Merge, Merge::Keep];
+    (prop::sample::select(slashes), prop::sample::select(merges)).prop_map(
+        |(trailing_slash, merge_slashes)| RouterOptions {
+            trailing_slash,
+            merge_slashes,
+        },
+    )
+}
 
 /// Patterns of at most three segments.
 fn pattern() -> impl Strategy<Value = String> {
@@ -33,24 +51,28 @@ fn pattern() -> impl Strategy<Value = String> {
     .prop_map(str::to_owned)
 }
 
-fn paths() -> Vec<String> {
+fn paths(merge: Merge) -> Vec<String> {
+    let mut segments = vec!["a", "b", "c", "zz", "azz", "zzb"];
+    if merge == Merge::Keep {
+        segments.push("");
+    }
     let mut paths = vec![String::new()];
-    let mut all = Vec::new();
-    for _ in 0..4 {
+    let mut all = vec!["/".to_owned()];
+    for depth in 1..=4 {
+        // Three deep, every value matters; beyond that only the length does.
+        let tails = if depth <= 3 { &segments[..] } else { &["zz"] };
         paths = paths
             .iter()
-            .flat_map(|path| {
-                ["a", "b", "c", "zz", "azz", "zzb"].map(|segment| format!("{path}/{segment}"))
-            })
+            .flat_map(|path| tails.iter().map(move |segment| format!("{path}/{segment}")))
             .collect();
-        // Three deep, every value matters; beyond that only the length does.
-        if paths[0].len() > 6 {
-            paths.retain(|path| path.ends_with("zz"));
-        }
         all.extend(paths.iter().cloned());
+        if merge == Merge::Merge {
+            all.extend(paths.iter().map(|path| format!("{path}/")));
+        }
+    }
+    if merge == Merge::Keep {
         all.extend(paths.iter().map(|path| format!("{path}/")));
     }
-    all.push("/".to_owned());
     all
 }
 
@@ -113,8 +135,7 @@ fn winners(routes: &[NaiveRoute], paths: &[String], options: RouterOptions) -> V
     wins
 }
 
-fn check(routes: &[NaiveRoute], paths: &[String]) {
-    let options = RouterOptions::default();
+fn check(routes: &[NaiveRoute], paths: &[String], options: RouterOptions) {
     let router = router(routes, options);
     let conflicts = router.conflicts();
     let wins = winners(routes, paths, options);
@@ -157,8 +178,9 @@ proptest! {
     #[test]
     fn dead_routes_by_path_and_method_are_found(
         routes in prop::collection::vec(route(pattern(), 0), 2..9),
+        options in options(),
     ) {
-        check(&routes, &paths());
+        check(&routes, &paths(options.merge_slashes), options);
     }
 
     #[test]
@@ -168,6 +190,6 @@ proptest! {
         for route in &mut routes {
             route.hosts.clear();
         }
-        check(&routes, &["/a".to_owned(), "/zz".to_owned()]);
+        check(&routes, &["/a".to_owned(), "/zz".to_owned()], RouterOptions::default());
     }
 }
