@@ -72,7 +72,8 @@ pub(crate) static LIMITS: Section = Section {
             },
             "8KiB",
             "Bytes of a request target; a longer one gets 414. RFC 9110, section 4.1 asks for at \
-             least 8000. Must be less than `head_max`.",
+             least 8000. Must fit into `head_max`; \
+             where it is not written beside a shorter `head_max`, it is as long as that allows.",
         ),
         Key::default(
             "body_max",
@@ -246,6 +247,11 @@ impl Limits {
             })
         });
         replace(&mut self.requests_per_connection_max, requests);
+        if table.item("uri_max").is_none() {
+            // A shorter head needs no second key: no longer target could be in it.
+            let fitting = self.head_max.saturating_sub(REQUEST_LINE_REST);
+            self.uri_max = self.uri_max.min(fitting);
+        }
         self.check(r, table);
         self
     }

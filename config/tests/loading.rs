@@ -450,3 +450,23 @@ fn credentials_in_header_values_are_not_repeated() {
         "{said}"
     );
 }
+
+#[test]
+fn a_shorter_head_takes_the_target_with_it() {
+    let config = good(&format!("[limits]\nhead_max = \"2KiB\"\n{LISTENER}{ROUTE}"));
+    assert!(config.limits.uri_max < 2048);
+    assert_eq!(config.listeners[0].limits.uri_max, config.limits.uri_max);
+}
+
+#[test]
+fn upgrades_are_a_list_or_one_word() {
+    for (written, expected) in [
+        ("[\"websocket\"]", Upgrade::WebSocket),
+        ("\"websocket\"", Upgrade::WebSocket),
+        ("[]", Upgrade::Forbid),
+        ("\"off\"", Upgrade::Forbid),
+    ] {
+        let config = good(&format!("{LISTENER}{ROUTE}upgrade = {written}\n"));
+        assert_eq!(config.routes[0].upgrade, expected, "{written}");
+    }
+}

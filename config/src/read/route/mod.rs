@@ -130,15 +130,19 @@ pub(crate) static ROUTE: Section = Section {
         ),
         Key::default(
             "upgrade",
-            Kind::List(&Kind::Choice(UPGRADES)),
+            Kind::Either(&[
+                Kind::List(&Kind::Choice(UPGRADES)),
+                Kind::Choice(UPGRADE_WORDS),
+            ]),
             "[\"websocket\"]",
-            "Protocol upgrades that pass; `[]` forbids them.",
+            "Protocol upgrades that pass: a list, or one word; `[]` and \"off\" forbid them.",
         ),
     ],
 };
 
 const OFF: Kind = Kind::Choice(&["off"]);
 const UPGRADES: &[&str] = &["websocket"];
+const UPGRADE_WORDS: &[&str] = &["websocket", "off"];
 
 pub(crate) fn route(r: &mut Reader<'_>, table: &Table<'_>) -> Option<RawRoute> {
     let name = table.required(r, "name").and_then(|item| r.name(&item));
@@ -341,10 +345,15 @@ fn upgrade(r: &mut Reader<'_>, table: &Table<'_>) -> Upgrade {
     let Some(item) = table.item("upgrade") else {
         return Upgrade::WebSocket;
     };
+    let (entries, words) = match item.is_string() {
+        true => (vec![item], UPGRADE_WORDS),
+        false => (r.list(&item).unwrap_or_default(), UPGRADES),
+    };
     let mut upgrade = Upgrade::Forbid;
-    for entry in r.list(&item).unwrap_or_default() {
+    for entry in entries {
         if let Some(text) = r.text(&entry)
-            && r.choice(&entry, &text, UPGRADES).is_some()
+            && r.choice(&entry, &text, words).is_some()
+            && &*text.value.value == "websocket"
         {
             upgrade = Upgrade::WebSocket;
         }
