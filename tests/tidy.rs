@@ -437,7 +437,7 @@ fn markdown(path: &Path, found: &mut Vec<PathBuf>) {
 fn every_module_says_what_it_is() {
     let bare: Vec<String> = sources()
         .into_iter()
-        .filter(|s| !s.path.contains("/fixtures/") && !s.text.starts_with("//!"))
+        .filter(|s| !s.path.contains("/tests/") && !s.text.starts_with("//!"))
         .filter(|s| !s.text.starts_with("#!") && !s.text.trim().is_empty())
         .map(|s| s.path)
         .collect();

@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
 use crate::support::sys::{self, Signal};
-use crate::support::{PATIENCE, RINGGATE, Run, run, run_in, wait_until};
+use crate::support::{PATIENCE, Run, ringgate, run, run_in, wait_until};
 
 const GOOD: &str = "[[listener]]\nname = \"public\"\nlisten = \"127.0.0.1:0\"\n\n\
     [[upstream]]\nname = \"users\"\nendpoints = [\"127.0.0.1:9001\"]\n\n\
@@ -135,7 +135,7 @@ fn check_reads_the_environment_and_includes() {
     let unset = run_in(dir.path(), &["check", "c.toml"]);
     assert_eq!(unset.code, 2);
     assert!((unset.stdout + &unset.stderr).contains("RINGGATE_TEST_ENDPOINT"));
-    let set = Command::new(RINGGATE)
+    let set = Command::new(ringgate())
         .args(["check", "c.toml"])
         .current_dir(dir.path())
         .env("RINGGATE_TEST_ENDPOINT", "127.0.0.1:9001")
@@ -254,7 +254,7 @@ fn reload_without_a_gateway_says_so() {
 #[test]
 fn demo_starts_and_its_commands_work_and_an_interrupt_ends_it() {
     let dir = tempfile::tempdir().unwrap();
-    let mut child = Command::new(RINGGATE)
+    let mut child = Command::new(ringgate())
         .args(["demo", "--port", "0"])
         .current_dir(dir.path())
         .stdin(Stdio::null())

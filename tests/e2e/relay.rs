@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use crate::support::{Driver, Origin, Setup, get, ok, on_both_drivers, settle, sys, wait_until};
+use crate::support::{Driver, Origin, Setup, get, ok, on_both_drivers, settle, wait_until};
 
 /// Far more than the socket buffers between two peers hold.
 const LARGE: usize = 64 << 20;
@@ -115,7 +115,6 @@ fn passes_a_large_request_body(driver: Driver) {
     let gateway = Setup::proxy(driver, origin.address())
         .set("limits", "body_max", "\"off\"")
         .start();
-    gateway.get("/favicon");
     let before = gateway.resident();
     let mut client = gateway.client();
     client.send(format!(
@@ -174,7 +173,6 @@ fn holds_the_origin_back_for_a_slow_reader(driver: Driver) {
     let gateway = Setup::proxy(driver, origin.address()).start();
     let before = gateway.resident();
     let mut client = gateway.client();
-    sys::shrink_receive_buffer(client.peer().tcp());
     client.send(get("/a"));
     assert_eq!(client.head("GET").status, 200);
     wait_until("the origin is held back", || {

@@ -1,5 +1,6 @@
 //! The binary as a command that runs to its end.
 
+use std::ffi::OsString;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -8,8 +9,11 @@ use std::time::Instant;
 
 use super::PATIENCE;
 
-/// The binary under test.
-pub const RINGGATE: &str = env!("CARGO_BIN_EXE_ringgate");
+/// The binary under test: the one built with these tests, or the one that the environment
+/// variable `RINGGATE_BINARY` names, such as a release build or an installed package.
+pub fn ringgate() -> OsString {
+    std::env::var_os("RINGGATE_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_ringgate").into())
+}
 
 /// The outcome of a command that ended.
 #[derive(Debug)]
@@ -28,7 +32,7 @@ pub fn run(arguments: &[&str]) -> Run {
 /// The same in a directory.
 #[track_caller]
 pub fn run_in(directory: &Path, arguments: &[&str]) -> Run {
-    let mut child = Command::new(RINGGATE)
+    let mut child = Command::new(ringgate())
         .args(arguments)
         .current_dir(directory)
         .stdin(Stdio::null())

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 use super::sys::{self, Signal};
-use super::{Client, PATIENCE, RINGGATE, Response, Setup, wait_until};
+use super::{Client, PATIENCE, Response, Setup, ringgate, wait_until};
 use serde_json::Value;
 
 /// A running gateway. Dropping it kills it.
@@ -42,7 +42,8 @@ impl Gateway {
         let script = format!("{limit}exec \"$0\" run \"$1\" 3>&0 </dev/null");
         let mut command = Command::new("/bin/sh");
         command
-            .args(["-c", &script, RINGGATE])
+            .args(["-c", &script])
+            .arg(ringgate())
             .arg(file)
             .env("RINGGATE_READY_FD", "3")
             .stdin(OwnedFd::from(writer))

@@ -13,7 +13,7 @@ pub mod sys;
 use std::time::{Duration, Instant};
 
 pub use client::Client;
-pub use command::{RINGGATE, Run, run, run_in};
+pub use command::{Run, ringgate, run, run_in};
 pub use gateway::Gateway;
 pub use message::{Framing, Request, Response};
 pub use origin::{Conn, Origin, ok};

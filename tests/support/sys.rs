@@ -46,23 +46,6 @@ pub fn reset_on_close(stream: &TcpStream) {
     assert_eq!(outcome, 0, "SO_LINGER: {}", std::io::Error::last_os_error());
 }
 
-/// Makes the socket's receive buffer small, so that back-pressure starts early.
-pub fn shrink_receive_buffer(stream: &TcpStream) {
-    let bytes: libc::c_int = 8 * 1024;
-    let size = u32::try_from(size_of::<libc::c_int>()).unwrap();
-    // SAFETY: as above, with one live integer.
-    let outcome = unsafe {
-        libc::setsockopt(
-            stream.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_RCVBUF,
-            (&raw const bytes).cast(),
-            size,
-        )
-    };
-    assert_eq!(outcome, 0, "SO_RCVBUF: {}", std::io::Error::last_os_error());
-}
-
 /// Raises this process's soft descriptor limit to the hard one and returns it.
 pub fn raise_descriptor_limit() -> u64 {
     let mut limit = libc::rlimit {
