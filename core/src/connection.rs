@@ -16,7 +16,7 @@ use crate::http::h1::{self, HeadError, Parse, Resume, parse_request};
 use crate::http::{BodyLen, RequestHead};
 use crate::rt::clock::Stamp;
 use crate::rt::wheel::{Due, Ticks};
-use crate::rt::{Liveness, Socket};
+use crate::rt::{self, Liveness, Socket};
 use crate::snapshot::{HalfClose, Limits};
 use crate::worker::{Acceptor, Activity, Installed, Place, Worker};
 
@@ -99,17 +99,27 @@ enum Arrival<F: Filter> {
     Request(Loan<F>, Option<Block>),
     /// Bytes that are no request.
     Refused(Loan<F>, Fault),
-    /// No request comes any more.
-    Closed,
 }
 
 impl<F: Filter> Connection<F> {
-    /// Waits for a request and serves it.
+    /// Waits for a request and serves it. Only the wait for its first bytes is part of the
+    /// idle connection; everything behind them lives in pooled memory.
     async fn turn(&mut self) -> Next {
-        match self.read_head().await {
-            Arrival::Closed => Next::Close,
+        let first = match self.ahead.take() {
+            Some(block) => block,
+            None => match self.first_bytes().await {
+                Some(block) => block,
+                None => return Next::Close,
+            },
+        };
+        rt::pooled(|| self.serve_one(first)).await
+    }
+
+    async fn serve_one(&mut self, first: Block) -> Next {
+        let arrival = self.read_head(first).await;
+        let installed = self.worker.installed();
+        match arrival {
             Arrival::Refused(mut exchange, fault) => {
-                let installed = self.worker.installed();
                 exchange.note(fault);
                 exchange.attributes.client = self.peer;
                 exchange.attributes.listener = self.listener;
@@ -123,7 +133,6 @@ impl<F: Filter> Connection<F> {
                 next
             }
             Arrival::Request(mut exchange, ahead) => {
-                let installed = self.worker.installed();
                 self.served = self.served.saturating_add(1);
                 self.worker.stats().requests.add(1);
                 let next = self.exchange(&installed, &mut exchange, ahead).await;
@@ -133,14 +142,7 @@ impl<F: Filter> Connection<F> {
         }
     }
 
-    async fn read_head(&mut self) -> Arrival<F> {
-        let mut block = match self.ahead.take() {
-            Some(block) => block,
-            None => match self.first_bytes().await {
-                Some(block) => block,
-                None => return Arrival::Closed,
-            },
-        };
+    async fn read_head(&mut self, mut block: Block) -> Arrival<F> {
         self.refresh_limits();
         let mut exchange = Loan::new(&self.worker);
         exchange.account.began = Stamp::now();
@@ -189,11 +191,10 @@ impl<F: Filter> Connection<F> {
 
     /// Receives more of a head that is not complete.
     async fn more_head(&self, mut block: Block, deadline: Deadline) -> Result<Block, Fault> {
-        if block.tailroom() <= crate::rt::CHUNK_TAILROOM {
+        if block.tailroom() <= rt::CHUNK_TAILROOM {
             let class = BlockClass::fitting(block.len() * 4).unwrap_or(BlockClass::Large);
             let mut larger = Block::new(class);
-            if larger.append(&block) < block.len() || larger.tailroom() <= crate::rt::CHUNK_TAILROOM
-            {
+            if larger.append(&block) < block.len() || larger.tailroom() <= rt::CHUNK_TAILROOM {
                 return Err(Fault::RequestHead(HeadError::HeadTooLarge));
             }
             block = larger;

@@ -194,6 +194,7 @@ impl<F: Filter> Worker<F> {
             }
             if self.stats().active.value() == 0 {
                 crate::block::trim_free_blocks();
+                crate::rt::trim_pooled();
                 self.spare.borrow_mut().truncate(SPARE_MAX / 16);
             }
         }

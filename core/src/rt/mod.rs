@@ -15,6 +15,8 @@ mod join;
 mod listener;
 mod pause;
 #[allow(unsafe_code)]
+mod pooled;
+#[allow(unsafe_code)]
 mod socket;
 #[allow(unsafe_code)]
 mod tick;
@@ -30,6 +32,7 @@ pub use isolate::isolate;
 pub use join::{First, join, race};
 pub use listener::{Accepted, Listener, bind};
 pub use pause::pause;
+pub use pooled::{pooled, trim_pooled};
 pub use socket::{CHUNK_TAILROOM, Liveness, Socket};
 pub use tick::every_tick;
 pub use wake::{WakeHandle, WakeSource, wake_pair};
