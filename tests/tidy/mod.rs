@@ -252,7 +252,7 @@ fn each_unsafe_block_says_why_it_is_sound() {
     for source in sources() {
         let lines: Vec<&str> = source.text.lines().collect();
         for (at, line) in lines.iter().enumerate() {
-            if !without_comment(line).contains(&opening) || source.path == "tests/tidy.rs" {
+            if !without_comment(line).contains(&opening) || source.path == "tests/tidy/mod.rs" {
                 continue;
             }
             let reason = lines[at.saturating_sub(8)..=at]
