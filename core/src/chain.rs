@@ -170,7 +170,7 @@ pub struct CallResponse {
 #[derive(Clone, Debug)]
 pub struct Attributes {
     /// The address of the peer that the connection comes from; unspecified for UNIX sockets.
-    pub peer: IpAddr,
+    pub peer: PeerAddr,
     /// The client's address: the peer, or what a trusted peer says.
     pub client: IpAddr,
     /// Whether the peer is a trusted proxy.
@@ -188,7 +188,7 @@ pub struct Attributes {
 impl Default for Attributes {
     fn default() -> Attributes {
         Attributes {
-            peer: IpAddr::from([0, 0, 0, 0]),
+            peer: PeerAddr::new(IpAddr::from([0, 0, 0, 0])),
             client: IpAddr::from([0, 0, 0, 0]),
             trust: Trust::Untrusted,
             listener: 0,
@@ -196,6 +196,36 @@ impl Default for Attributes {
             captures: Captures::default(),
             routed_path: Span::default(),
         }
+    }
+}
+
+/// The address of a connection's peer, with its text made once per connection.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerAddr {
+    /// The address.
+    pub ip: IpAddr,
+    text: [u8; ADDR_TEXT_MAX],
+    len: u8,
+}
+
+/// The longest text of an IP address.
+const ADDR_TEXT_MAX: usize = 45;
+
+impl PeerAddr {
+    /// The address and its text.
+    pub fn new(ip: IpAddr) -> PeerAddr {
+        use std::io::Write;
+        let mut text = [0; ADDR_TEXT_MAX];
+        let mut rest = &mut text[..];
+        // The text fits by the definition of the constant.
+        let _ = write!(rest, "{ip}");
+        let len = (ADDR_TEXT_MAX - rest.len()) as u8;
+        PeerAddr { ip, text, len }
+    }
+
+    /// The address as text, IPv6 without brackets.
+    pub fn text(&self) -> &[u8] {
+        &self.text[..usize::from(self.len)]
     }
 }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use crate::answer;
 use crate::block::{Block, BlockClass};
-use crate::chain::Filter;
+use crate::chain::{Filter, PeerAddr};
 use crate::decide::{self, Caller, Plan};
 use crate::error::{Fault, Phase};
 use crate::exchange::Exchange;
@@ -39,7 +39,7 @@ pub(crate) struct Connection<F: Filter> {
     acceptor: Rc<Acceptor>,
     pub(crate) socket: Rc<Socket>,
     place: Place<F>,
-    pub(crate) peer: IpAddr,
+    pub(crate) peer: PeerAddr,
     pub(crate) limits: Limits,
     pub(crate) half_close: HalfClose,
     pub(crate) listener: usize,
@@ -64,7 +64,7 @@ pub(crate) async fn serve<F: Filter>(
         return;
     };
     let mut connection = Connection {
-        peer,
+        peer: PeerAddr::new(peer),
         limits: listener.limits,
         half_close: listener.half_close,
         listener: index,
@@ -121,7 +121,8 @@ impl<F: Filter> Connection<F> {
         match arrival {
             Arrival::Refused(mut exchange, fault) => {
                 exchange.note(fault);
-                exchange.attributes.client = self.peer;
+                exchange.attributes.peer = self.peer;
+                exchange.attributes.client = self.peer.ip;
                 exchange.attributes.listener = self.listener;
                 let next = match fault.row().status {
                     Some(_) => {

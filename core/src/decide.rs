@@ -9,7 +9,7 @@ use ringgate_router::{Lookup, Probe, Request, Slash};
 
 use crate::answer;
 use crate::call;
-use crate::chain::{Answer, CallOutcome, Calls, Filter, Position, Progress, Run};
+use crate::chain::{Answer, CallOutcome, Calls, Filter, PeerAddr, Position, Progress, Run};
 use crate::error::Fault;
 use crate::exchange::Exchange;
 use crate::halves::Deadline;
@@ -37,7 +37,7 @@ pub(crate) struct Caller<'c, F: Filter> {
     /// What this core's filters remember.
     pub(crate) filters: &'c RefCell<F::Core>,
     pub(crate) ids: &'c RefCell<RequestIds>,
-    pub(crate) peer: IpAddr,
+    pub(crate) peer: PeerAddr,
     pub(crate) listener: usize,
     pub(crate) limits: &'c Limits,
     pub(crate) unix_ms: u64,
@@ -166,13 +166,13 @@ fn identify<F: Filter>(
     let fields = &exchange.request.fields;
     attributes.peer = caller.peer;
     attributes.listener = caller.listener;
-    attributes.trust = match policy.trusted.contains(caller.peer) {
+    attributes.trust = match policy.trusted.contains(caller.peer.ip) {
         true => Trust::Trusted,
         false => Trust::Untrusted,
     };
     attributes.client = match attributes.trust {
-        Trust::Trusted => client_behind(caller.peer, fields, policy),
-        Trust::Untrusted => caller.peer,
+        Trust::Trusted => client_behind(caller.peer.ip, fields, policy),
+        Trust::Untrusted => caller.peer.ip,
     };
     attributes.request_id.set(b"");
     let Some(name) = &policy.request_id else {

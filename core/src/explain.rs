@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use crate::answer;
 use crate::block::Block;
-use crate::chain::{Answer, Filter};
+use crate::chain::{Answer, Filter, PeerAddr};
 use crate::decide::{self, Caller, Decision, Plan};
 use crate::error::Fault;
 use crate::exchange::Exchange;
@@ -131,7 +131,7 @@ impl<F: Filter> DryCore<F> {
             core: CoreIndex(0),
             filters: &self.filters,
             ids: &self.ids,
-            peer: described.peer,
+            peer: PeerAddr::new(described.peer),
             listener: described.listener,
             limits,
             unix_ms: described.unix_ms,

@@ -62,7 +62,6 @@ pub(crate) fn encode<F: Filter>(
         None => b"",
     };
     let request = &exchange.request;
-    let mut peer = PeerText { bytes: [0; 45] };
     let host = match &route.upstream_host {
         // An HTTP/1.0 request may come without a host; origins get one always.
         UpstreamHost::Preserve if !request.authority().is_empty() => None,
@@ -79,7 +78,7 @@ pub(crate) fn encode<F: Filter>(
         expect: Relay::Pass,
         te: Relay::Pass,
         forwarding: Some(Forwarding {
-            peer: peer.of(exchange.attributes.peer),
+            peer: exchange.attributes.peer.text(),
             trust: exchange.attributes.trust,
             proto: b"http",
             host: request.authority(),
@@ -90,20 +89,4 @@ pub(crate) fn encode<F: Filter>(
     };
     exchange.out.clear();
     encode_request(request, &send, &mut exchange.out);
-}
-
-/// The text of an address without allocation.
-struct PeerText {
-    bytes: [u8; 45],
-}
-
-impl PeerText {
-    fn of(&mut self, addr: std::net::IpAddr) -> &[u8] {
-        use std::io::Write;
-        let mut rest = &mut self.bytes[..];
-        // The longest text of an address has 45 bytes.
-        let _ = write!(rest, "{addr}");
-        let left = rest.len();
-        &self.bytes[..45 - left]
-    }
 }

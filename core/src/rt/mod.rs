@@ -12,6 +12,8 @@ mod affinity;
 pub mod clock;
 mod isolate;
 mod join;
+#[allow(unsafe_code)]
+mod limits;
 mod listener;
 mod pause;
 #[allow(unsafe_code)]
@@ -30,6 +32,7 @@ pub use addr::Addr;
 pub use affinity::{available_cores, pin_to};
 pub use isolate::isolate;
 pub use join::{First, join, race};
+pub use limits::raise_descriptor_limit;
 pub use listener::{Accepted, Listener, bind};
 pub use pause::pause;
 pub use pooled::{pooled, trim_pooled};
@@ -67,18 +70,9 @@ const COMPLETION_ENTRIES: u32 = 4 * RING_ENTRIES;
 /// # Errors
 /// What the kernel said, with the usual cause, when rings cannot be had.
 pub fn probe_io_uring() -> Result<(), String> {
-    let ring = ring_builder().build(RING_ENTRIES).map_err(|error| {
-        let cause = match error.raw_os_error() {
-            Some(libc::ENOSYS) => "the kernel has no io_uring",
-            Some(libc::EPERM | libc::EACCES) => {
-                "io_uring is forbidden here (seccomp profile or kernel.io_uring_disabled)"
-            }
-            Some(libc::ENOMEM) => "the locked-memory limit (ulimit -l) is too small",
-            Some(libc::EINVAL) => "the kernel is older than 6.0",
-            _ => "io_uring cannot be set up",
-        };
-        format!("{cause}: {error}")
-    })?;
+    let ring = ring_builder()
+        .and_then(|builder| builder.build(RING_ENTRIES))
+        .map_err(|error| format!("{}: {error}", refusal(&error)))?;
     let mut probe = io_uring::Probe::new();
     ring.submitter()
         .register_probe(&mut probe)
@@ -97,15 +91,40 @@ pub fn probe_io_uring() -> Result<(), String> {
     }
 }
 
-fn ring_builder() -> io_uring::Builder {
-    let mut builder = io_uring::IoUring::builder();
-    // DEFER_TASKRUN would save more, but monoio's non-park path never reaps completions
-    // under it: two tasks that wake each other would stop all I/O of the core.
-    builder
-        .setup_single_issuer()
-        .setup_coop_taskrun()
-        .setup_cqsize(COMPLETION_ENTRIES);
-    builder
+fn refusal(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::ENOSYS) => "the kernel has no io_uring",
+        Some(libc::EPERM | libc::EACCES) => {
+            "io_uring is forbidden here (seccomp profile or kernel.io_uring_disabled)"
+        }
+        Some(libc::ENOMEM) => "the locked-memory limit (ulimit -l) is too small for io_uring",
+        Some(libc::EINVAL) => "the kernel is too old for io_uring as Ringgate uses it (before 5.19)",
+        _ => "io_uring cannot be set up",
+    }
+}
+
+/// The best flags that this kernel takes. `docs/decisions/0005-ring-flags.md` says what each
+/// is worth and what the first one asks of the tasks above.
+fn ring_builder() -> io::Result<io_uring::Builder> {
+    let plain = || {
+        let mut builder = io_uring::IoUring::builder();
+        builder.setup_cqsize(COMPLETION_ENTRIES);
+        builder
+    };
+    let mut deferred = plain();
+    deferred.setup_single_issuer().setup_defer_taskrun();
+    let mut single = plain();
+    single.setup_single_issuer().setup_coop_taskrun();
+    let mut cooperative = plain();
+    cooperative.setup_coop_taskrun();
+    let mut refused = io::Error::from(io::ErrorKind::Unsupported);
+    for builder in [deferred, single, cooperative] {
+        match builder.build(8) {
+            Ok(_) => return Ok(builder),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
 }
 
 /// Runs `future` to its end on this thread with the chosen driver.
@@ -117,7 +136,7 @@ pub fn block_on<F: Future>(driver: Driver, future: F) -> io::Result<F::Output> {
         Driver::IoUring => {
             let mut runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
                 .with_entries(RING_ENTRIES)
-                .uring_builder(ring_builder())
+                .uring_builder(ring_builder()?)
                 .build()?;
             socket::set_driver(driver);
             Ok(runtime.block_on(future))
