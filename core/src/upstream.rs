@@ -1,16 +1,18 @@
 //! One core's share of an upstream: its endpoints, the turn of the balancer, and the pool of
 //! idle connections.
 //!
-//! An idle connection is looked at before it is handed out, so one that the origin closed is
-//! found before a request is lost on it; the last one put back is the first one taken.
+//! An idle connection has its next receive under way already: one that the origin closed, or
+//! sends on unasked, is found before a request is lost on it. The last one put back is the
+//! first one taken.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::block::BlockClass;
 use crate::error::Fault;
 use crate::rt::wheel::{self, Ticks};
-use crate::rt::{Addr, Liveness, Socket};
+use crate::rt::{Addr, Socket};
 use crate::snapshot::{Endpoint, Upstream};
 use crate::stats::{CoreIndex, UpstreamStats};
 
@@ -168,7 +170,7 @@ impl Pool {
         while let Some(idle) = slot.idle.pop() {
             stats.idle.sub(1);
             // Bytes that nobody asked for poison a connection as much as its end does.
-            if idle.socket.liveness() == Liveness::Quiet {
+            if idle.socket.is_quiet() {
                 stats.reused.add(1);
                 return Some(Lease {
                     socket: idle.socket,
@@ -216,6 +218,7 @@ impl Pool {
             return;
         };
         if self.keeping.get() == Keeping::Yes && slot.idle.len() < spec.idle_max {
+            socket.recv_early(BlockClass::Small);
             slot.idle.push(Idle {
                 socket,
                 since: wheel::now(),
@@ -234,7 +237,7 @@ impl Pool {
             slot.idle.retain(|idle| {
                 let expired = spec.idle_timeout != Ticks::NEVER
                     && now.wrapping_sub(idle.since) > spec.idle_timeout.0;
-                !expired && idle.socket.liveness() == Liveness::Quiet
+                !expired && idle.socket.is_quiet()
             });
             dropped += before - slot.idle.len();
         }

@@ -35,7 +35,7 @@ pub use join::{First, join, race};
 pub use limits::raise_descriptor_limit;
 pub use listener::{Accepted, Listener, bind};
 pub use pause::pause;
-pub use pooled::{pooled, trim_pooled};
+pub use pooled::{Pooled, pooled, trim_pooled};
 pub use socket::{CHUNK_TAILROOM, Liveness, Socket};
 pub use tick::every_tick;
 pub use wake::{WakeHandle, WakeSource, wake_pair};

@@ -26,16 +26,28 @@ pub fn pooled<F: Future>(make: impl FnOnce() -> F) -> Pooled<F> {
 }
 
 /// A pinned future in pooled memory.
-pub struct Pooled<F> {
+pub struct Pooled<F: ?Sized> {
     future: NonNull<F>,
     memory: Memory,
     owns: PhantomData<F>,
 }
 
-// The future never moves: only the pointer to it does.
-impl<F> Unpin for Pooled<F> {}
+impl<'f, F: Future + 'f> Pooled<F> {
+    /// The same future, its type forgotten.
+    pub fn erased(self) -> Pooled<dyn Future<Output = F::Output> + 'f> {
+        let this = std::mem::ManuallyDrop::new(self);
+        Pooled {
+            future: this.future,
+            memory: Memory { ..this.memory },
+            owns: PhantomData,
+        }
+    }
+}
 
-impl<F: Future> Future for Pooled<F> {
+// The future never moves: only the pointer to it does.
+impl<F: ?Sized> Unpin for Pooled<F> {}
+
+impl<F: Future + ?Sized> Future for Pooled<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
@@ -46,7 +58,7 @@ impl<F: Future> Future for Pooled<F> {
     }
 }
 
-impl<F> Drop for Pooled<F> {
+impl<F: ?Sized> Drop for Pooled<F> {
     fn drop(&mut self) {
         // SAFETY: written in `pooled` and not dropped before.
         unsafe { self.future.drop_in_place() };
@@ -59,20 +71,16 @@ struct Memory {
     layout: Layout,
 }
 
-/// Pieces that a core keeps for reuse, of all layouts together.
+/// Pieces of one layout that a core keeps for reuse.
 const KEPT_MAX: usize = 1024;
 
 impl Memory {
     fn take(layout: Layout) -> Memory {
-        let kept = FREE.with_borrow_mut(|free| match free.last() {
-            // Nearly always all pieces are of one layout: that of the exchange.
-            Some(last) if last.layout == layout => free.pop(),
-            _ => {
-                let index = free.iter().position(|piece| piece.layout == layout)?;
-                Some(free.swap_remove(index))
-            }
-        });
-        kept.unwrap_or_else(|| Memory::allocate(layout))
+        let kept = FREE.with_borrow_mut(|free| free.of(layout).pop());
+        match kept {
+            Some(at) => Memory { at, layout },
+            None => Memory::allocate(layout),
+        }
     }
 
     fn allocate(layout: Layout) -> Memory {
@@ -91,25 +99,22 @@ impl Memory {
     }
 
     fn give_back(&self) {
-        let piece = Memory {
-            at: self.at,
-            layout: self.layout,
-        };
-        let full = FREE.try_with(|free| {
+        let kept = FREE.try_with(|free| {
             let mut free = free.borrow_mut();
-            if free.len() < KEPT_MAX {
-                free.push(piece);
-                return None;
+            let pieces = free.of(self.layout);
+            let room = pieces.len() < KEPT_MAX;
+            if room {
+                pieces.push(self.at);
             }
-            Some(piece)
+            room
         });
-        // At thread exit the list is gone and the piece with it: the process ends.
-        if let Ok(Some(piece)) = full {
-            piece.free();
+        // At thread exit the lists are gone and the pieces with them: the process ends.
+        if kept == Ok(false) {
+            self.free();
         }
     }
 
-    fn free(self) {
+    fn free(&self) {
         if self.layout.size() > 0 {
             // SAFETY: allocated in `allocate` with this layout, and nobody holds it.
             unsafe { dealloc(self.at.as_ptr(), self.layout) };
@@ -117,17 +122,33 @@ impl Memory {
     }
 }
 
-/// Frees what the list holds beyond a sixteenth of its cap; for quiet cores.
+/// Frees what the lists hold beyond a sixteenth of their caps; for quiet cores.
 pub fn trim_pooled() {
-    let excess: Vec<Memory> = FREE.with_borrow_mut(|free| {
-        let keep = free.len().min(KEPT_MAX / 16);
-        free.drain(keep..).collect()
+    FREE.with_borrow_mut(|free| {
+        for (layout, pieces) in &mut free.0 {
+            for at in pieces.drain(pieces.len().min(KEPT_MAX / 16)..) {
+                Memory { at, layout: *layout }.free();
+            }
+        }
     });
-    excess.into_iter().for_each(Memory::free);
+}
+
+/// Free pieces by layout; there are as many layouts as kinds of pooled futures: a few.
+struct Free(Vec<(Layout, Vec<NonNull<u8>>)>);
+
+impl Free {
+    fn of(&mut self, layout: Layout) -> &mut Vec<NonNull<u8>> {
+        let found = self.0.iter().position(|(of, _)| *of == layout);
+        let index = found.unwrap_or_else(|| {
+            self.0.push((layout, Vec::new()));
+            self.0.len() - 1
+        });
+        &mut self.0[index].1
+    }
 }
 
 thread_local! {
-    static FREE: RefCell<Vec<Memory>> = const { RefCell::new(Vec::new()) };
+    static FREE: RefCell<Free> = const { RefCell::new(Free(Vec::new())) };
 }
 
 #[cfg(test)]

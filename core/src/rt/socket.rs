@@ -4,18 +4,22 @@
 //! either is awaited to its end: a deadline shuts the socket down instead (see
 //! [`super::wheel`]), so no byte is lost with a dropped operation.
 
-use std::cell::{Cell, UnsafeCell};
+use std::cell::{Cell, RefCell, UnsafeCell};
+use std::future::Future;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
 use monoio::buf::{IoBuf, IoBufMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 use monoio::net::TcpStream;
 
 use super::wheel::{Due, Ticks, Timer};
-use super::{Addr, Driver};
+use super::{Addr, Driver, Pooled, pooled};
 use crate::block::{Block, BlockClass};
 
 /// A connected stream socket (TCP or UNIX) on this thread's driver.
@@ -23,8 +27,21 @@ pub struct Socket {
     // Declared first: their wheel entries must go before the descriptor closes.
     recv_timer: Timer,
     send_timer: Timer,
-    stream: UnsafeCell<TcpStream>,
+    stream: Rc<UnsafeCell<TcpStream>>,
+    /// A receive that was started before anybody waited for it.
+    early: RefCell<Early>,
     fd: RawFd,
+}
+
+/// What a receive comes to: a count of bytes, and its block.
+type Received = (io::Result<usize>, Block);
+
+#[derive(Default)]
+enum Early {
+    #[default]
+    No,
+    Waiting(Pooled<dyn Future<Output = Received>>),
+    Ended(Received),
 }
 
 /// What a look at a socket without reading from it shows.
@@ -54,7 +71,8 @@ impl Socket {
         Ok(Socket {
             recv_timer: Timer::new(fd),
             send_timer: Timer::new(fd),
-            stream: UnsafeCell::new(stream),
+            stream: Rc::new(UnsafeCell::new(stream)),
+            early: RefCell::default(),
             fd,
         })
     }
@@ -79,7 +97,8 @@ impl Socket {
         let socket = Socket {
             recv_timer: Timer::new(fd),
             send_timer: Timer::new(fd),
-            stream: UnsafeCell::new(stream),
+            stream: Rc::new(UnsafeCell::new(stream)),
+            early: RefCell::default(),
             fd,
         };
         if pending {
@@ -105,14 +124,43 @@ impl Socket {
     ///
     /// # Panics
     /// When the block has no room: the caller would take it for the end of the stream.
-    pub async fn recv(&self, block: Block) -> (io::Result<usize>, Block) {
-        assert!(block.tailroom() > CHUNK_TAILROOM, "receive without room");
-        // SAFETY: monoio takes `&mut self` only to order operations of one direction; the
-        // future it returns owns a clone of the descriptor and does not touch the stream.
-        // Receives are not issued concurrently with each other (see the module text).
-        let stream = unsafe { &mut *self.stream.get() };
-        let (result, buffer) = stream.read(RecvBuf(block)).await;
-        (result, buffer.0)
+    pub async fn recv(&self, mut block: Block) -> (io::Result<usize>, Block) {
+        let (result, received) = match self.early.take() {
+            Early::No => return receive(&self.stream, block).await,
+            Early::Waiting(early) => early.await,
+            Early::Ended(received) => received,
+        };
+        if block.is_empty() {
+            return (result, received);
+        }
+        block.append(&received);
+        (result, block)
+    }
+
+    /// Starts a receive ahead of the wait for it: the next [`Socket::recv`] with an empty
+    /// block gets its bytes. Meanwhile [`Socket::is_quiet`] tells without a system call
+    /// whether the peer has sent something or has gone.
+    pub fn recv_early(&self, class: BlockClass) {
+        let stream = Rc::clone(&self.stream);
+        let early = pooled(|| async move { receive(&stream, Block::new(class)).await });
+        *self.early.borrow_mut() = Early::Waiting(early.erased());
+        self.is_quiet();
+    }
+
+    /// Whether an early receive has come to nothing yet.
+    pub fn is_quiet(&self) -> bool {
+        let mut early = self.early.borrow_mut();
+        if let Early::Waiting(waiting) = &mut *early
+            && let Poll::Ready(received) =
+                Pin::new(waiting).poll(&mut Context::from_waker(Waker::noop()))
+        {
+            *early = Early::Ended(received);
+        }
+        match &*early {
+            Early::No => self.liveness() == Liveness::Quiet,
+            Early::Waiting(_) => true,
+            Early::Ended(_) => false,
+        }
     }
 
     /// Receives into a fresh block of the class.
@@ -189,6 +237,16 @@ impl Socket {
         let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
         act(socket2::SockRef::from(&fd))
     }
+}
+
+async fn receive(stream: &Rc<UnsafeCell<TcpStream>>, block: Block) -> Received {
+    assert!(block.tailroom() > CHUNK_TAILROOM, "receive without room");
+    // SAFETY: monoio takes `&mut self` only to order operations of one direction; the future
+    // it returns owns a clone of the descriptor and does not touch the stream. Receives are
+    // not issued concurrently with each other (see the module text).
+    let stream = unsafe { &mut *stream.get() };
+    let (result, buffer) = stream.read(RecvBuf(block)).await;
+    (result, buffer.0)
 }
 
 pub(super) fn liveness_of(fd: RawFd) -> Liveness {
