@@ -1,1 +1,18 @@
-fn main(){}
+//! Ringgate: a thread-per-core API gateway. `ringgate run FILE` serves, `ringgate check FILE`
+//! says what is wrong with a configuration.
+
+mod checked;
+mod cli;
+mod compile;
+mod gateway;
+mod log;
+mod version;
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    cli::main()
+}

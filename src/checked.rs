@@ -1,0 +1,160 @@
+//! A configuration file, read and compiled: what `check` judges, `run` starts on, and a reload
+//! swaps in.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ringgate_config::{Config, Diagnostic, Severity, Sources, Style, Verdict};
+use ringgate_core::stats::Registry;
+
+use crate::compile::{self, Addresses, RouterPatterns, Snapshot, Surroundings};
+
+/// A configuration that can run.
+pub struct Checked {
+    /// What was written.
+    pub config: Arc<Config>,
+    /// What it compiles to.
+    pub snapshot: Snapshot,
+    /// Warnings.
+    pub findings: Findings,
+    /// Its files, and directories in which new files would be included.
+    pub watched: Vec<PathBuf>,
+}
+
+/// A configuration that cannot run, and why.
+pub struct Refused {
+    /// [`Verdict::Invalid`] or [`Verdict::Unsupported`].
+    pub verdict: Verdict,
+    /// At least one is not a warning.
+    pub findings: Findings,
+}
+
+/// Diagnostics with the texts they point into.
+pub struct Findings {
+    /// By file and place.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The texts.
+    pub sources: Arc<Sources>,
+}
+
+impl Findings {
+    /// As people read them; empty when there are none.
+    pub fn render(&self, style: Style) -> String {
+        ringgate_config::render(&self.diagnostics, &self.sources, style)
+    }
+
+    /// As programs read them: an array.
+    pub fn to_json(&self) -> serde_json::Value {
+        ringgate_config::to_json(&self.diagnostics, &self.sources)
+    }
+
+    /// One line each, without excerpts.
+    pub fn lines(&self) -> Vec<String> {
+        let diagnostics = self.diagnostics.iter();
+        diagnostics
+            .map(|finding| match finding.span {
+                Some(span) => {
+                    let at = self.sources.position(span);
+                    let path = self.sources.path(span.file).display();
+                    format!("{path}:{}:{}: {}", at.line, at.column, finding.message)
+                }
+                None => finding.message.clone(),
+            })
+            .collect()
+    }
+
+    /// How many are of this severity.
+    pub fn count(&self, severity: Severity) -> usize {
+        let diagnostics = self.diagnostics.iter();
+        diagnostics.filter(|d| d.severity == severity).count()
+    }
+}
+
+/// A configuration that was read and has no errors of its own.
+pub struct Read {
+    /// What was written.
+    pub config: Arc<Config>,
+    findings: Findings,
+    watched: Vec<PathBuf>,
+}
+
+/// Reads a file with everything it includes.
+///
+/// # Errors
+/// The findings, when it cannot run.
+pub fn read(file: &Path) -> Result<Read, Refused> {
+    let env = |name: &str| std::env::var(name).ok();
+    let loaded = ringgate_config::load(file, &env, &RouterPatterns);
+    let verdict = loaded.verdict();
+    let findings = Findings {
+        diagnostics: loaded.diagnostics,
+        sources: loaded.sources,
+    };
+    match (verdict, loaded.config) {
+        (Verdict::Runnable, Some(config)) => {
+            let mut watched = loaded.files;
+            watched.extend(loaded.include_dirs);
+            Ok(Read {
+                config: Arc::new(config),
+                findings,
+                watched,
+            })
+        }
+        (verdict, _) => Err(Refused { verdict, findings }),
+    }
+}
+
+impl Read {
+    /// Compiles it among what is there already.
+    ///
+    /// # Errors
+    /// The findings, when it cannot run.
+    pub fn compile(self, around: &Surroundings<'_>) -> Result<Checked, Refused> {
+        let Read {
+            config,
+            mut findings,
+            watched,
+        } = self;
+        let compiled = compile::compile(&config, around);
+        let (snapshot, more) = match compiled {
+            Ok((snapshot, more)) => (Some(snapshot), more),
+            Err(more) => (None, more),
+        };
+        findings.diagnostics.extend(more);
+        findings.diagnostics.sort_by_key(|finding| finding.span);
+        match snapshot {
+            Some(snapshot) => Ok(Checked {
+                config,
+                snapshot,
+                findings,
+                watched,
+            }),
+            None => Err(Refused {
+                verdict: worst(&findings.diagnostics),
+                findings,
+            }),
+        }
+    }
+}
+
+/// Reads and compiles a file for itself, as `check` does: nothing is resolved, opened or
+/// counted.
+///
+/// # Errors
+/// The findings, when it cannot run.
+pub fn check(file: &Path) -> Result<Checked, Refused> {
+    read(file)?.compile(&Surroundings {
+        registry: &Registry::new(1),
+        addresses: &Addresses::default(),
+        connections: &|_| Arc::default(),
+        generation: 1,
+    })
+}
+
+fn worst(diagnostics: &[Diagnostic]) -> Verdict {
+    match diagnostics.iter().map(|finding| finding.severity).min() {
+        Some(Severity::Unsupported) => Verdict::Unsupported,
+        Some(Severity::Warning) | None => Verdict::Runnable,
+        Some(Severity::Error) => Verdict::Invalid,
+    }
+}

@@ -1,0 +1,108 @@
+//! Lowers a checked configuration to the snapshot that workers serve from. Pure: names are
+//! resolved, sockets opened and counters kept by whoever calls.
+
+mod conflicts;
+mod listeners;
+mod patterns;
+mod routes;
+mod upstreams;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ringgate_config::{Config, Diagnostic, Severity};
+use ringgate_core::rt::Addr;
+use ringgate_core::snapshot::{self, ForwardingPolicy, TrustedNetworks};
+use ringgate_core::stats::{Registry, SharedCount};
+use ringgate_filters::Filter;
+
+pub use conflicts::conflicts;
+pub use patterns::RouterPatterns;
+pub use upstreams::{endpoints, targets};
+
+/// The snapshot of this gateway's filters.
+pub type Snapshot = snapshot::Snapshot<Filter>;
+
+/// Addresses of the names in endpoints: by upstream, name and port.
+pub type Addresses = HashMap<(Box<str>, Box<str>, u16), Vec<SocketAddr>>;
+
+/// What a snapshot takes over from outside the configuration.
+pub struct Surroundings<'a> {
+    /// Counters by name, kept across reloads.
+    pub registry: &'a Registry,
+    /// Addresses of names; a name that is not there has none yet.
+    pub addresses: &'a Addresses,
+    /// Open connections of a listener, by its name.
+    pub connections: &'a dyn Fn(&str) -> Arc<SharedCount>,
+    /// The number of the snapshot.
+    pub generation: u64,
+}
+
+/// Compiles a configuration.
+///
+/// # Errors
+/// Diagnostics of which at least one is an error, for what only the router can refuse.
+pub fn compile(
+    config: &Config,
+    around: &Surroundings<'_>,
+) -> Result<(Snapshot, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let (router, routes) = routes::lower(config, around.registry)?;
+    let mut findings = conflicts(config, &router);
+    findings.extend(unsupported(config));
+    if findings.iter().any(|f| f.severity != Severity::Warning) {
+        return Err(findings);
+    }
+    let snapshot = Snapshot {
+        generation: around.generation,
+        router,
+        routes,
+        upstreams: upstreams::lower(config, around),
+        listeners: listeners::lower(config, around),
+        path_policy: routes::path_policy(config),
+        forwarding: forwarding(config),
+    };
+    Ok((snapshot, findings))
+}
+
+/// A listener's address as the data plane names it.
+pub fn listen_addr(listen: &ringgate_config::model::ListenAddr) -> Addr {
+    match listen {
+        ringgate_config::model::ListenAddr::Tcp(tcp) => Addr::Tcp(*tcp),
+        ringgate_config::model::ListenAddr::Unix(path) => Addr::Unix(path.clone()),
+    }
+}
+
+/// What the configuration allows and this build does not do.
+fn unsupported(config: &Config) -> Option<Diagnostic> {
+    let admin = config.admin.as_ref()?;
+    match admin.listen.value {
+        ringgate_config::model::ListenAddr::Tcp(_) => None,
+        ringgate_config::model::ListenAddr::Unix(_) => Some(
+            Diagnostic::new(
+                Severity::Unsupported,
+                "unsupported",
+                "an admin API on a Unix socket is not supported yet",
+                admin.listen.span,
+            )
+            .help("listen on an address such as \"127.0.0.1:9901\""),
+        ),
+    }
+}
+
+fn forwarding(config: &Config) -> ForwardingPolicy {
+    let policy = &config.forwarded;
+    let networks = policy.trusted.iter();
+    ForwardingPolicy {
+        trusted: TrustedNetworks::new(networks.map(|net| (net.addr(), net.prefix_len()))),
+        emit: ringgate_core::http::Emit {
+            x_forwarded: policy.x_forwarded,
+            forwarded: policy.forwarded,
+        },
+        via: policy.via.clone(),
+        request_id: policy.request_id.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

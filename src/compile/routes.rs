@@ -1,0 +1,303 @@
+//! Routes: patterns and conditions into the router, actions and filters beside it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ringgate_config::model::{self, FilterId, FilterKind, ValueMatch};
+use ringgate_config::{Config, Diagnostic, Span};
+use ringgate_core::chain::{Answer, Program, Step};
+use ringgate_core::snapshot::{self, Action, Redirect, Split, UpstreamHost};
+use ringgate_core::stats::Registry;
+use ringgate_filters::{BodyLimit, Filter, HeaderEdits, Headers, Rewrite};
+use ringgate_router::path::{self, PathPolicy};
+use ringgate_router::{
+    HeaderPredicate, HostPattern, MethodSet, PathPattern, PatternError, QueryPredicate, RouteSpec,
+    Router, RouterBuilder, RouterOptions, Template, TrailingSlash, ValueTest,
+};
+
+use super::listeners::{bytes, ticks};
+
+type Route = snapshot::Route<Filter>;
+
+/// The router, and the routes by its ids.
+pub(super) fn lower(
+    config: &Config,
+    registry: &Registry,
+) -> Result<(Router, Vec<Route>), Vec<Diagnostic>> {
+    let policy = path_policy(config);
+    let mut builder = RouterBuilder::new(RouterOptions {
+        trailing_slash: match config.path.trailing_slash {
+            model::TrailingSlash::Strict => TrailingSlash::Strict,
+            model::TrailingSlash::Ignore => TrailingSlash::Ignore,
+            model::TrailingSlash::Redirect => TrailingSlash::Redirect,
+        },
+        merge_slashes: policy.merge_slashes,
+    });
+    let mut filters = Filters::new(config, registry);
+    let mut routes = Vec::with_capacity(config.routes.len());
+    let mut faults = Vec::new();
+    for route in &config.routes {
+        match spec(route, &policy) {
+            Ok(spec) => {
+                match lower_route(route, &spec.path, &mut filters, registry) {
+                    Ok(route) => routes.push(route),
+                    Err(fault) => faults.push(*fault),
+                }
+                builder.route(spec);
+            }
+            Err(fault) => faults.push(*fault),
+        }
+    }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let router = builder.build().map_err(|error| {
+        let culprit = error.route.and_then(|id| config.routes.get(id.index()));
+        let message = error.to_string();
+        vec![match culprit {
+            Some(route) => Diagnostic::error("impossible-route", message, route.name.span)
+                .label(format!("in route \"{}\"", route.name)),
+            None => Diagnostic::without_place(
+                ringgate_config::Severity::Error,
+                "impossible-routes",
+                message,
+            ),
+        }]
+    })?;
+    Ok((router, routes))
+}
+
+/// How paths are normalised.
+pub(super) fn path_policy(config: &Config) -> PathPolicy {
+    PathPolicy {
+        encoded_slash: match config.path.encoded_slash {
+            model::EncodedSlash::Reject => path::EncodedSlash::Reject,
+            model::EncodedSlash::Keep => path::EncodedSlash::Keep,
+            model::EncodedSlash::Decode => path::EncodedSlash::Decode,
+        },
+        backslash: match config.path.backslash {
+            model::Backslash::Reject => path::Backslash::Reject,
+            model::Backslash::Slash => path::Backslash::Slash,
+        },
+        merge_slashes: match config.path.merge_slashes {
+            true => path::Merge::Merge,
+            false => path::Merge::Keep,
+        },
+        dot_segments: match config.path.dot_segments {
+            model::DotSegments::Resolve => path::DotSegments::Resolve,
+            model::DotSegments::Reject => path::DotSegments::Reject,
+        },
+    }
+}
+
+/// What the router needs of a route. Syntax was checked before; what can still fail is what
+/// hangs on the path policy or on the router's own limits.
+fn spec(route: &model::Route, policy: &PathPolicy) -> Result<RouteSpec, Box<Diagnostic>> {
+    let pattern = PathPattern::parse_with(&route.path, policy)
+        .map_err(|error| pattern_fault(&error, route.path.span))?;
+    let hosts = route.hosts.iter();
+    let hosts = hosts
+        .map(|host| HostPattern::parse(host).map_err(|error| pattern_fault(&error, host.span)));
+    let fault = |message: String, span: Span| Box::new(Diagnostic::error("route", message, span));
+    let methods = match &route.methods[..] {
+        [] => MethodSet::any(),
+        [first, ..] => MethodSet::of(route.methods.iter().map(|method| &*method.value))
+            .map_err(|error| fault(error.to_string(), first.span))?,
+    };
+    let headers = route.matches.headers.iter();
+    let headers = headers.map(|condition| {
+        HeaderPredicate::new(&condition.name, test(&condition.value))
+            .map_err(|error| fault(error.to_string(), condition.value.span))
+    });
+    let query = route.matches.query.iter();
+    let query = query.map(|condition| {
+        QueryPredicate::new(condition.name.as_bytes(), test(&condition.value))
+            .map_err(|error| fault(error.to_string(), condition.value.span))
+    });
+    Ok(RouteSpec {
+        hosts: hosts.collect::<Result<_, _>>()?,
+        path: pattern,
+        methods,
+        headers: headers.collect::<Result<_, _>>()?,
+        query: query.collect::<Result<_, _>>()?,
+        priority: route.priority.value,
+    })
+}
+
+fn pattern_fault(error: &PatternError, span: Span) -> Box<Diagnostic> {
+    Box::new(
+        Diagnostic::error("invalid-pattern", error.message.clone(), span).label("in this pattern"),
+    )
+}
+
+fn test(value: &ValueMatch) -> ValueTest {
+    match value {
+        ValueMatch::Exact(text) => ValueTest::exact(text.as_bytes()),
+        ValueMatch::Any(texts) => ValueTest::one_of(texts.iter().map(|text| text.as_bytes())),
+        ValueMatch::Prefix(text) => ValueTest::prefix(text.as_bytes()),
+        ValueMatch::Present => ValueTest::Present,
+        ValueMatch::Absent => ValueTest::Absent,
+    }
+}
+
+fn lower_route(
+    route: &model::Route,
+    pattern: &PathPattern,
+    filters: &mut Filters<'_>,
+    registry: &Registry,
+) -> Result<Route, Box<Diagnostic>> {
+    let rewrite = route.rewrite.as_ref();
+    let steps = route.filters.iter();
+    let steps = steps.map(|filter| filters.step(filter.value, filter.span, pattern));
+    Ok(Route {
+        name: (&**route.name).into(),
+        action: action(&route.action, pattern)?,
+        program: Program::new(steps.collect::<Result<_, _>>()?),
+        rewrite: rewrite
+            .map(|text| template(&text.value, text.span, pattern))
+            .transpose()?,
+        timeout: route.timeout.map(ticks),
+        body_max: route.body_max.map(bytes),
+        upstream_host: match &route.upstream_host {
+            model::UpstreamHost::Preserve => UpstreamHost::Preserve,
+            model::UpstreamHost::Endpoint => UpstreamHost::Endpoint,
+            model::UpstreamHost::Literal(host) => UpstreamHost::Fixed(host.clone()),
+        },
+        upgrades: match route.upgrade {
+            model::Upgrade::Forbid => [].into(),
+            model::Upgrade::WebSocket => ["websocket".into()].into(),
+        },
+        stats: registry.route(&route.name),
+    })
+}
+
+fn action(action: &model::Action, pattern: &PathPattern) -> Result<Action, Box<Diagnostic>> {
+    Ok(match action {
+        model::Action::Upstream(upstream) => Action::Upstream(upstream.index()),
+        model::Action::Split(targets) => {
+            let weights: Vec<(usize, u32)> = targets
+                .iter()
+                .map(|target| (target.upstream.index(), u32::from(target.weight)))
+                .collect();
+            // The configuration promises a weight above 0; one branch then takes everything.
+            match Split::new(&weights) {
+                Some(split) => Action::Split(split),
+                None => Action::Upstream(weights.first().map_or(0, |(upstream, _)| *upstream)),
+            }
+        }
+        model::Action::Respond(respond) => Action::Respond(Box::new(constant(respond))),
+        model::Action::Redirect(redirect) => Action::Redirect(Box::new(Redirect {
+            status: redirect.status,
+            to: template(&redirect.to.value, redirect.to.span, pattern)?,
+        })),
+    })
+}
+
+fn constant(respond: &model::Respond) -> Answer {
+    let content_type = respond.content_type.iter();
+    let content_type = content_type.map(|value| ("content-type".into(), value.as_bytes().into()));
+    let fields = respond.headers.iter();
+    let fields = fields.map(|field| (field.name.value.clone(), field.value.as_bytes().into()));
+    Answer {
+        status: respond.status,
+        fields: content_type.chain(fields).collect(),
+        body: respond.body.as_bytes().to_vec().into(),
+        code: "",
+    }
+}
+
+fn template(text: &str, span: Span, pattern: &PathPattern) -> Result<Template, Box<Diagnostic>> {
+    Template::parse(text, pattern).map_err(|error| pattern_fault(&error, span))
+}
+
+/// The filters, made once each and shared by the routes that name them.
+struct Filters<'c> {
+    config: &'c Config,
+    registry: &'c Registry,
+    /// A template is bound to the captures of a pattern; other filters have no captures here.
+    made: HashMap<(FilterId, Vec<Box<str>>), Arc<Filter>>,
+}
+
+impl<'c> Filters<'c> {
+    fn new(config: &'c Config, registry: &'c Registry) -> Self {
+        Filters {
+            config,
+            registry,
+            made: HashMap::new(),
+        }
+    }
+
+    fn step(
+        &mut self,
+        id: FilterId,
+        span: Span,
+        pattern: &PathPattern,
+    ) -> Result<Step<Filter>, Box<Diagnostic>> {
+        let filter = self.config.filter(id);
+        let captures = match &filter.kind {
+            FilterKind::Rewrite(model::PathRewrite::Template(_)) => {
+                pattern.capture_names().to_vec()
+            }
+            _ => Vec::new(),
+        };
+        let key = (id, captures);
+        let made = match self.made.get(&key) {
+            Some(made) => Arc::clone(made),
+            None => {
+                let made = Arc::new(make(&filter.kind, span, pattern)?);
+                self.made.insert(key, Arc::clone(&made));
+                made
+            }
+        };
+        Ok(Step {
+            name: (&**filter.name).into(),
+            filter: made,
+            stats: self.registry.filter(&filter.name),
+        })
+    }
+}
+
+fn make(kind: &FilterKind, span: Span, pattern: &PathPattern) -> Result<Filter, Box<Diagnostic>> {
+    Ok(match kind {
+        FilterKind::Headers(headers) => Filter::Headers(Headers {
+            request: edits(&headers.request),
+            response: edits(&headers.response),
+        }),
+        FilterKind::Rewrite(model::PathRewrite::Template(text)) => {
+            Filter::Rewrite(Rewrite::Template {
+                template: template(&text.value, text.span, pattern)?,
+                text: text.value.clone(),
+            })
+        }
+        FilterKind::Rewrite(model::PathRewrite::Prefix { strip, add }) => {
+            Filter::Rewrite(Rewrite::Prefix {
+                strip: strip.clone(),
+                add: add.clone(),
+            })
+        }
+        FilterKind::BodyLimit(limit) => Filter::BodyLimit(BodyLimit { max: limit.max }),
+        FilterKind::Later(name) => {
+            let message = format!("filters of type \"{name}\" are not supported yet");
+            let severity = ringgate_config::Severity::Unsupported;
+            return Err(Box::new(Diagnostic::new(
+                severity,
+                "unsupported",
+                message,
+                span,
+            )));
+        }
+    })
+}
+
+fn edits(edits: &model::HeaderEdits) -> HeaderEdits {
+    let pairs = |fields: &[model::Field]| {
+        let each = fields.iter();
+        each.map(|field| (field.name.value.clone(), field.value.value.clone()))
+            .collect()
+    };
+    HeaderEdits {
+        remove: edits.remove.iter().map(|name| name.value.clone()).collect(),
+        set: pairs(&edits.set),
+        add: pairs(&edits.add),
+    }
+}

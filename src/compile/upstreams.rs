@@ -1,0 +1,74 @@
+//! Upstreams and their endpoints: addresses as written, and those that names stand for.
+
+use std::sync::Arc;
+
+use ringgate_config::Config;
+use ringgate_config::model::{EndpointAddr, Upstream};
+use ringgate_control::Target;
+use ringgate_core::rt::Addr;
+use ringgate_core::snapshot::{self, Endpoint};
+
+use super::{Addresses, Surroundings};
+
+pub(super) fn lower(config: &Config, around: &Surroundings<'_>) -> Vec<snapshot::Upstream> {
+    let upstreams = config.upstreams.iter();
+    upstreams
+        .map(|upstream| snapshot::Upstream {
+            name: (&**upstream.name).into(),
+            endpoints: endpoints(upstream, around.addresses),
+            connect_timeout: upstream.connect_timeout.into(),
+            response_timeout: upstream.response_timeout.into(),
+            read_timeout: upstream.read_timeout.into(),
+            idle_timeout: upstream.idle_timeout.into(),
+            idle_max: upstream.keepalive_max,
+            stats: around.registry.upstream(&upstream.name),
+        })
+        .collect()
+}
+
+/// The endpoints of an upstream with the addresses known so far. Each address of a name has
+/// the weight of the name; a name without addresses has no endpoint.
+pub fn endpoints(upstream: &Upstream, addresses: &Addresses) -> Arc<[Endpoint]> {
+    let mut endpoints = Vec::with_capacity(upstream.endpoints.len());
+    for endpoint in &upstream.endpoints {
+        let weight = u32::from(endpoint.weight.get());
+        let mut push = |addr, authority: Arc<str>| {
+            endpoints.push(Endpoint {
+                addr,
+                weight,
+                authority,
+            });
+        };
+        let written = &endpoint.address.value;
+        match written {
+            EndpointAddr::Tcp(tcp) => push(Addr::Tcp(*tcp), written.to_string().into()),
+            // A path is no authority; this is what curl sends to a Unix socket.
+            EndpointAddr::Unix(path) => push(Addr::Unix(path.clone()), "localhost".into()),
+            EndpointAddr::Name { host, port } => {
+                let authority: Arc<str> = written.to_string().into();
+                let key = ((&**upstream.name).into(), host.clone(), port.get());
+                for address in addresses.get(&key).into_iter().flatten() {
+                    push(Addr::Tcp(*address), Arc::clone(&authority));
+                }
+            }
+        }
+    }
+    endpoints.into()
+}
+
+/// Every endpoint that is a name.
+pub fn targets(config: &Config) -> Vec<Target> {
+    let mut targets = Vec::new();
+    for upstream in &config.upstreams {
+        for endpoint in &upstream.endpoints {
+            if let EndpointAddr::Name { host, port } = &endpoint.address.value {
+                targets.push(Target {
+                    upstream: upstream.name.to_string(),
+                    endpoint: host.to_string(),
+                    port: port.get(),
+                });
+            }
+        }
+    }
+    targets
+}

@@ -1,0 +1,399 @@
+//! A compiled configuration with one core that only decides, and the reports it makes.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use ringgate_config::Config;
+use ringgate_config::model::{EndpointAddr, Route};
+use ringgate_core::chain;
+use ringgate_core::error::Fault;
+use ringgate_core::explain::{self, Described, DryCore, Explanation, Routed};
+use ringgate_core::snapshot::Action;
+use ringgate_filters::Filter;
+use ringgate_router::{Probe, Reason, Request, Verdict};
+
+use super::losing::loss;
+use super::report::{self, Candidate, Decision, Forward, Outcome, Place, Report, Step, Understood};
+use super::request::Asked;
+use crate::checked::Checked;
+use crate::compile::{self, Addresses, Snapshot};
+
+/// A configuration that explains requests; filters remember the ones before.
+pub struct Dry {
+    config: Arc<Config>,
+    snapshot: Snapshot,
+    core: DryCore<Filter>,
+}
+
+impl Dry {
+    /// Takes over what `check` made of a file. Names are not resolved: each stands for one
+    /// address that is never shown.
+    pub fn new(checked: Checked) -> Dry {
+        let (config, mut snapshot) = (checked.config, checked.snapshot);
+        let addresses = unresolved(&config);
+        for (written, upstream) in config.upstreams.iter().zip(&mut snapshot.upstreams) {
+            upstream.endpoints = compile::endpoints(written, &addresses);
+        }
+        Dry {
+            core: DryCore::new(&snapshot),
+            config,
+            snapshot,
+        }
+    }
+
+    /// The index of the listener of that name, or of the first.
+    ///
+    /// # Errors
+    /// The names there are, when this is none of them.
+    pub fn listener(&self, name: Option<&str>) -> Result<usize, String> {
+        let Some(name) = name else { return Ok(0) };
+        let listeners = &self.config.listeners;
+        let found = listeners
+            .iter()
+            .position(|listener| &**listener.name == name);
+        found.ok_or_else(|| {
+            let names: Vec<&str> = listeners.iter().map(|l| &**l.name).collect();
+            format!("no listener \"{name}\"; there is {}", names.join(", "))
+        })
+    }
+
+    /// Where a listener listens.
+    pub fn address_of(&self, listener: usize) -> String {
+        self.config.listeners[listener].listen.to_string()
+    }
+
+    /// What would become of a request.
+    pub fn explain(&self, asked: &Asked, listener: usize, unix_ms: u64) -> Report {
+        let explanation = self.core.explain(
+            &self.snapshot,
+            &Described {
+                head: &asked.head,
+                peer: asked.peer,
+                listener,
+                unix_ms,
+            },
+        );
+        let routed = explanation.routed.as_ref();
+        let routes = routed.map_or_else(Vec::new, |routed| self.candidates(routed));
+        let won = routes.iter().any(|c| c.verdict == report::Verdict::Won);
+        Report {
+            request: self.understood(asked, listener, &explanation),
+            filters: match won {
+                true => self.steps(&explanation),
+                false => Vec::new(),
+            },
+            outcome: self.outcome(&explanation, won),
+            routes,
+        }
+    }
+
+    fn understood(&self, asked: &Asked, listener: usize, told: &Explanation) -> Understood {
+        let routed = told.routed.as_ref();
+        let path = routed.map(|r| text_of(&r.path)).filter(|p| !p.is_empty());
+        let sent = asked.target.split('?').next().unwrap_or_default();
+        let (client_from, client_place) = self.client_from(asked, told);
+        Understood {
+            method: asked.method.clone(),
+            url: asked.url.clone(),
+            host: routed.map(|r| text_of(&r.host)),
+            path_sent: path
+                .as_ref()
+                .filter(|path| *path != sent)
+                .map(|_| sent.to_owned()),
+            path,
+            query: routed
+                .map(|r| text_of(&r.query))
+                .filter(|query| !query.is_empty()),
+            client: told.client.to_string(),
+            client_from,
+            client_place,
+            listener: self.config.listeners[listener].name.to_string(),
+            listen: self.address_of(listener),
+        }
+    }
+
+    fn client_from(&self, asked: &Asked, told: &Explanation) -> (String, Option<Place>) {
+        let mut trusted = self.config.forwarded.trusted.iter();
+        let named = told.routed.as_ref().is_some_and(|routed| {
+            let mut fields = routed.fields.iter();
+            fields.any(|(name, _)| name.eq_ignore_ascii_case(b"x-forwarded-for"))
+        });
+        match trusted.find(|network| network.value.contains(&asked.peer)) {
+            Some(network) => {
+                let text = match told.client == asked.peer {
+                    true => "the peer, a trusted proxy, names no other".to_owned(),
+                    false => format!("X-Forwarded-For, from the trusted proxy {}", asked.peer),
+                };
+                (
+                    text,
+                    Some(Place::of(self.config.sources(), network.span)),
+                )
+            }
+            None if named => (
+                "the peer; X-Forwarded-For counts only from a trusted proxy".to_owned(),
+                None,
+            ),
+            None => ("the peer".to_owned(), None),
+        }
+    }
+
+    /// The winner, then the rest by how close they came.
+    fn candidates(&self, routed: &Routed) -> Vec<Candidate> {
+        if routed.path.is_empty() {
+            return Vec::new();
+        }
+        let request = Request {
+            host: &routed.host,
+            path: &routed.path,
+            query: &routed.query,
+            method: &routed.method,
+        };
+        let router = &self.snapshot.router;
+        let mut found = router.candidates(&request, &Seen(routed));
+        found.sort_by_key(|candidate| match candidate.verdict {
+            Verdict::Won => 0,
+            Verdict::Lost(Reason::Header(_) | Reason::Query(_) | Reason::Method) => 1,
+            Verdict::Lost(Reason::LessSpecific { .. }) => 2,
+            Verdict::Lost(Reason::Path) => 3,
+            Verdict::Lost(Reason::Host) => 4,
+        });
+        let sources = self.config.sources();
+        let told = found.into_iter().map(|candidate| {
+            let route = &self.config.routes[candidate.route.index()];
+            let name = route.name.to_string();
+            match candidate.verdict {
+                Verdict::Won => Candidate {
+                    route: name,
+                    verdict: report::Verdict::Won,
+                    because: None,
+                    detail: format!("path {}", route.path),
+                    place: Place::of(sources, route.path.span),
+                },
+                Verdict::Lost(reason) => {
+                    let loss = loss(self.config, router, candidate.route, reason, routed);
+                    Candidate {
+                        route: name,
+                        verdict: report::Verdict::Lost,
+                        because: Some(loss.word),
+                        detail: loss.text,
+                        place: Place::of(sources, loss.span),
+                    }
+                }
+            }
+        });
+        told.collect()
+    }
+
+    fn steps(&self, told: &Explanation) -> Vec<Step> {
+        let Some(index) = told.route else {
+            return Vec::new();
+        };
+        let named = &self.config.routes[index].filters;
+        let steps = self.snapshot.routes[index].program.steps();
+        let each = steps.iter().zip(named).enumerate();
+        each.map(|(place, (step, name))| Step {
+            filter: step.name.to_string(),
+            describes: step.filter.describe(),
+            decision: decision(place, told),
+            place: Some(Place::of(self.config.sources(), name.span)),
+        })
+        .collect()
+    }
+
+    fn outcome(&self, told: &Explanation, won: bool) -> Outcome {
+        match &told.outcome {
+            explain::Outcome::Refused(error) => {
+                let fault = Fault::RequestHead(*error);
+                Outcome::Refuse(report::Answer {
+                    route: None,
+                    by: "the request head".to_owned(),
+                    status: error.status(),
+                    code: fault.row().code.to_owned(),
+                    meaning: "the request head breaks the rules; the connection closes".to_owned(),
+                    fields: Vec::new(),
+                    body: String::new(),
+                })
+            }
+            explain::Outcome::Forward {
+                upstream,
+                endpoint,
+                head,
+            } => {
+                let chosen = endpoint.as_ref();
+                self.forward(told.route, *upstream, chosen.map(shown), head)
+            }
+            explain::Outcome::Answer(answer) => self.answer(told, answer, won),
+            explain::Outcome::Fault(fault, answer) => {
+                let route = told.route.filter(|_| won);
+                Outcome::Refuse(report::Answer {
+                    route: route.map(|index| self.route(index).name.to_string()),
+                    by: "the gateway".to_owned(),
+                    code: fault.row().code.to_owned(),
+                    meaning: meaning(*fault).to_owned(),
+                    ..plain(answer)
+                })
+            }
+            explain::Outcome::Calls(calls) => Outcome::Calls {
+                calls: calls
+                    .iter()
+                    .map(|(upstream, target)| (self.upstream(*upstream), target.clone()))
+                    .collect(),
+            },
+        }
+    }
+
+    fn forward(
+        &self,
+        route: Option<usize>,
+        upstream: usize,
+        endpoint: Option<String>,
+        head: &[u8],
+    ) -> Outcome {
+        let index = route.unwrap_or_default();
+        let split = match &self.snapshot.routes[index].action {
+            Action::Split(split) => split
+                .weights()
+                .map(|(upstream, weight)| (self.upstream(upstream), weight))
+                .collect(),
+            _ => Vec::new(),
+        };
+        let route = self.route(index);
+        let rewrite = route.rewrite.as_ref();
+        Outcome::Forward(Forward {
+            route: route.name.to_string(),
+            upstream: self.upstream(upstream),
+            split,
+            endpoint: endpoint.unwrap_or_else(|| "none".to_owned()),
+            endpoints: self.config.upstreams[upstream].endpoints.len(),
+            rewrite: rewrite.map(ToString::to_string),
+            rewrite_place: rewrite.map(|text| Place::of(self.config.sources(), text.span)),
+            head: text_of(head).replace("\r\n", "\n").trim_end().to_owned(),
+        })
+    }
+
+    fn answer(&self, told: &Explanation, answer: &chain::Answer, won: bool) -> Outcome {
+        let step = told.answered_by.zip(told.route);
+        let step = step.and_then(|(step, route)| {
+            let steps = self.snapshot.routes[route].program.steps();
+            steps.get(step).map(|step| &step.name)
+        });
+        let by = match (step, told.route) {
+            (Some(name), _) => format!("filter {name}"),
+            (None, Some(_)) if won => "the route".to_owned(),
+            (None, Some(_)) => "the trailing slash".to_owned(),
+            (None, None) => "the gateway, for OPTIONS".to_owned(),
+        };
+        let told_answer = report::Answer {
+            route: told.route.map(|index| self.route(index).name.to_string()),
+            by,
+            ..plain(answer)
+        };
+        match step.is_some() && answer.status >= 400 {
+            true => Outcome::Refuse(told_answer),
+            false => Outcome::Answer(told_answer),
+        }
+    }
+
+    fn route(&self, index: usize) -> &Route {
+        &self.config.routes[index]
+    }
+
+    fn upstream(&self, index: usize) -> String {
+        self.snapshot.upstreams[index].name.to_string()
+    }
+}
+
+/// One address for each name, so that upstreams of names have endpoints to choose from.
+fn unresolved(config: &Config) -> Addresses {
+    let mut addresses = Addresses::new();
+    for upstream in &config.upstreams {
+        for endpoint in &upstream.endpoints {
+            if let EndpointAddr::Name { host, port } = &endpoint.address.value {
+                let key = ((&**upstream.name).into(), host.clone(), port.get());
+                addresses.insert(key, vec![([0, 0, 0, 0], port.get()).into()]);
+            }
+        }
+    }
+    addresses
+}
+
+/// An endpoint as it is configured: a name stays a name.
+fn shown(endpoint: &ringgate_core::snapshot::Endpoint) -> String {
+    use ringgate_core::rt::Addr;
+    match &endpoint.addr {
+        Addr::Tcp(addr) if *endpoint.authority != addr.to_string() => {
+            format!("{} (a name, not resolved here)", endpoint.authority)
+        }
+        addr => addr.to_string(),
+    }
+}
+
+fn decision(place: usize, told: &Explanation) -> Decision {
+    match (&told.outcome, told.answered_by) {
+        (explain::Outcome::Calls(_), _) => Decision::Waits,
+        (_, Some(step)) if place == step => Decision::Answers,
+        (_, Some(step)) if place > step => Decision::NotReached,
+        // The limit on bodies comes before the filters.
+        (explain::Outcome::Fault(Fault::BodyTooLarge, _), None) => Decision::NotReached,
+        _ => Decision::Passes,
+    }
+}
+
+fn plain(answer: &chain::Answer) -> report::Answer {
+    let fields = answer.fields.iter();
+    report::Answer {
+        route: None,
+        by: String::new(),
+        status: answer.status,
+        code: answer.code.to_owned(),
+        meaning: String::new(),
+        fields: fields
+            .map(|(name, value)| (name.to_string(), text_of(value)))
+            .collect(),
+        body: text_of(&answer.body),
+    }
+}
+
+/// What a refusal means, for those that a decision can end in.
+fn meaning(fault: Fault) -> &'static str {
+    match fault {
+        Fault::NoRoute => "no route takes this host and path",
+        Fault::MethodNotAllowed => "routes take this path, but not with this method",
+        Fault::BodyTooLarge => "the body is longer than `body_max` allows",
+        Fault::RequestPath(_) => "the path breaks the rules of [path]",
+        Fault::TunnelRefused => "CONNECT is for forward proxies",
+        Fault::RewriteFailed => "the rewritten path cannot be sent",
+        _ => "",
+    }
+}
+
+/// The usual phrase of a status.
+pub fn phrase(status: u16) -> &'static str {
+    let known = StatusCode::from_u16(status).ok();
+    known
+        .and_then(|status| status.canonical_reason())
+        .unwrap_or("")
+}
+
+/// Text that a terminal can take: no control characters but line ends.
+fn text_of(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let safe = text.chars().map(|c| match c {
+        '\r' | '\n' | '\t' => c,
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    });
+    safe.collect()
+}
+
+/// Header conditions look at the fields as the parser left them.
+struct Seen<'a>(&'a Routed);
+
+impl Probe for Seen<'_> {
+    fn any_header(&self, lower_name: &str, mut test: impl FnMut(&[u8]) -> bool) -> bool {
+        let fields = self.0.fields.iter();
+        fields
+            .filter(|(name, _)| name.eq_ignore_ascii_case(lower_name.as_bytes()))
+            .any(|(_, value)| test(value))
+    }
+}

@@ -1,0 +1,453 @@
+//! Every metric family of the data plane, read from counters that the workers write for
+//! themselves.
+
+use std::collections::BTreeMap;
+
+use ringgate_control::{Exposition, Kind};
+use ringgate_core::stats::{
+    Counter, FilterStats, LATENCY_BOUNDS_US, Latency, PerCore, RouteStats, UpstreamStats,
+    WorkerStats,
+};
+
+use super::{Gateway, process};
+use crate::version;
+
+impl Gateway {
+    pub(super) fn write_metrics(&self, out: &mut Exposition) {
+        // Old snapshots live as long as their last request; this is a good moment to look.
+        self.registry.prune();
+        self.write_process(out);
+        self.write_routes(out);
+        self.write_upstreams(out);
+        self.write_filters(out);
+        self.write_workers(out);
+        self.write_listeners(out);
+    }
+
+    fn write_process(&self, out: &mut Exposition) {
+        out.family(
+            "ringgate_build_info",
+            Kind::Gauge,
+            "Always 1; the build is in the labels.",
+        );
+        let driver = self.driver.name();
+        out.sample(&[("version", version::VERSION), ("driver", driver)], 1_u64);
+        out.family(
+            "ringgate_uptime_seconds",
+            Kind::Gauge,
+            "Seconds since the process started.",
+        );
+        out.sample(&[], self.started.elapsed().as_secs_f64());
+        let figures = process::figures();
+        if let Some(bytes) = figures.resident_bytes {
+            out.family(
+                "process_resident_memory_bytes",
+                Kind::Gauge,
+                "Resident memory.",
+            );
+            out.sample(&[], bytes);
+        }
+        if let Some(descriptors) = figures.descriptors {
+            out.family("process_open_fds", Kind::Gauge, "Open descriptors.");
+            out.sample(&[], descriptors);
+        }
+        if let Some(seconds) = figures.cpu_seconds {
+            out.family(
+                "process_cpu_seconds_total",
+                Kind::Counter,
+                "CPU time, user and system together.",
+            );
+            out.sample(&[], seconds);
+        }
+    }
+
+    fn write_routes(&self, out: &mut Exposition) {
+        let mut rows = Vec::new();
+        self.registry.each_route(|name, stats| {
+            let row = RouteRow::read(stats);
+            // Ten thousand routes without a request are ten thousand histograms of nothing.
+            if row.classes.iter().any(|count| *count > 0) {
+                rows.push((name.to_owned(), row));
+            }
+        });
+        out.family(
+            "ringgate_requests_total",
+            Kind::Counter,
+            "Requests by route and class of the status; route \"\" are those that no route took, class \"none\" those that got no answer.",
+        );
+        for (route, row) in &rows {
+            write_classes(out, ("route", route), &row.classes);
+        }
+        let unrouted = sum_classes(&self.registry.workers, |stats: &WorkerStats| {
+            &stats.unrouted
+        });
+        write_classes(out, ("route", ""), &unrouted);
+        out.family(
+            "ringgate_request_duration_seconds",
+            Kind::Histogram,
+            "From the first byte of a request to the last of its answer.",
+        );
+        let bounds = bounds();
+        for (route, row) in &rows {
+            row.latency.write(out, &[("route", route)], &bounds);
+        }
+        out.family(
+            "ringgate_received_bytes_total",
+            Kind::Counter,
+            "Bytes of request bodies.",
+        );
+        for (route, row) in &rows {
+            out.sample(&[("route", route)], row.received);
+        }
+        out.family(
+            "ringgate_sent_bytes_total",
+            Kind::Counter,
+            "Bytes of response bodies.",
+        );
+        for (route, row) in &rows {
+            out.sample(&[("route", route)], row.sent);
+        }
+    }
+
+    fn write_upstreams(&self, out: &mut Exposition) {
+        let mut rows = Vec::new();
+        self.registry.each_upstream(|name, stats| {
+            rows.push((name.to_owned(), UpstreamRow::read(stats)));
+        });
+        for (index, (name, kind, help, _)) in UPSTREAM_FAMILIES.iter().enumerate() {
+            out.family(name, *kind, help);
+            for (upstream, row) in &rows {
+                out.sample(&[("upstream", upstream)], row.figures[index]);
+            }
+        }
+        out.family(
+            "ringgate_upstream_responses_total",
+            Kind::Counter,
+            "Responses of origins by class of the status.",
+        );
+        for (upstream, row) in &rows {
+            write_classes(out, ("upstream", upstream), &row.classes);
+        }
+        out.family(
+            "ringgate_upstream_latency_seconds",
+            Kind::Histogram,
+            "From sending a request to the response head.",
+        );
+        let bounds = bounds();
+        for (upstream, row) in rows.iter().filter(|(_, row)| row.latency.is_used()) {
+            row.latency.write(out, &[("upstream", upstream)], &bounds);
+        }
+    }
+
+    fn write_filters(&self, out: &mut Exposition) {
+        let mut rows = Vec::new();
+        self.registry
+            .each_filter(|name, stats: &PerCore<FilterStats>| {
+                rows.push((
+                    name.to_owned(),
+                    stats.sum(|stats| &stats.calls),
+                    stats.sum(|stats| &stats.refusals),
+                    stats.sum(|stats| &stats.nanos) as f64 / 1e9,
+                ));
+            });
+        out.family(
+            "ringgate_filter_calls_total",
+            Kind::Counter,
+            "Times a filter was asked, in any phase.",
+        );
+        for (filter, calls, _, _) in &rows {
+            out.sample(&[("filter", filter)], *calls);
+        }
+        out.family(
+            "ringgate_filter_refusals_total",
+            Kind::Counter,
+            "Times a filter answered instead of letting pass.",
+        );
+        for (filter, _, refusals, _) in &rows {
+            out.sample(&[("filter", filter)], *refusals);
+        }
+        out.family(
+            "ringgate_filter_seconds_total",
+            Kind::Counter,
+            "Time spent in a filter.",
+        );
+        for (filter, _, _, seconds) in &rows {
+            out.sample(&[("filter", filter)], *seconds);
+        }
+    }
+
+    fn write_workers(&self, out: &mut Exposition) {
+        let workers = &self.registry.workers;
+        for (name, kind, help, counter) in WORKER_FAMILIES {
+            out.family(name, *kind, help);
+            for (worker, stats) in workers.iter().enumerate() {
+                out.sample(&[("worker", &worker.to_string())], counter(stats).value());
+            }
+        }
+        out.family(
+            "ringgate_worker_stall_seconds",
+            Kind::Gauge,
+            "Longest time that a worker came too late to its tick.",
+        );
+        for (worker, stats) in workers.iter().enumerate() {
+            let seconds = stats.stall_us.value() as f64 / 1e6;
+            out.sample(&[("worker", &worker.to_string())], seconds);
+        }
+        out.family(
+            "ringgate_worker_swap_seconds",
+            Kind::Gauge,
+            "How long the last reload kept a worker from other work.",
+        );
+        for (worker, stats) in workers.iter().enumerate() {
+            let seconds = stats.swap_us.value() as f64 / 1e6;
+            out.sample(&[("worker", &worker.to_string())], seconds);
+        }
+        let mut faults = BTreeMap::new();
+        for stats in workers.iter() {
+            stats.faults.merge_into(&mut faults);
+        }
+        out.family(
+            "ringgate_faults_total",
+            Kind::Counter,
+            "What kept exchanges from their plain course, by the code of the access log.",
+        );
+        for (code, count) in faults {
+            out.sample(&[("code", code)], count);
+        }
+    }
+
+    fn write_listeners(&self, out: &mut Exposition) {
+        let snapshot = self.state().snapshot.clone();
+        out.family(
+            "ringgate_listener_connections",
+            Kind::Gauge,
+            "Open connections of a listener.",
+        );
+        for listener in &snapshot.listeners {
+            let labels = [("listener", &*listener.name)];
+            out.sample(&labels, listener.connections.value());
+        }
+        out.family(
+            "ringgate_listener_connections_max",
+            Kind::Gauge,
+            "Connections of a listener beyond which new ones get 503.",
+        );
+        for listener in &snapshot.listeners {
+            let labels = [("listener", &*listener.name)];
+            out.sample(&labels, listener.limits.connections_max);
+        }
+        out.family(
+            "ringgate_generation",
+            Kind::Gauge,
+            "Number of the snapshot in force; the one at start is 1.",
+        );
+        out.sample(&[], snapshot.generation);
+    }
+}
+
+type WorkerFamily = (
+    &'static str,
+    Kind,
+    &'static str,
+    fn(&WorkerStats) -> &Counter,
+);
+
+/// Families with one counter for each worker: the skew between workers is in the label.
+const WORKER_FAMILIES: &[WorkerFamily] = &[
+    (
+        "ringgate_worker_accepted_total",
+        Kind::Counter,
+        "Connections accepted.",
+        |stats| &stats.accepted,
+    ),
+    (
+        "ringgate_worker_connections",
+        Kind::Gauge,
+        "Connections open.",
+        |stats| &stats.connections,
+    ),
+    (
+        "ringgate_worker_active_requests",
+        Kind::Gauge,
+        "Requests under way.",
+        |stats| &stats.active,
+    ),
+    (
+        "ringgate_worker_requests_total",
+        Kind::Counter,
+        "Requests with a complete head.",
+        |stats| &stats.requests,
+    ),
+    (
+        "ringgate_worker_shed_total",
+        Kind::Counter,
+        "Connections answered 503 because the listener had its most already.",
+        |stats| &stats.shed,
+    ),
+    (
+        "ringgate_worker_accept_pauses_total",
+        Kind::Counter,
+        "Times accepting paused because descriptors ran out.",
+        |stats| &stats.accept_pauses,
+    ),
+    (
+        "ringgate_worker_panics_total",
+        Kind::Counter,
+        "Connections ended by a program error; please report any.",
+        |stats| &stats.panics,
+    ),
+    (
+        "ringgate_worker_log_dropped_total",
+        Kind::Counter,
+        "Times access log lines were dropped because the writer could not keep up.",
+        |stats| &stats.log_dropped,
+    ),
+    (
+        "ringgate_worker_ticks_total",
+        Kind::Counter,
+        "Turns of the timer; one that stands still has stalled.",
+        |stats| &stats.ticks,
+    ),
+    (
+        "ringgate_worker_generation",
+        Kind::Gauge,
+        "Number of the snapshot that the worker serves from.",
+        |stats| &stats.generation,
+    ),
+];
+
+type UpstreamFamily = (
+    &'static str,
+    Kind,
+    &'static str,
+    fn(&UpstreamStats) -> &Counter,
+);
+
+const UPSTREAM_FAMILIES: &[UpstreamFamily] = &[
+    (
+        "ringgate_upstream_requests_total",
+        Kind::Counter,
+        "Requests sent to origins, retries included.",
+        |stats| &stats.requests,
+    ),
+    (
+        "ringgate_upstream_connects_total",
+        Kind::Counter,
+        "Connections opened to origins.",
+        |stats| &stats.connects,
+    ),
+    (
+        "ringgate_upstream_connect_failures_total",
+        Kind::Counter,
+        "Connections to origins that could not be opened.",
+        |stats| &stats.connect_failures,
+    ),
+    (
+        "ringgate_upstream_reused_total",
+        Kind::Counter,
+        "Requests that found a pooled connection.",
+        |stats| &stats.reused,
+    ),
+    (
+        "ringgate_upstream_stale_total",
+        Kind::Counter,
+        "Pooled connections that the origin had closed.",
+        |stats| &stats.stale,
+    ),
+    (
+        "ringgate_upstream_retries_total",
+        Kind::Counter,
+        "Requests sent once more after a pooled connection died.",
+        |stats| &stats.retries,
+    ),
+    (
+        "ringgate_upstream_idle_connections",
+        Kind::Gauge,
+        "Connections that wait in the pools.",
+        |stats| &stats.idle,
+    ),
+    (
+        "ringgate_upstream_active_requests",
+        Kind::Gauge,
+        "Requests under way to origins.",
+        |stats| &stats.active,
+    ),
+];
+
+struct RouteRow {
+    classes: [u64; 6],
+    latency: Merged,
+    received: u64,
+    sent: u64,
+}
+
+impl RouteRow {
+    fn read(stats: &PerCore<RouteStats>) -> RouteRow {
+        RouteRow {
+            classes: sum_classes(stats, |stats| &stats.responses),
+            latency: Merged::of(stats.iter().map(|stats| &stats.latency)),
+            received: stats.sum(|stats| &stats.received),
+            sent: stats.sum(|stats| &stats.sent),
+        }
+    }
+}
+
+struct UpstreamRow {
+    figures: [u64; UPSTREAM_FAMILIES.len()],
+    classes: [u64; 6],
+    latency: Merged,
+}
+
+impl UpstreamRow {
+    fn read(stats: &PerCore<UpstreamStats>) -> UpstreamRow {
+        UpstreamRow {
+            figures: std::array::from_fn(|index| stats.sum(UPSTREAM_FAMILIES[index].3)),
+            classes: sum_classes(stats, |stats| &stats.responses),
+            latency: Merged::of(stats.iter().map(|stats| &stats.latency)),
+        }
+    }
+}
+
+/// The latencies of all cores together.
+#[derive(Default)]
+struct Merged {
+    counts: [u64; LATENCY_BOUNDS_US.len() + 1],
+    sum_us: u64,
+}
+
+impl Merged {
+    fn of<'s>(each: impl Iterator<Item = &'s Latency>) -> Merged {
+        let mut merged = Merged::default();
+        for latency in each {
+            latency.merge_into(&mut merged.counts, &mut merged.sum_us);
+        }
+        merged
+    }
+
+    fn is_used(&self) -> bool {
+        self.counts.iter().any(|count| *count > 0)
+    }
+
+    fn write(&self, out: &mut Exposition, labels: &[(&str, &str)], bounds: &[f64]) {
+        out.histogram(labels, bounds, &self.counts, self.sum_us as f64 / 1e6);
+    }
+}
+
+fn bounds() -> [f64; LATENCY_BOUNDS_US.len()] {
+    LATENCY_BOUNDS_US.map(|micros| micros as f64 / 1e6)
+}
+
+fn sum_classes<T>(stats: &PerCore<T>, classes: impl Fn(&T) -> &[Counter; 6]) -> [u64; 6] {
+    std::array::from_fn(|class| stats.sum(|one| &classes(one)[class]))
+}
+
+fn write_classes(out: &mut Exposition, label: (&str, &str), classes: &[u64; 6]) {
+    for (class, count) in CLASSES.iter().zip(classes) {
+        if *count > 0 {
+            out.sample(&[label, ("class", class)], *count);
+        }
+    }
+}
+
+/// By the first digit of the status; 0 is no answer at all.
+const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];

@@ -1,0 +1,197 @@
+//! The gateway as a process runs it: workers, control plane, and what is kept between reloads.
+//! Everything here is off the request path.
+
+mod access;
+mod announce;
+mod changes;
+mod error;
+mod machine;
+mod metrics;
+mod node;
+mod occupant;
+mod open;
+mod pages;
+mod process;
+mod reload;
+mod start;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use ringgate_config::Config;
+use ringgate_control::{Handle, Shutdown};
+use ringgate_core::rt::wheel::Ticks;
+use ringgate_core::rt::{Addr, Driver};
+use ringgate_core::snapshot::UpstreamHost;
+use ringgate_core::stats::Registry;
+use ringgate_core::worker::{Command, Mailbox};
+use ringgate_filters::Filter;
+use tracing::{info, warn};
+
+use crate::compile::{Addresses, Snapshot};
+use crate::log::OperationalLog;
+use access::AccessLog;
+pub use error::{NotStarted, StartError};
+pub use start::start;
+
+/// A running gateway, as its control plane sees it.
+pub struct Gateway {
+    file: PathBuf,
+    driver: Driver,
+    /// The core each worker is pinned to, or none.
+    pins: Vec<Option<usize>>,
+    started: Instant,
+    registry: Arc<Registry>,
+    mailboxes: Vec<Mailbox<Filter>>,
+    admin: Option<std::net::SocketAddr>,
+    log: OperationalLog,
+    state: Mutex<State>,
+    pulse: Mutex<Vec<node::Pulse>>,
+    draining: AtomicBool,
+    shutdown: Sender<Shutdown>,
+}
+
+/// What a reload replaces.
+struct State {
+    config: Arc<Config>,
+    snapshot: Arc<Snapshot>,
+    addresses: Addresses,
+    watched: Vec<PathBuf>,
+    access: Option<AccessLog>,
+}
+
+impl Gateway {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}
+
+/// A gateway that serves, in the hands of whoever started it.
+pub struct Running {
+    gateway: Arc<Gateway>,
+    control: Handle,
+    shutdown: Receiver<Shutdown>,
+}
+
+impl Running {
+    /// The address of a listener, port included.
+    pub fn listener(&self, name: &str) -> Option<Addr> {
+        let state = self.gateway.state();
+        let mut listeners = state.snapshot.listeners.iter();
+        listeners
+            .find(|listener| &*listener.name == name)
+            .map(|listener| listener.addr.clone())
+    }
+
+    /// The address of the admin API.
+    pub fn admin(&self) -> Option<std::net::SocketAddr> {
+        self.gateway.admin
+    }
+
+    /// Waits for a signal to end, then ends in order: requests in flight may finish, but not
+    /// for longer than the grace.
+    pub fn wait(self) {
+        // All senders gone would mean that nobody can ask any more.
+        let _ = self.shutdown.recv();
+        self.stop();
+    }
+
+    /// Ends in order.
+    pub fn stop(self) {
+        let gateway = &self.gateway;
+        gateway.draining.store(true, Ordering::Release);
+        announce::notify(announce::Notice::Stopping);
+        let began = Instant::now();
+        let grace = gateway.state().config.runtime.shutdown_grace;
+        let outcome = gateway.drain(grace);
+        let took_ms = began.elapsed().as_millis() as u64;
+        match outcome {
+            Drained { cut: 0, silent: 0 } => info!(took_ms, "stopped: every request was finished"),
+            Drained { cut, silent: 0 } => warn!(
+                took_ms,
+                connections_cut = cut,
+                "stopped: the grace was over; raise runtime.shutdown_grace if requests take longer"
+            ),
+            Drained { cut, silent } => warn!(
+                took_ms,
+                connections_cut = cut,
+                workers_silent = silent,
+                "stopped: some workers did not answer; please report this"
+            ),
+        }
+        let access = {
+            let mut state = gateway.state();
+            for listener in &state.snapshot.listeners {
+                forget_path(&listener.addr);
+            }
+            state.access.take()
+        };
+        if let Some(access) = access {
+            access.close();
+        }
+        self.control.stop();
+    }
+}
+
+/// How a drain ended.
+struct Drained {
+    /// Connections that were cut.
+    cut: u64,
+    /// Workers that did not answer.
+    silent: usize,
+}
+
+impl Gateway {
+    /// Has every worker finish what it does, and waits for it.
+    fn drain(&self, grace: Duration) -> Drained {
+        let (done, finished) = channel();
+        for mailbox in &self.mailboxes {
+            mailbox.send(Command::Drain {
+                grace: Ticks::from(grace),
+                done: done.clone(),
+            });
+        }
+        drop(done);
+        let latest = Instant::now() + grace + DRAIN_SLACK;
+        let mut outcome = Drained {
+            cut: 0,
+            silent: self.mailboxes.len(),
+        };
+        while outcome.silent > 0 {
+            let left = latest.saturating_duration_since(Instant::now());
+            let Ok((_, cut)) = finished.recv_timeout(left) else {
+                break;
+            };
+            outcome.cut += cut;
+            outcome.silent -= 1;
+        }
+        outcome
+    }
+}
+
+/// What workers may take beyond the grace to say that they are done.
+const DRAIN_SLACK: Duration = Duration::from_secs(1);
+
+/// Removes a listener's path, if it has one, so that nobody knocks at a closed door.
+fn forget_path(addr: &Addr) {
+    if let Some(path) = addr.unix_path() {
+        // It may be gone already, or never have been ours to remove.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// The words of the configuration for what origins see as `Host`.
+fn host_word(host: &UpstreamHost) -> &str {
+    match host {
+        UpstreamHost::Preserve => "preserve",
+        UpstreamHost::Endpoint => "upstream",
+        UpstreamHost::Fixed(host) => host,
+    }
+}

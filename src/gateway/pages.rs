@@ -1,0 +1,119 @@
+//! Pages of the admin API that show the snapshot in force.
+
+use ringgate_core::rt::wheel::{TICK, Ticks};
+use ringgate_core::snapshot::{Action, Upstream};
+use ringgate_core::stats::UpstreamStats;
+use serde_json::{Value, json};
+
+use super::{Gateway, host_word};
+use crate::compile::{self, Snapshot};
+
+impl Gateway {
+    /// Routes in the order of the configuration.
+    pub(super) fn show_routes(&self) -> Value {
+        let snapshot = self.state().snapshot.clone();
+        (0..snapshot.routes.len())
+            .map(|index| route(&snapshot, index))
+            .collect()
+    }
+
+    /// Upstreams with their endpoints as they are now.
+    pub(super) fn show_upstreams(&self) -> Value {
+        let state = self.state();
+        let written = state.config.upstreams.iter();
+        let upstreams = written.zip(&state.snapshot.upstreams);
+        upstreams
+            .map(|(written, upstream)| {
+                let endpoints = compile::endpoints(written, &state.addresses);
+                let endpoints: Vec<Value> = endpoints
+                    .iter()
+                    .map(|endpoint| {
+                        json!({
+                            "address": endpoint.addr.to_string(),
+                            "configured": &*endpoint.authority,
+                            "weight": endpoint.weight,
+                        })
+                    })
+                    .collect();
+                show_upstream(upstream, &endpoints)
+            })
+            .collect()
+    }
+}
+
+fn show_upstream(upstream: &Upstream, endpoints: &[Value]) -> Value {
+    let sum = |counter: fn(&UpstreamStats) -> &_| upstream.stats.sum(counter);
+    json!({
+        "name": &*upstream.name,
+        "endpoints": endpoints,
+        "connect_timeout_ms": millis(upstream.connect_timeout),
+        "response_timeout_ms": millis(upstream.response_timeout),
+        "read_timeout_ms": millis(upstream.read_timeout),
+        "idle_timeout_ms": millis(upstream.idle_timeout),
+        "keepalive_max": upstream.idle_max,
+        "requests": sum(|stats| &stats.requests),
+        "active": sum(|stats| &stats.active),
+        "idle_connections": sum(|stats| &stats.idle),
+        "connects": sum(|stats| &stats.connects),
+        "connect_failures": sum(|stats| &stats.connect_failures),
+        "reused": sum(|stats| &stats.reused),
+        "stale": sum(|stats| &stats.stale),
+        "retries": sum(|stats| &stats.retries),
+    })
+}
+
+fn route(snapshot: &Snapshot, index: usize) -> Value {
+    let route = &snapshot.routes[index];
+    let spec = snapshot.router.spec(ringgate_router::RouteId(index as u32));
+    let hosts: Vec<String> = spec.map_or(Vec::new(), |spec| {
+        spec.hosts.iter().map(ToString::to_string).collect()
+    });
+    let methods: Vec<&str> = spec.map_or(Vec::new(), |spec| spec.methods.names().collect());
+    let filters: Vec<Value> = route
+        .program
+        .steps()
+        .iter()
+        .map(|step| {
+            let about = ringgate_core::chain::Filter::describe(&*step.filter);
+            json!({ "name": &*step.name, "does": about })
+        })
+        .collect();
+    json!({
+        "name": &*route.name,
+        "hosts": hosts,
+        "path": spec.map(|spec| spec.path.as_str()),
+        "methods": methods,
+        "conditions": spec.map_or(0, |spec| spec.headers.len() + spec.query.len()),
+        "priority": spec.map_or(0, |spec| spec.priority),
+        "filters": filters,
+        "action": action(snapshot, &route.action),
+        "upstream_host": host_word(&route.upstream_host),
+        "timeout_ms": route.timeout.map(millis),
+    })
+}
+
+fn action(snapshot: &Snapshot, action: &Action) -> Value {
+    let name = |index: usize| {
+        snapshot
+            .upstreams
+            .get(index)
+            .map(|upstream| &*upstream.name)
+    };
+    match action {
+        Action::Upstream(upstream) => json!({ "upstream": name(*upstream) }),
+        Action::Split(split) => {
+            let targets = split.weights();
+            let targets: Vec<Value> = targets
+                .map(|(upstream, weight)| json!({ "upstream": name(upstream), "weight": weight }))
+                .collect();
+            json!({ "split": targets })
+        }
+        Action::Respond(answer) => json!({ "respond": answer.status }),
+        Action::Redirect(redirect) => json!({ "redirect": redirect.status }),
+    }
+}
+
+/// Milliseconds; none for no deadline.
+fn millis(ticks: Ticks) -> Option<u64> {
+    (ticks != Ticks::NEVER).then(|| u64::from(ticks.0) * TICK.as_millis() as u64)
+}

@@ -1,0 +1,275 @@
+//! From a checked configuration to workers that accept.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use ringgate_config::Config;
+use ringgate_config::model::ListenAddr;
+use ringgate_control::{AdminOptions, ControlPlane, DnsOptions, Options, resolve_once};
+use ringgate_core::rt;
+use ringgate_core::stats::{CoreIndex, Registry};
+use ringgate_core::worker::{self, Mailbox, OpenListener, WorkerOptions};
+use ringgate_filters::Filter;
+use serde_json::json;
+use tracing::{info, warn};
+
+use super::access::AccessLog;
+use super::announce::{self, Notice};
+use super::machine::{self, Layout};
+use super::open::{self, Opened, Sharing};
+use super::{Gateway, NotStarted, Running, StartError, State, node};
+use crate::checked::{self, Checked};
+use crate::compile::{self, Addresses, Snapshot, Surroundings};
+use crate::log::OperationalLog;
+
+/// Starts a gateway on a configuration file, and returns once every worker accepts.
+///
+/// # Errors
+/// What the configuration lacks, or what could not be had and what to do about it.
+pub fn start(file: PathBuf) -> Result<Running, NotStarted> {
+    let started = Instant::now();
+    let read = checked::read(&file)?;
+    let log = OperationalLog::start(&read.config.log);
+    let layout = Layout::of(&read.config.runtime)?;
+    let registry = Arc::new(Registry::new(layout.pins.len()));
+    let Checked {
+        config,
+        mut snapshot,
+        findings,
+        watched,
+    } = read.compile(&Surroundings {
+        registry: &registry,
+        addresses: &Addresses::default(),
+        connections: &|_| Arc::default(),
+        generation: 1,
+    })?;
+    for warning in findings.lines() {
+        warn!("{warning}");
+    }
+    let (driver, fallback) = machine::driver(config.runtime.driver)?;
+    if let Some(reason) = fallback {
+        warn!(
+            reason,
+            "io_uring is not available: using epoll, at a higher cost per request"
+        );
+    }
+    raise_descriptor_limit(&config);
+    let addresses = resolve(&config, Addresses::default(), START_LOOKUPS_MAX).0;
+    put_addresses(&config, &mut snapshot, &addresses);
+    let mut opened = Opened::none(layout.pins.len());
+    for listener in &mut snapshot.listeners {
+        opened.open(listener, config.runtime.backlog, Sharing::Forbidden)?;
+    }
+    let admin = config
+        .admin
+        .as_ref()
+        .and_then(|admin| match &admin.listen.value {
+            ListenAddr::Tcp(address) => Some(*address),
+            ListenAddr::Unix(_) => None,
+        });
+    let admin = admin.map(open::open_admin).transpose()?;
+    let access = AccessLog::open(&config.log)?;
+    let snapshot = Arc::new(snapshot);
+    let mailboxes = start_workers(
+        driver,
+        &layout,
+        &registry,
+        &snapshot,
+        opened.into_inner(),
+        access.as_ref(),
+    )?;
+    let (shutdown, asked) = channel();
+    let gateway = Arc::new(Gateway {
+        file,
+        driver,
+        started,
+        pulse: Mutex::new(vec![node::Pulse::default(); layout.pins.len()]),
+        pins: layout.pins,
+        registry,
+        mailboxes,
+        admin: admin
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok()),
+        log,
+        state: Mutex::new(State {
+            config,
+            snapshot,
+            addresses,
+            watched,
+            access,
+        }),
+        draining: false.into(),
+        shutdown,
+    });
+    let node: Arc<dyn ringgate_control::Node> = Arc::clone(&gateway) as _;
+    let options = Options {
+        admin: admin.map(AdminOptions::new),
+        ..Options::default()
+    };
+    let control = ControlPlane::start(node, options)
+        .map_err(|error| StartError::new(format!("the control plane cannot start: {error}")))?;
+    gateway.say_ready();
+    Ok(Running {
+        gateway,
+        control,
+        shutdown: asked,
+    })
+}
+
+fn start_workers(
+    driver: rt::Driver,
+    layout: &Layout,
+    registry: &Arc<Registry>,
+    snapshot: &Arc<Snapshot>,
+    opened: Vec<Vec<OpenListener>>,
+    access: Option<&AccessLog>,
+) -> Result<Vec<Mailbox<Filter>>, StartError> {
+    let mut mailboxes = Vec::with_capacity(layout.pins.len());
+    for (index, (pin, listeners)) in layout.pins.iter().zip(opened).enumerate() {
+        let worker = worker::start(WorkerOptions {
+            core: CoreIndex(index as u32),
+            pin: *pin,
+            driver,
+            registry: Arc::clone(registry),
+            snapshot: Arc::clone(snapshot),
+            listeners,
+            log: access.map(AccessLog::buffer),
+        })
+        .map_err(|error| {
+            StartError::new(format!(
+                "worker {index} cannot start with {}: {error}",
+                driver.name()
+            ))
+            .help("check `ulimit -n` and `ulimit -l`, or set runtime.workers to a smaller number")
+        })?;
+        if let Some((core, error)) = worker.unpinned {
+            warn!(worker = index, core, %error, "the worker is not pinned to its core: it runs wherever the kernel puts it");
+        }
+        mailboxes.push(worker.mailbox);
+    }
+    Ok(mailboxes)
+}
+
+impl Gateway {
+    /// One line for people, one for whoever started the process.
+    fn say_ready(&self) {
+        let state = self.state();
+        let listeners: BTreeMap<&str, String> = state
+            .snapshot
+            .listeners
+            .iter()
+            .map(|listener| (&*listener.name, listener.addr.to_string()))
+            .collect();
+        let shown: Vec<String> = listeners
+            .iter()
+            .map(|(name, addr)| format!("{name}={addr}"))
+            .collect();
+        let cores: Vec<String> = self
+            .pins
+            .iter()
+            .map(|pin| pin.map_or("-".to_owned(), |core| core.to_string()))
+            .collect();
+        info!(
+            version = env!("CARGO_PKG_VERSION"),
+            driver = self.driver.name(),
+            workers = self.pins.len(),
+            cores = cores.join(","),
+            listeners = shown.join(" "),
+            admin = self.admin.map_or("off".to_owned(), |admin| admin.to_string()),
+            routes = state.snapshot.routes.len(),
+            upstreams = state.snapshot.upstreams.len(),
+            config = %self.file.display(),
+            took_ms = self.started.elapsed().as_millis() as u64,
+            "ringgate serves"
+        );
+        let line = json!({
+            "ready": true,
+            "listeners": listeners,
+            "admin": self.admin.map(|admin| admin.to_string()),
+            "pid": std::process::id(),
+            "driver": self.driver.name(),
+            "workers": self.pins.len(),
+        });
+        if let Err(error) = announce::write_ready(&line) {
+            warn!(%error, "nobody could be told at {}; it must be the number of an open descriptor", announce::READY_FD);
+        }
+        announce::notify(Notice::Ready);
+    }
+}
+
+/// Looks up the names in endpoints that have no address yet. Returns all addresses of names in
+/// the configuration, and a warning for each name without one.
+pub(super) fn resolve(
+    config: &Config,
+    known: Addresses,
+    deadline: Duration,
+) -> (Addresses, Vec<String>) {
+    let mut addresses = Addresses::default();
+    let mut unknown = Vec::new();
+    for target in compile::targets(config) {
+        let key = key(&target.upstream, &target.endpoint, target.port);
+        match known.get(&key) {
+            Some(found) => drop(addresses.insert(key, found.clone())),
+            None => unknown.push(target),
+        }
+    }
+    let mut warnings = Vec::new();
+    for resolution in resolve_once(&unknown, deadline, &DnsOptions::default()) {
+        let target = resolution.target;
+        match resolution.outcome {
+            Ok(found) => {
+                let key = key(&target.upstream, &target.endpoint, target.port);
+                addresses.insert(key, found);
+            }
+            Err(cause) => warnings.push(format!(
+                "upstream \"{}\": {} has no address yet: {cause}; it is tried again in the background",
+                target.upstream, target.endpoint
+            )),
+        }
+    }
+    for warning in &warnings {
+        warn!("{warning}");
+    }
+    (addresses, warnings)
+}
+
+/// The name of an endpoint among the addresses.
+pub(super) fn key(upstream: &str, endpoint: &str, port: u16) -> (Box<str>, Box<str>, u16) {
+    (upstream.into(), endpoint.into(), port)
+}
+
+/// Puts the addresses of names into the snapshot's upstreams.
+pub(super) fn put_addresses(config: &Config, snapshot: &mut Snapshot, addresses: &Addresses) {
+    if addresses.is_empty() {
+        return;
+    }
+    for (written, upstream) in config.upstreams.iter().zip(&mut snapshot.upstreams) {
+        upstream.endpoints = compile::endpoints(written, addresses);
+    }
+}
+
+/// Descriptors are what a gateway runs out of first.
+fn raise_descriptor_limit(config: &Config) {
+    let wanted: u64 = config
+        .listeners
+        .iter()
+        .map(|listener| listener.limits.connections_max.get() as u64)
+        .sum();
+    match rt::raise_descriptor_limit() {
+        Ok(limit) if limit < wanted => info!(
+            limit,
+            connections_max = wanted,
+            "fewer descriptors than connections_max: accepting pauses when they run out; raise LimitNOFILE= of systemd or `ulimit -Hn`"
+        ),
+        Ok(_) => {}
+        Err(error) => {
+            warn!(%error, "the limit on open descriptors could not be raised; check `ulimit -n`")
+        }
+    }
+}
+
+/// A start does not wait longer for name servers: what fails is tried again later.
+const START_LOOKUPS_MAX: Duration = Duration::from_secs(5);
