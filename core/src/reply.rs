@@ -80,6 +80,11 @@ impl<F: Filter> Reply<'_, F> {
         if self.response.kind() == ResponseKind::Switch {
             return self.switch(block).await;
         }
+        // The head reads its fields from the block until it is encoded; what lies behind it is
+        // the body's.
+        let mut block = block;
+        let ahead = (!block.is_empty()).then(|| block.split_off(0));
+        self.response.fields.put_text(block);
         let seen = self
             .run
             .response_head(self.response, self.request, self.attributes);
@@ -87,7 +92,6 @@ impl<F: Filter> Reply<'_, F> {
         let mut decoder = std::mem::take(self.decoder);
         decoder.start(self.response.framing);
         let wait = self.upstream.read_timeout;
-        let ahead = (!block.is_empty()).then_some(block);
         let mut body = Source::new(origin, &mut decoder, ahead, wait, self.deadline, &ORIGIN);
         let sent = self.pass(&mut body).await;
         let clean = body.take_rest().is_none() && decoder.is_ended();
@@ -271,6 +275,7 @@ impl<F: Filter> Reply<'_, F> {
         };
         let out = self.connection.connection_out(self.request, close);
         self.encode(framing, out);
+        drop(self.response.fields.take_text());
         self.account.status = self.response.status;
         self.account.phase = Phase::ResponseBody;
         let mut ended = first.as_ref().is_some_and(|piece| piece.last == Last::Yes);
