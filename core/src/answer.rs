@@ -26,6 +26,8 @@ pub(crate) async fn fault<F: Filter>(
         Fault::RequestHead(_) | Fault::RequestBody(_) | Fault::HeadTimeout | Fault::BodyTimeout => {
             Close::Yes
         }
+        // What follows a CONNECT is meant for a tunnel; it must not be read as requests.
+        _ if exchange.request.method == Method::Connect => Close::Yes,
         _ => close,
     };
     let answer = of_fault(

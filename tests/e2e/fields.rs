@@ -260,7 +260,7 @@ fn host_seen_with(driver: Driver, upstream_host: &str) -> (String, Option<String
 }
 
 fn sends_the_endpoints_host_when_told(driver: Driver) {
-    let (address, host) = host_seen_with(driver, "endpoint");
+    let (address, host) = host_seen_with(driver, "upstream");
     assert_eq!(host, Some(address));
 }
 

@@ -71,7 +71,10 @@ fn a_body_announced_too_long_gets_413(driver: Driver) {
         .start();
     let mut client = gateway.client();
     client.send("POST /a HTTP/1.1\r\nHost: gateway.test\r\nContent-Length: 1025\r\n\r\n");
-    refused(&client.response("POST"), 413, &origin);
+    assert_eq!(client.response("POST").status, 413);
+    assert_eq!(origin.accepted(), 0);
+    // The gateway may wait for the body, to keep the connection, until the client leaves.
+    drop(client);
     assert_eq!(gateway.log_line()["code"], "body_too_large");
 }
 
@@ -172,7 +175,7 @@ fn sheds_connections_above_the_cap(driver: Driver) {
             client.try_response("GET").is_ok_and(|r| r.status == 200)
         }
     });
-    gateway.wait_for_metric("ringgate_connections_shed_total", &[], 1.0);
+    gateway.wait_for_metric("ringgate_worker_shed_total", &[], 1.0);
 }
 
 fn survives_running_out_of_descriptors(driver: Driver) {
@@ -218,7 +221,7 @@ fn a_listener_can_have_its_own_limits(driver: Driver) {
 }
 
 fn a_long_response_head_gets_502(driver: Driver) {
-    let long = "x".repeat(40_000);
+    let long = "x".repeat(100_000);
     let origin = Origin::answering(format!(
         "HTTP/1.1 200 OK\r\nX-Long: {long}\r\nContent-Length: 0\r\n\r\n"
     ));

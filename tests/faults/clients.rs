@@ -137,7 +137,7 @@ fn nothing_leaks_over_two_thousand_aborted_requests(driver: Driver) {
     assert!(grown < 8 << 20, "resident memory grew by {grown} bytes");
     wait_until("no connection is counted any more", || {
         // The scrape itself comes through the admin listener.
-        gateway.metric("ringgate_connections", &[]) < 1.0
+        gateway.metric("ringgate_worker_connections", &[]) < 1.0
     });
 }
 
@@ -193,5 +193,5 @@ fn garbage_is_answered_and_forgotten(driver: Driver) {
     }
     assert!(origin.requests().is_empty());
     assert_eq!(gateway.client().exchange(get("/a")).text(), "x");
-    assert_eq!(gateway.metric("ringgate_panics_total", &[]), 0.0);
+    assert_eq!(gateway.metric("ringgate_worker_panics_total", &[]), 0.0);
 }

@@ -45,7 +45,7 @@ fn answers_never_cross_clients(driver: Driver) {
             scope.spawn(move || one_of_many(address, worker));
         }
     });
-    assert_eq!(gateway.metric("ringgate_panics_total", &[]), 0.0);
+    assert_eq!(gateway.metric("ringgate_worker_panics_total", &[]), 0.0);
 }
 
 /// Two hundred requests with tokens of their own; every fifth is abandoned.

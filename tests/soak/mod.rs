@@ -71,12 +71,12 @@ fn a_thousand_reloads_under_load_fail_no_request(driver: Driver) {
     assert!(!report.contains("Non-2xx"), "{report}");
     assert!(report.contains("requests in"), "{report}");
     assert!(grown < GROWTH_MAX, "resident memory grew by {grown} bytes");
-    let generation = gateway.metric("ringgate_config_generation", &[]);
+    let generation = gateway.metric("ringgate_generation", &[]);
     assert!(
         generation >= RELOADS as f64,
         "only {generation} generations"
     );
-    assert_eq!(gateway.metric("ringgate_panics_total", &[]), 0.0);
+    assert_eq!(gateway.metric("ringgate_worker_panics_total", &[]), 0.0);
 }
 
 fn reload(gateway: &Gateway, text: &str) {
