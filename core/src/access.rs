@@ -213,6 +213,7 @@ enum Output {
 }
 
 impl Output {
+    #[allow(clippy::disallowed_methods, reason = "the writer's thread")]
     fn open(target: &Target) -> io::Result<Output> {
         match target {
             Target::Stdout => Ok(Output::Stdout(io::stdout())),

@@ -55,6 +55,10 @@ pub(crate) async fn run_all<F: Filter>(
     running.into_iter().map(outcome).collect()
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a handful per exchange that makes calls at all"
+)]
 enum Slot<T> {
     Running(Pin<Box<T>>),
     Done(Option<CallOutcome>),

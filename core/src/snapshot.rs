@@ -187,7 +187,7 @@ impl Split {
     /// The upstream for a uniform random draw.
     pub fn pick(&self, random: u64) -> usize {
         let total = self.targets.last().map_or(1, |(_, sum)| *sum);
-        let point = (u128::from(random) * u128::from(total) >> 64) as u32;
+        let point = ((u128::from(random) * u128::from(total)) >> 64) as u32;
         let index = self.targets.partition_point(|(_, sum)| *sum <= point);
         self.targets[index.min(self.targets.len() - 1)].0
     }

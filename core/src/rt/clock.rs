@@ -60,6 +60,7 @@ fn scale() -> &'static Scale {
     SCALE.get_or_init(calibrate)
 }
 
+#[allow(clippy::disallowed_methods, reason = "what stamps are measured by")]
 fn calibrate() -> Scale {
     let start = Instant::now();
     let monotonic = Scale {
@@ -97,6 +98,7 @@ fn has_invariant_counter() -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
 

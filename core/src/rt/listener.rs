@@ -50,6 +50,10 @@ pub fn bind(addr: &Addr, backlog: i32) -> io::Result<OwnedFd> {
 }
 
 /// Removes a UNIX socket that nobody listens on any more; one that answers is left alone.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "binding is the control plane's, at start and at a reload"
+)]
 fn remove_stale(path: &std::path::Path) -> io::Result<()> {
     use std::os::unix::fs::FileTypeExt;
     match std::fs::symlink_metadata(path) {

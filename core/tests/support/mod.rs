@@ -1,5 +1,9 @@
 //! A worker over a snapshot of one's own, and origins made of plain threads.
 #![allow(dead_code)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "clients and origins are plain threads"
+)]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
