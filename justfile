@@ -1,0 +1,53 @@
+# The commands of this repository. `just ci` is what `.ci/run` and a merge run; the others are
+# its steps one by one, with the same arguments as in tests/run.
+
+# Lists the recipes.
+default:
+    @just --list
+
+# Formats everything.
+fmt:
+    cargo fmt --all
+
+# Formatting and clippy, as CI judges them.
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+# Every test; with arguments only those that match (`just test -E 'test(/^e2e::upgrade/)'`).
+test *args:
+    cargo nextest run --workspace {{args}}
+    cargo test --workspace --doc --quiet
+
+# The documentation of all crates, without warnings.
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+
+# Licences, bans and sources of dependencies, and advisories (which need the network).
+deny:
+    cargo deny check
+
+# Each fuzz target for a while, from the crates' corpora. Needs nightly and cargo-fuzz.
+fuzz-smoke seconds="20":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    for target in request:core/corpus/request response:core/corpus/response \
+        chunked:core/corpus/chunked path:router/corpus/path \
+        router:router/corpus/router config:config/corpus; do
+        name=${target%%:*}
+        mkdir -p "fuzz/corpus/$name"
+        cargo +nightly fuzz run "$name" "fuzz/corpus/$name" "${target#*:}" -- \
+            -max_total_time={{seconds}} -max_len=4096
+    done
+
+# That the micro benches still build and run; their figures mean nothing here.
+bench-smoke:
+    cargo bench -p ringgate-router --bench lookup -- --test
+
+# CPU per request beside nginx, measured in turn.
+bench-nginx:
+    cargo run --release -p ringgate-bench -- nginx
+
+# Everything that CI checks.
+ci:
+    ./tests/run
