@@ -8,7 +8,7 @@ use crate::chain::{Answer, BodyMode, Filter, Run};
 use crate::connection::{Close, Connection, Next};
 use crate::error::{Fault, Origin, Phase};
 use crate::exchange::Exchange;
-use crate::halves::{CLIENT, Last, Piece, Sink};
+use crate::halves::{CLIENT, Deadline, Last, Piece, Sink};
 use crate::http::h1::{self, ResponseOut, encode::reason_of, encode_response};
 use crate::http::{BodyLen, Known, Method, RequestHead};
 use crate::worker::Installed;
@@ -69,7 +69,8 @@ pub(crate) async fn send<F: Filter>(
         &connection.socket,
         framing,
         connection.limits.send_timeout,
-        exchange.deadline,
+        // The exchange's own time may be what has run out.
+        Deadline::default(),
         &CLIENT,
     );
     exchange.account.status = status;

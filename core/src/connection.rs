@@ -200,6 +200,9 @@ impl<F: Filter> Connection<F> {
             }
             block = larger;
         }
+        if deadline.has_passed() {
+            return Err(Fault::HeadTimeout);
+        }
         let timer = self.socket.recv_timer();
         timer.arm(deadline.within(self.limits.header_timeout), Due::ShutRead);
         let (result, block) = self.socket.recv(block).await;
@@ -321,7 +324,7 @@ impl<F: Filter> Connection<F> {
         let deadline = Deadline::after(LINGER_TIMEOUT);
         let mut block = Block::new(BlockClass::Small);
         let mut left = LINGER_MAX;
-        while left > 0 {
+        while left > 0 && !deadline.has_passed() {
             block.clear();
             let timer = self.socket.recv_timer();
             timer.arm(deadline.within(LINGER_TIMEOUT), Due::ShutBoth);

@@ -27,6 +27,12 @@ impl Deadline {
         }
     }
 
+    /// Whether it has passed. Asked before each wait: a peer that sends a little all the time
+    /// would never let a wait run out.
+    pub fn has_passed(self) -> bool {
+        self.at.is_some_and(|at| wheel::now() > at)
+    }
+
     /// The shorter of a wait and what is left.
     pub fn within(self, wait: Ticks) -> Ticks {
         match self.at {
@@ -209,6 +215,9 @@ impl<'s> Source<'s> {
     }
 
     async fn receive(&mut self) -> Result<Option<Block>, Fault> {
+        if self.deadline.has_passed() {
+            return Err(Fault::RequestTimeout);
+        }
         let timer = self.socket.recv_timer();
         timer.arm(self.deadline.within(self.wait), self.faults.due);
         let (result, block) = self.socket.recv(Block::new(self.class)).await;
@@ -358,6 +367,9 @@ impl<'s> Sink<'s> {
     }
 
     async fn send(&self, block: Block) -> Result<(), Fault> {
+        if self.deadline.has_passed() {
+            return Err(Fault::RequestTimeout);
+        }
         let timer = self.socket.send_timer();
         timer.arm(self.deadline.within(self.wait), Due::ShutBoth);
         let (result, _) = self.socket.send(block).await;

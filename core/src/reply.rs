@@ -181,6 +181,9 @@ impl<F: Filter> Reply<'_, F> {
     ) -> Result<Block, Fault> {
         let block = with_room(block)?;
         let begun = !block.is_empty();
+        if deadline.has_passed() || self.deadline.has_passed() {
+            return Err(self.deadline.fault(Fault::ResponseTimeout));
+        }
         let timer = origin.recv_timer();
         let wait = deadline.within(self.upstream.response_timeout);
         timer.arm(self.deadline.within(wait), Due::ShutBoth);

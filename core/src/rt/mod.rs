@@ -98,7 +98,9 @@ fn refusal(error: &io::Error) -> &'static str {
             "io_uring is forbidden here (seccomp profile or kernel.io_uring_disabled)"
         }
         Some(libc::ENOMEM) => "the locked-memory limit (ulimit -l) is too small for io_uring",
-        Some(libc::EINVAL) => "the kernel is too old for io_uring as Ringgate uses it (before 5.19)",
+        Some(libc::EINVAL) => {
+            "the kernel is too old for io_uring as Ringgate uses it (before 5.19)"
+        }
         _ => "io_uring cannot be set up",
     }
 }

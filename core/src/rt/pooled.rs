@@ -127,7 +127,11 @@ pub fn trim_pooled() {
     FREE.with_borrow_mut(|free| {
         for (layout, pieces) in &mut free.0 {
             for at in pieces.drain(pieces.len().min(KEPT_MAX / 16)..) {
-                Memory { at, layout: *layout }.free();
+                Memory {
+                    at,
+                    layout: *layout,
+                }
+                .free();
             }
         }
     });
