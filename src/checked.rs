@@ -38,6 +38,11 @@ pub struct Findings {
 }
 
 impl Findings {
+    fn extend(&mut self, more: impl IntoIterator<Item = Diagnostic>) {
+        self.diagnostics.extend(more);
+        self.diagnostics.sort_by_key(|finding| finding.span);
+    }
+
     /// As people read them; empty when there are none.
     pub fn render(&self, style: Style) -> String {
         ringgate_config::render(&self.diagnostics, &self.sources, style)
@@ -100,7 +105,15 @@ pub fn read(file: &Path) -> Result<Read, Refused> {
                 watched,
             })
         }
-        (verdict, _) => Err(Refused { verdict, findings }),
+        (verdict, config) => {
+            let mut findings = findings;
+            findings.extend(config.iter().flat_map(compile::judge));
+            let verdict = match findings.count(Severity::Error) {
+                0 => verdict,
+                _ => Verdict::Invalid,
+            };
+            Err(Refused { verdict, findings })
+        }
     }
 }
 
@@ -120,8 +133,7 @@ impl Read {
             Ok((snapshot, more)) => (Some(snapshot), more),
             Err(more) => (None, more),
         };
-        findings.diagnostics.extend(more);
-        findings.diagnostics.sort_by_key(|finding| finding.span);
+        findings.extend(more);
         match snapshot {
             Some(snapshot) => Ok(Checked {
                 config,

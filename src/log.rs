@@ -24,6 +24,7 @@ impl OperationalLog {
         let (output, output_handle) = reload::Layer::new(output(log.format));
         let subscriber = tracing_subscriber::registry().with(filter).with(output);
         let _ = subscriber.try_init();
+        std::panic::set_hook(Box::new(log_panic));
         OperationalLog {
             filter: filter_handle,
             output: output_handle,
@@ -36,6 +37,20 @@ impl OperationalLog {
         let _ = self.filter.reload(filter(log.level));
         let _ = self.output.reload(output(log.format));
     }
+}
+
+/// A panic ends one connection or one task, which others count; here it leaves its line in the
+/// format of all lines.
+fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let text = panic.payload_as_str().unwrap_or("no message");
+    let place = panic.location().map(ToString::to_string);
+    let thread = std::thread::current();
+    tracing::error!(
+        thread = thread.name(),
+        place,
+        panic = text,
+        "a program error ended a connection or a task; please report this"
+    );
 }
 
 fn filter(level: LogLevel) -> EnvFilter {

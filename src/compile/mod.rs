@@ -17,7 +17,7 @@ use ringgate_core::snapshot::{self, ForwardingPolicy, TrustedNetworks};
 use ringgate_core::stats::{Registry, SharedCount};
 use ringgate_filters::Filter;
 
-pub use conflicts::conflicts;
+use conflicts::conflicts;
 pub use patterns::RouterPatterns;
 pub use upstreams::{endpoints, targets};
 
@@ -47,12 +47,13 @@ pub fn compile(
     config: &Config,
     around: &Surroundings<'_>,
 ) -> Result<(Snapshot, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let (router, routes) = routes::lower(config, around.registry)?;
+    let router = routes::router(config)?;
     let mut findings = conflicts(config, &router);
     findings.extend(unsupported(config));
     if findings.iter().any(|f| f.severity != Severity::Warning) {
         return Err(findings);
     }
+    let routes = routes::lower(config, &router, around.registry)?;
     let snapshot = Snapshot {
         generation: around.generation,
         router,
@@ -63,6 +64,14 @@ pub fn compile(
         forwarding: forwarding(config),
     };
     Ok((snapshot, findings))
+}
+
+/// Finds what is wrong with the routes of a configuration that cannot be compiled yet.
+pub fn judge(config: &Config) -> Vec<Diagnostic> {
+    match routes::router(config) {
+        Ok(router) => conflicts(config, &router),
+        Err(faults) => faults,
+    }
 }
 
 /// A listener's address as the data plane names it.

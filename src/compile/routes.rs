@@ -4,26 +4,23 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ringgate_config::model::{self, FilterId, FilterKind, ValueMatch};
-use ringgate_config::{Config, Diagnostic, Span};
+use ringgate_config::{Config, Diagnostic, Severity, Span};
 use ringgate_core::chain::{Answer, Program, Step};
 use ringgate_core::snapshot::{self, Action, Redirect, Split, UpstreamHost};
 use ringgate_core::stats::Registry;
 use ringgate_filters::{BodyLimit, Filter, HeaderEdits, Headers, Rewrite};
 use ringgate_router::path::{self, PathPolicy};
 use ringgate_router::{
-    HeaderPredicate, HostPattern, MethodSet, PathPattern, PatternError, QueryPredicate, RouteSpec,
-    Router, RouterBuilder, RouterOptions, Template, TrailingSlash, ValueTest,
+    HeaderPredicate, HostPattern, MethodSet, PathPattern, PatternError, QueryPredicate, RouteId,
+    RouteSpec, Router, RouterBuilder, RouterOptions, Template, TrailingSlash, ValueTest,
 };
 
 use super::listeners::{bytes, ticks};
 
 type Route = snapshot::Route<Filter>;
 
-/// The router, and the routes by its ids.
-pub(super) fn lower(
-    config: &Config,
-    registry: &Registry,
-) -> Result<(Router, Vec<Route>), Vec<Diagnostic>> {
+/// The router over all routes.
+pub(super) fn router(config: &Config) -> Result<Router, Vec<Diagnostic>> {
     let policy = path_policy(config);
     let mut builder = RouterBuilder::new(RouterOptions {
         trailing_slash: match config.path.trailing_slash {
@@ -33,38 +30,49 @@ pub(super) fn lower(
         },
         merge_slashes: policy.merge_slashes,
     });
-    let mut filters = Filters::new(config, registry);
-    let mut routes = Vec::with_capacity(config.routes.len());
     let mut faults = Vec::new();
     for route in &config.routes {
         match spec(route, &policy) {
-            Ok(spec) => {
-                match lower_route(route, &spec.path, &mut filters, registry) {
-                    Ok(route) => routes.push(route),
-                    Err(fault) => faults.push(*fault),
-                }
-                builder.route(spec);
-            }
+            Ok(spec) => drop(builder.route(spec)),
             Err(fault) => faults.push(*fault),
         }
     }
     if !faults.is_empty() {
         return Err(faults);
     }
-    let router = builder.build().map_err(|error| {
+    builder.build().map_err(|error| {
         let culprit = error.route.and_then(|id| config.routes.get(id.index()));
         let message = error.to_string();
         vec![match culprit {
             Some(route) => Diagnostic::error("impossible-route", message, route.name.span)
                 .label(format!("in route \"{}\"", route.name)),
-            None => Diagnostic::without_place(
-                ringgate_config::Severity::Error,
-                "impossible-routes",
-                message,
-            ),
+            None => Diagnostic::without_place(Severity::Error, "impossible-routes", message),
         }]
-    })?;
-    Ok((router, routes))
+    })
+}
+
+/// The routes, by the ids of their router.
+pub(super) fn lower(
+    config: &Config,
+    router: &Router,
+    registry: &Registry,
+) -> Result<Vec<Route>, Vec<Diagnostic>> {
+    let mut filters = Filters::new(config, registry);
+    let mut routes = Vec::with_capacity(config.routes.len());
+    let mut faults = Vec::new();
+    for (id, route) in (0..).zip(&config.routes) {
+        let Some(spec) = router.spec(RouteId(id)) else {
+            continue;
+        };
+        match lower_route(route, &spec.path, &mut filters, registry) {
+            Ok(route) => routes.push(route),
+            Err(fault) => faults.push(*fault),
+        }
+    }
+    match faults.is_empty() {
+        true => Ok(routes),
+        false => Err(faults),
+    }
 }
 
 /// How paths are normalised.
@@ -278,9 +286,8 @@ fn make(kind: &FilterKind, span: Span, pattern: &PathPattern) -> Result<Filter, 
         FilterKind::BodyLimit(limit) => Filter::BodyLimit(BodyLimit { max: limit.max }),
         FilterKind::Later(name) => {
             let message = format!("filters of type \"{name}\" are not supported yet");
-            let severity = ringgate_config::Severity::Unsupported;
             return Err(Box::new(Diagnostic::new(
-                severity,
+                Severity::Unsupported,
                 "unsupported",
                 message,
                 span,

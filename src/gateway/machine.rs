@@ -1,6 +1,7 @@
 //! What the machine gives this process: cores, quota, and the kernel's willingness to rings.
 
 use std::fs;
+use std::path::Path;
 
 use ringgate_config::model::{Cores, Driver, Runtime, Workers};
 use ringgate_core::rt;
@@ -75,27 +76,35 @@ pub fn driver(wanted: Driver) -> Result<(rt::Driver, Option<String>), StartError
     }
 }
 
-/// Whole cores of the cgroup's CPU quota, rounded up; none without a quota.
+/// Whole cores of the smallest CPU quota of the process's control groups, rounded up; none
+/// without a quota. Groups stand at `/sys/fs/cgroup` (v2) or `/sys/fs/cgroup/cpu` (v1), and a
+/// container may see its own group as the root.
 fn quota() -> Option<usize> {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let mut paths = vec![String::new()];
-    for line in groups.lines() {
-        let mut parts = line.splitn(3, ':');
-        let (_, controllers, path) = (parts.next(), parts.next()?, parts.next()?);
-        if controllers.is_empty() || controllers.split(',').any(|name| name == "cpu") {
-            paths.push(path.trim_end_matches('/').to_owned());
+    let mut quotas = Vec::new();
+    for group in groups.lines().filter_map(cpu_group) {
+        // A group never gets more than those above it.
+        for above in Path::new(group).ancestors() {
+            let below = |root: &str, file: &str| {
+                let path = above.strip_prefix("/").unwrap_or(above);
+                fs::read_to_string(Path::new(root).join(path).join(file)).ok()
+            };
+            let v1 = |file| below("/sys/fs/cgroup/cpu", file);
+            quotas.extend(below("/sys/fs/cgroup", "cpu.max"));
+            if let (Some(quota), Some(period)) = (v1("cpu.cfs_quota_us"), v1("cpu.cfs_period_us")) {
+                quotas.push(format!("{quota} {period}"));
+            }
         }
     }
-    let limits = paths.iter().flat_map(|path| {
-        let v2 = fs::read_to_string(format!("/sys/fs/cgroup{path}/cpu.max"));
-        let v1 = |file: &str| fs::read_to_string(format!("/sys/fs/cgroup/cpu{path}/{file}"));
-        let v1 = match (v1("cpu.cfs_quota_us"), v1("cpu.cfs_period_us")) {
-            (Ok(quota), Ok(period)) => Some(format!("{} {}", quota.trim(), period.trim())),
-            _ => None,
-        };
-        [v2.ok(), v1].into_iter().flatten()
-    });
-    limits.filter_map(|text| whole_cores(&text)).min()
+    quotas.iter().filter_map(|text| whole_cores(text)).min()
+}
+
+/// The path of a line of cgroups(7) `/proc/pid/cgroup`, if CPU time is counted there.
+fn cpu_group(line: &str) -> Option<&str> {
+    let (_, rest) = line.split_once(':')?;
+    let (controllers, path) = rest.split_once(':')?;
+    let counts = controllers.is_empty() || controllers.split(',').any(|name| name == "cpu");
+    counts.then_some(path)
 }
 
 /// `max 100000` or `150000 100000`: quota and period in microseconds.
@@ -170,6 +179,16 @@ mod tests {
         assert_eq!(whole_cores("max 100000"), None);
         assert_eq!(whole_cores("-1 100000"), None);
         assert_eq!(whole_cores("1000 100000"), Some(1));
+    }
+
+    #[test]
+    fn groups_are_told_in_both_versions() {
+        assert_eq!(
+            cpu_group("0::/system.slice/r.service"),
+            Some("/system.slice/r.service")
+        );
+        assert_eq!(cpu_group("4:cpu,cpuacct:/docker/1"), Some("/docker/1"));
+        assert_eq!(cpu_group("5:memory:/docker/1"), None);
     }
 
     #[test]

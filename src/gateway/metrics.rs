@@ -5,23 +5,23 @@ use std::collections::BTreeMap;
 
 use ringgate_control::{Exposition, Kind};
 use ringgate_core::stats::{
-    Counter, FilterStats, LATENCY_BOUNDS_US, Latency, PerCore, RouteStats, UpstreamStats,
+    Counter, FilterStats, LATENCY_BOUNDS_US, Latency, PerCore, Registry, RouteStats, UpstreamStats,
     WorkerStats,
 };
 
 use super::{Gateway, process};
+use crate::compile::Snapshot;
 use crate::version;
 
 impl Gateway {
     pub(super) fn write_metrics(&self, out: &mut Exposition) {
-        // Old snapshots live as long as their last request; this is a good moment to look.
-        self.registry.prune();
         self.write_process(out);
-        self.write_routes(out);
-        self.write_upstreams(out);
-        self.write_filters(out);
-        self.write_workers(out);
-        self.write_listeners(out);
+        write_routes(&self.registry, out);
+        write_upstreams(&self.registry, out);
+        write_filters(&self.registry, out);
+        write_workers(&self.registry.workers, out);
+        let snapshot = self.state().snapshot.clone();
+        write_listeners(&snapshot, out);
     }
 
     fn write_process(&self, out: &mut Exposition) {
@@ -60,189 +60,184 @@ impl Gateway {
             out.sample(&[], seconds);
         }
     }
+}
 
-    fn write_routes(&self, out: &mut Exposition) {
-        let mut rows = Vec::new();
-        self.registry.each_route(|name, stats| {
-            let row = RouteRow::read(stats);
-            // Ten thousand routes without a request are ten thousand histograms of nothing.
-            if row.classes.iter().any(|count| *count > 0) {
-                rows.push((name.to_owned(), row));
-            }
-        });
-        out.family(
+fn write_routes(registry: &Registry, out: &mut Exposition) {
+    let mut rows = Vec::new();
+    registry.each_route(|name, stats| {
+        let row = RouteRow::read(stats);
+        // Ten thousand routes without a request are ten thousand histograms of nothing.
+        if row.classes.iter().any(|count| *count > 0) {
+            rows.push((name.to_owned(), row));
+        }
+    });
+    out.family(
             "ringgate_requests_total",
             Kind::Counter,
             "Requests by route and class of the status; route \"\" are those that no route took, class \"none\" those that got no answer.",
         );
-        for (route, row) in &rows {
-            write_classes(out, ("route", route), &row.classes);
-        }
-        let unrouted = sum_classes(&self.registry.workers, |stats: &WorkerStats| {
-            &stats.unrouted
-        });
-        write_classes(out, ("route", ""), &unrouted);
-        out.family(
-            "ringgate_request_duration_seconds",
-            Kind::Histogram,
-            "From the first byte of a request to the last of its answer.",
-        );
-        let bounds = bounds();
-        for (route, row) in &rows {
-            row.latency.write(out, &[("route", route)], &bounds);
-        }
-        out.family(
-            "ringgate_received_bytes_total",
-            Kind::Counter,
-            "Bytes of request bodies.",
-        );
-        for (route, row) in &rows {
-            out.sample(&[("route", route)], row.received);
-        }
-        out.family(
-            "ringgate_sent_bytes_total",
-            Kind::Counter,
-            "Bytes of response bodies.",
-        );
-        for (route, row) in &rows {
-            out.sample(&[("route", route)], row.sent);
-        }
+    for (route, row) in &rows {
+        write_classes(out, ("route", route), &row.classes);
     }
+    let unrouted = sum_classes(&registry.workers, |stats: &WorkerStats| &stats.unrouted);
+    write_classes(out, ("route", ""), &unrouted);
+    out.family(
+        "ringgate_request_duration_seconds",
+        Kind::Histogram,
+        "From the first byte of a request to the last of its answer.",
+    );
+    let bounds = bounds();
+    for (route, row) in &rows {
+        row.latency.write(out, &[("route", route)], &bounds);
+    }
+    out.family(
+        "ringgate_received_bytes_total",
+        Kind::Counter,
+        "Bytes of request bodies.",
+    );
+    for (route, row) in &rows {
+        out.sample(&[("route", route)], row.received);
+    }
+    out.family(
+        "ringgate_sent_bytes_total",
+        Kind::Counter,
+        "Bytes of response bodies.",
+    );
+    for (route, row) in &rows {
+        out.sample(&[("route", route)], row.sent);
+    }
+}
 
-    fn write_upstreams(&self, out: &mut Exposition) {
-        let mut rows = Vec::new();
-        self.registry.each_upstream(|name, stats| {
-            rows.push((name.to_owned(), UpstreamRow::read(stats)));
-        });
-        for (index, (name, kind, help, _)) in UPSTREAM_FAMILIES.iter().enumerate() {
-            out.family(name, *kind, help);
-            for (upstream, row) in &rows {
-                out.sample(&[("upstream", upstream)], row.figures[index]);
-            }
-        }
-        out.family(
-            "ringgate_upstream_responses_total",
-            Kind::Counter,
-            "Responses of origins by class of the status.",
-        );
+fn write_upstreams(registry: &Registry, out: &mut Exposition) {
+    let mut rows = Vec::new();
+    registry.each_upstream(|name, stats| {
+        rows.push((name.to_owned(), UpstreamRow::read(stats)));
+    });
+    for (index, (name, kind, help, _)) in UPSTREAM_FAMILIES.iter().enumerate() {
+        out.family(name, *kind, help);
         for (upstream, row) in &rows {
-            write_classes(out, ("upstream", upstream), &row.classes);
-        }
-        out.family(
-            "ringgate_upstream_latency_seconds",
-            Kind::Histogram,
-            "From sending a request to the response head.",
-        );
-        let bounds = bounds();
-        for (upstream, row) in rows.iter().filter(|(_, row)| row.latency.is_used()) {
-            row.latency.write(out, &[("upstream", upstream)], &bounds);
+            out.sample(&[("upstream", upstream)], row.figures[index]);
         }
     }
-
-    fn write_filters(&self, out: &mut Exposition) {
-        let mut rows = Vec::new();
-        self.registry
-            .each_filter(|name, stats: &PerCore<FilterStats>| {
-                rows.push((
-                    name.to_owned(),
-                    stats.sum(|stats| &stats.calls),
-                    stats.sum(|stats| &stats.refusals),
-                    stats.sum(|stats| &stats.nanos) as f64 / 1e9,
-                ));
-            });
-        out.family(
-            "ringgate_filter_calls_total",
-            Kind::Counter,
-            "Times a filter was asked, in any phase.",
-        );
-        for (filter, calls, _, _) in &rows {
-            out.sample(&[("filter", filter)], *calls);
-        }
-        out.family(
-            "ringgate_filter_refusals_total",
-            Kind::Counter,
-            "Times a filter answered instead of letting pass.",
-        );
-        for (filter, _, refusals, _) in &rows {
-            out.sample(&[("filter", filter)], *refusals);
-        }
-        out.family(
-            "ringgate_filter_seconds_total",
-            Kind::Counter,
-            "Time spent in a filter.",
-        );
-        for (filter, _, _, seconds) in &rows {
-            out.sample(&[("filter", filter)], *seconds);
-        }
+    out.family(
+        "ringgate_upstream_responses_total",
+        Kind::Counter,
+        "Responses of origins by class of the status.",
+    );
+    for (upstream, row) in &rows {
+        write_classes(out, ("upstream", upstream), &row.classes);
     }
+    out.family(
+        "ringgate_upstream_latency_seconds",
+        Kind::Histogram,
+        "From sending a request to the response head.",
+    );
+    let bounds = bounds();
+    for (upstream, row) in rows.iter().filter(|(_, row)| row.latency.is_used()) {
+        row.latency.write(out, &[("upstream", upstream)], &bounds);
+    }
+}
 
-    fn write_workers(&self, out: &mut Exposition) {
-        let workers = &self.registry.workers;
-        for (name, kind, help, counter) in WORKER_FAMILIES {
-            out.family(name, *kind, help);
-            for (worker, stats) in workers.iter().enumerate() {
-                out.sample(&[("worker", &worker.to_string())], counter(stats).value());
-            }
-        }
-        out.family(
-            "ringgate_worker_stall_seconds",
-            Kind::Gauge,
-            "Longest time that a worker came too late to its tick.",
-        );
+fn write_filters(registry: &Registry, out: &mut Exposition) {
+    let mut rows = Vec::new();
+    registry.each_filter(|name, stats: &PerCore<FilterStats>| {
+        rows.push((
+            name.to_owned(),
+            stats.sum(|stats| &stats.calls),
+            stats.sum(|stats| &stats.refusals),
+            stats.sum(|stats| &stats.nanos) as f64 / 1e9,
+        ));
+    });
+    out.family(
+        "ringgate_filter_calls_total",
+        Kind::Counter,
+        "Times a filter was asked, in any phase.",
+    );
+    for (filter, calls, _, _) in &rows {
+        out.sample(&[("filter", filter)], *calls);
+    }
+    out.family(
+        "ringgate_filter_refusals_total",
+        Kind::Counter,
+        "Times a filter answered instead of letting pass.",
+    );
+    for (filter, _, refusals, _) in &rows {
+        out.sample(&[("filter", filter)], *refusals);
+    }
+    out.family(
+        "ringgate_filter_seconds_total",
+        Kind::Counter,
+        "Time spent in a filter.",
+    );
+    for (filter, _, _, seconds) in &rows {
+        out.sample(&[("filter", filter)], *seconds);
+    }
+}
+
+fn write_workers(workers: &PerCore<WorkerStats>, out: &mut Exposition) {
+    for (name, kind, help, counter) in WORKER_FAMILIES {
+        out.family(name, *kind, help);
         for (worker, stats) in workers.iter().enumerate() {
-            let seconds = stats.stall_us.value() as f64 / 1e6;
-            out.sample(&[("worker", &worker.to_string())], seconds);
-        }
-        out.family(
-            "ringgate_worker_swap_seconds",
-            Kind::Gauge,
-            "How long the last reload kept a worker from other work.",
-        );
-        for (worker, stats) in workers.iter().enumerate() {
-            let seconds = stats.swap_us.value() as f64 / 1e6;
-            out.sample(&[("worker", &worker.to_string())], seconds);
-        }
-        let mut faults = BTreeMap::new();
-        for stats in workers.iter() {
-            stats.faults.merge_into(&mut faults);
-        }
-        out.family(
-            "ringgate_faults_total",
-            Kind::Counter,
-            "What kept exchanges from their plain course, by the code of the access log.",
-        );
-        for (code, count) in faults {
-            out.sample(&[("code", code)], count);
+            out.sample(&[("worker", &worker.to_string())], counter(stats).value());
         }
     }
+    out.family(
+        "ringgate_worker_stall_seconds",
+        Kind::Gauge,
+        "Longest time that a worker came too late to its tick.",
+    );
+    for (worker, stats) in workers.iter().enumerate() {
+        let seconds = stats.stall_us.value() as f64 / 1e6;
+        out.sample(&[("worker", &worker.to_string())], seconds);
+    }
+    out.family(
+        "ringgate_worker_swap_seconds",
+        Kind::Gauge,
+        "How long the last reload kept a worker from other work.",
+    );
+    for (worker, stats) in workers.iter().enumerate() {
+        let seconds = stats.swap_us.value() as f64 / 1e6;
+        out.sample(&[("worker", &worker.to_string())], seconds);
+    }
+    let mut faults = BTreeMap::new();
+    for stats in workers.iter() {
+        stats.faults.merge_into(&mut faults);
+    }
+    out.family(
+        "ringgate_faults_total",
+        Kind::Counter,
+        "What kept exchanges from their plain course, by the code of the access log.",
+    );
+    for (code, count) in faults {
+        out.sample(&[("code", code)], count);
+    }
+}
 
-    fn write_listeners(&self, out: &mut Exposition) {
-        let snapshot = self.state().snapshot.clone();
-        out.family(
-            "ringgate_listener_connections",
-            Kind::Gauge,
-            "Open connections of a listener.",
-        );
-        for listener in &snapshot.listeners {
-            let labels = [("listener", &*listener.name)];
-            out.sample(&labels, listener.connections.value());
-        }
-        out.family(
-            "ringgate_listener_connections_max",
-            Kind::Gauge,
-            "Connections of a listener beyond which new ones get 503.",
-        );
-        for listener in &snapshot.listeners {
-            let labels = [("listener", &*listener.name)];
-            out.sample(&labels, listener.limits.connections_max);
-        }
-        out.family(
-            "ringgate_generation",
-            Kind::Gauge,
-            "Number of the snapshot in force; the one at start is 1.",
-        );
-        out.sample(&[], snapshot.generation);
+fn write_listeners(snapshot: &Snapshot, out: &mut Exposition) {
+    out.family(
+        "ringgate_listener_connections",
+        Kind::Gauge,
+        "Open connections of a listener.",
+    );
+    for listener in &snapshot.listeners {
+        let labels = [("listener", &*listener.name)];
+        out.sample(&labels, listener.connections.value());
     }
+    out.family(
+        "ringgate_listener_connections_max",
+        Kind::Gauge,
+        "Connections of a listener beyond which new ones get 503.",
+    );
+    for listener in &snapshot.listeners {
+        let labels = [("listener", &*listener.name)];
+        out.sample(&labels, listener.limits.connections_max);
+    }
+    out.family(
+        "ringgate_generation",
+        Kind::Gauge,
+        "Number of the snapshot in force; the one at start is 1.",
+    );
+    out.sample(&[], snapshot.generation);
 }
 
 type WorkerFamily = (
@@ -451,3 +446,73 @@ fn write_classes(out: &mut Exposition, label: (&str, &str), classes: &[u64; 6]) 
 
 /// By the first digit of the status; 0 is no answer at all.
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringgate_core::stats::CoreIndex;
+
+    fn text(write: impl FnOnce(&mut Exposition)) -> String {
+        let mut out = Exposition::with_capacity(1024);
+        write(&mut out);
+        out.finish()
+    }
+
+    #[test]
+    fn routes_are_summed_over_cores_and_silent_ones_left_out() {
+        let registry = Registry::new(2);
+        let busy = registry.route("busy");
+        let _silent = registry.route("silent");
+        for core in [CoreIndex(0), CoreIndex(1)] {
+            busy.of(core).responses[2].add(2);
+            busy.of(core).latency.record(150);
+            busy.of(core).sent.add(10);
+        }
+        registry.workers.of(CoreIndex(1)).unrouted[4].add(3);
+        let text = text(|out| write_routes(&registry, out));
+        for line in [
+            "ringgate_requests_total{route=\"busy\",class=\"2xx\"} 4\n",
+            "ringgate_requests_total{route=\"\",class=\"4xx\"} 3\n",
+            "ringgate_request_duration_seconds_bucket{route=\"busy\",le=\"0.0001\"} 0\n",
+            "ringgate_request_duration_seconds_bucket{route=\"busy\",le=\"0.0002\"} 2\n",
+            "ringgate_request_duration_seconds_sum{route=\"busy\"} 0.0003\n",
+            "ringgate_sent_bytes_total{route=\"busy\"} 20\n",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+        assert!(!text.contains("silent"), "{text}");
+    }
+
+    #[test]
+    fn workers_are_told_apart() {
+        let registry = Registry::new(2);
+        let second = registry.workers.of(CoreIndex(1));
+        second.requests.add(7);
+        second.stall_us.set(2_500);
+        second.faults.count("no_route");
+        let text = text(|out| write_workers(&registry.workers, out));
+        for line in [
+            "ringgate_worker_requests_total{worker=\"0\"} 0\n",
+            "ringgate_worker_requests_total{worker=\"1\"} 7\n",
+            "ringgate_worker_stall_seconds{worker=\"1\"} 0.0025\n",
+            "ringgate_faults_total{code=\"no_route\"} 1\n",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+    }
+
+    #[test]
+    fn upstreams_and_filters_are_named() {
+        let registry = Registry::new(1);
+        registry.upstream("app").of(CoreIndex(0)).connects.add(2);
+        registry
+            .filter("edit")
+            .of(CoreIndex(0))
+            .nanos
+            .add(1_500_000_000);
+        let upstreams = text(|out| write_upstreams(&registry, out));
+        assert!(upstreams.contains("ringgate_upstream_connects_total{upstream=\"app\"} 2\n"));
+        let filters = text(|out| write_filters(&registry, out));
+        assert!(filters.contains("ringgate_filter_seconds_total{filter=\"edit\"} 1.5\n"));
+    }
+}

@@ -17,7 +17,7 @@ mod start;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ use ringgate_core::snapshot::UpstreamHost;
 use ringgate_core::stats::Registry;
 use ringgate_core::worker::{Command, Mailbox};
 use ringgate_filters::Filter;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::compile::{Addresses, Snapshot};
 use crate::log::OperationalLog;
@@ -49,7 +49,7 @@ pub struct Gateway {
     admin: Option<std::net::SocketAddr>,
     log: OperationalLog,
     state: Mutex<State>,
-    pulse: Mutex<Vec<node::Pulse>>,
+    pulses: Mutex<Vec<node::Pulse>>,
     draining: AtomicBool,
     shutdown: Sender<Shutdown>,
 }
@@ -61,6 +61,9 @@ struct State {
     addresses: Addresses,
     watched: Vec<PathBuf>,
     access: Option<AccessLog>,
+    /// Former snapshots that requests may still be served from. Whoever drops a snapshot last
+    /// takes it apart, and that must not be a worker.
+    former: Vec<Arc<Snapshot>>,
 }
 
 impl Gateway {
@@ -71,7 +74,39 @@ impl Gateway {
     fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }
+
+    /// Looks after what nobody asks for: former snapshots, and workers that stand still.
+    fn make_round(&self) {
+        self.bury_former();
+        for (worker, stalled) in self.feel_pulses().into_iter().enumerate() {
+            match stalled {
+                node::Beat::Stopped { silent } => error!(
+                    worker,
+                    silent_ms = silent.as_millis() as u64,
+                    "the worker does not turn its loop: its connections wait; look at what its core does, and restart the gateway if it stays so"
+                ),
+                node::Beat::Resumed => info!(worker, "the worker turns its loop again"),
+                node::Beat::Steady | node::Beat::Silent { .. } => {}
+            }
+        }
+    }
+
+    /// Drops former snapshots that no request needs any more, and their counters.
+    fn bury_former(&self) {
+        let unused: Vec<_> = {
+            let mut state = self.state();
+            let unused = |former: &mut Arc<Snapshot>| Arc::strong_count(former) == 1;
+            state.former.extract_if(.., unused).collect()
+        };
+        if !unused.is_empty() {
+            drop(unused);
+            self.registry.prune();
+        }
+    }
 }
+
+/// How often the main thread looks after the others.
+const ROUND_EVERY: Duration = Duration::from_secs(1);
 
 /// A gateway that serves, in the hands of whoever started it.
 pub struct Running {
@@ -81,25 +116,13 @@ pub struct Running {
 }
 
 impl Running {
-    /// The address of a listener, port included.
-    pub fn listener(&self, name: &str) -> Option<Addr> {
-        let state = self.gateway.state();
-        let mut listeners = state.snapshot.listeners.iter();
-        listeners
-            .find(|listener| &*listener.name == name)
-            .map(|listener| listener.addr.clone())
-    }
-
-    /// The address of the admin API.
-    pub fn admin(&self) -> Option<std::net::SocketAddr> {
-        self.gateway.admin
-    }
-
     /// Waits for a signal to end, then ends in order: requests in flight may finish, but not
     /// for longer than the grace.
     pub fn wait(self) {
         // All senders gone would mean that nobody can ask any more.
-        let _ = self.shutdown.recv();
+        while let Err(RecvTimeoutError::Timeout) = self.shutdown.recv_timeout(ROUND_EVERY) {
+            self.gateway.make_round();
+        }
         self.stop();
     }
 

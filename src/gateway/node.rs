@@ -26,10 +26,8 @@ impl Node for Gateway {
         if self.is_draining() {
             reasons.push(NotReady::Draining);
         }
-        let mut pulse = self.pulse.lock().unwrap_or_else(PoisonError::into_inner);
-        let workers = self.registry.workers.iter().zip(pulse.iter_mut());
-        for (worker, (stats, pulse)) in workers.enumerate() {
-            if let Some(silent) = pulse.feel(stats.ticks.value(), Instant::now()) {
+        for (worker, beat) in self.feel_pulses().into_iter().enumerate() {
+            if let Beat::Stopped { silent } | Beat::Silent { silent } = beat {
                 reasons.push(NotReady::WorkerStalled {
                     worker,
                     silent_ms: silent.as_millis() as u64,
@@ -109,28 +107,69 @@ impl Node for Gateway {
     }
 }
 
+impl Gateway {
+    /// Whether each worker still turns its loop.
+    pub(super) fn feel_pulses(&self) -> Vec<Beat> {
+        let mut pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);
+        let workers = self.registry.workers.iter().zip(pulses.iter_mut());
+        workers
+            .map(|(stats, pulse)| pulse.feel(stats.ticks.value(), Instant::now()))
+            .collect()
+    }
+}
+
 /// When a worker was last seen to move.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Pulse {
     ticks: u64,
     seen: Option<Instant>,
+    life: Life,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Life {
+    #[default]
+    Moving,
+    Still,
+}
+
+/// What a look at a worker's pulse says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beat {
+    /// It moves.
+    Steady,
+    /// It has not moved for too long, and this is the first look to say so.
+    Stopped {
+        /// Since the last look that saw it move.
+        silent: Duration,
+    },
+    /// It still does not move.
+    Silent {
+        /// Since the last look that saw it move.
+        silent: Duration,
+    },
+    /// It moves again.
+    Resumed,
 }
 
 impl Pulse {
-    /// Looks again; says for how long the worker has not moved, if that is too long.
-    fn feel(&mut self, ticks: u64, now: Instant) -> Option<Duration> {
-        match self.seen {
-            Some(seen) if ticks == self.ticks => {
-                let silent = now.saturating_duration_since(seen);
-                (silent > SILENCE_MAX).then_some(silent)
-            }
-            _ => {
-                *self = Pulse {
-                    ticks,
-                    seen: Some(now),
-                };
-                None
-            }
+    /// Looks again.
+    fn feel(&mut self, ticks: u64, now: Instant) -> Beat {
+        let Some(seen) = self.seen.filter(|_| ticks == self.ticks) else {
+            self.ticks = ticks;
+            self.seen = Some(now);
+            return match std::mem::take(&mut self.life) {
+                Life::Moving => Beat::Steady,
+                Life::Still => Beat::Resumed,
+            };
+        };
+        let silent = now.saturating_duration_since(seen);
+        if silent <= SILENCE_MAX {
+            return Beat::Steady;
+        }
+        match std::mem::replace(&mut self.life, Life::Still) {
+            Life::Moving => Beat::Stopped { silent },
+            Life::Still => Beat::Silent { silent },
         }
     }
 }
@@ -139,7 +178,6 @@ impl Pulse {
 const SILENCE_MAX: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -148,11 +186,19 @@ mod tests {
         let mut pulse = Pulse::default();
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        assert_eq!(pulse.feel(5, at(0)), None);
-        assert_eq!(pulse.feel(5, at(1_900)), None);
-        assert_eq!(pulse.feel(6, at(3_000)), None);
-        let silent = pulse.feel(6, at(5_500)).unwrap();
-        assert_eq!(silent, Duration::from_millis(2_500));
-        assert_eq!(pulse.feel(7, at(60_000)), None);
+        let silent = |ms| Duration::from_millis(ms);
+        assert_eq!(pulse.feel(5, at(0)), Beat::Steady);
+        assert_eq!(pulse.feel(5, at(1_900)), Beat::Steady);
+        assert_eq!(pulse.feel(6, at(3_000)), Beat::Steady);
+        let stopped = Beat::Stopped {
+            silent: silent(2_500),
+        };
+        assert_eq!(pulse.feel(6, at(5_500)), stopped);
+        let still = Beat::Silent {
+            silent: silent(3_000),
+        };
+        assert_eq!(pulse.feel(6, at(6_000)), still);
+        assert_eq!(pulse.feel(7, at(60_000)), Beat::Resumed);
+        assert_eq!(pulse.feel(8, at(90_000)), Beat::Steady);
     }
 }

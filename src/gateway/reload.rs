@@ -11,7 +11,6 @@ use ringgate_control::{Cause, Refusal, ReloadRefused, ReloadReport};
 use ringgate_core::rt::Addr;
 use ringgate_core::snapshot::Listener;
 use ringgate_core::worker::{Command, Installation, OpenListener};
-use tracing::warn;
 
 use super::access::{self, AccessLog};
 use super::announce::{self, Notice};
@@ -43,7 +42,7 @@ impl Gateway {
             watched,
         } = self.compile_anew()?;
         let known = self.state().addresses.clone();
-        let (addresses, unresolved) = start::resolve(&config, known, RELOAD_LOOKUPS_MAX);
+        let (addresses, unresolved) = start::resolve(&config, &known, RELOAD_LOOKUPS_MAX);
         start::put_addresses(&config, &mut snapshot, &addresses);
         let opened = self.open_new(&config, &mut snapshot)?;
         let fresh_log = self.open_log(&config.log)?;
@@ -78,11 +77,11 @@ impl Gateway {
         };
         self.install(&snapshot, opened, &mut report);
         forget_paths(&former, &snapshot);
-        drop(former);
+        self.state().former.push(former);
+        self.bury_former();
         if let Some(log) = former_log {
             log.close();
         }
-        self.registry.prune();
         report.memory_delta_bytes = match (memory_before, process::resident_bytes()) {
             (Some(before), Some(after)) => after as i64 - before as i64,
             _ => 0,
@@ -245,7 +244,6 @@ fn invalid(refused: &Refused) -> ReloadRefused {
 }
 
 fn not_possible(error: &StartError) -> ReloadRefused {
-    warn!("{error}");
     ReloadRefused::new(Refusal::Internal, error.to_string())
 }
 

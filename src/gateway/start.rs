@@ -57,7 +57,10 @@ pub fn start(file: PathBuf) -> Result<Running, NotStarted> {
         );
     }
     raise_descriptor_limit(&config);
-    let addresses = resolve(&config, Addresses::default(), START_LOOKUPS_MAX).0;
+    let (addresses, unresolved) = resolve(&config, &Addresses::default(), START_LOOKUPS_MAX);
+    for warning in unresolved {
+        warn!("{warning}");
+    }
     put_addresses(&config, &mut snapshot, &addresses);
     let mut opened = Opened::none(layout.pins.len());
     for listener in &mut snapshot.listeners {
@@ -86,7 +89,7 @@ pub fn start(file: PathBuf) -> Result<Running, NotStarted> {
         file,
         driver,
         started,
-        pulse: Mutex::new(vec![node::Pulse::default(); layout.pins.len()]),
+        pulses: Mutex::new(vec![node::Pulse::default(); layout.pins.len()]),
         pins: layout.pins,
         registry,
         mailboxes,
@@ -100,6 +103,7 @@ pub fn start(file: PathBuf) -> Result<Running, NotStarted> {
             addresses,
             watched,
             access,
+            former: Vec::new(),
         }),
         draining: false.into(),
         shutdown,
@@ -204,7 +208,7 @@ impl Gateway {
 /// the configuration, and a warning for each name without one.
 pub(super) fn resolve(
     config: &Config,
-    known: Addresses,
+    known: &Addresses,
     deadline: Duration,
 ) -> (Addresses, Vec<String>) {
     let mut addresses = Addresses::default();
@@ -229,9 +233,6 @@ pub(super) fn resolve(
                 target.upstream, target.endpoint
             )),
         }
-    }
-    for warning in &warnings {
-        warn!("{warning}");
     }
     (addresses, warnings)
 }
