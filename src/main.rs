@@ -4,6 +4,8 @@
 mod checked;
 mod cli;
 mod compile;
+mod demo;
+mod explain;
 mod gateway;
 mod log;
 mod version;

@@ -2,10 +2,10 @@
 //!
 //! Exit codes: 0 all is well; 1 something failed, or the command line is wrong; 2 the
 //! configuration is invalid; 3 the configuration is valid, but uses what this build does not
-//! do yet.
+//! do yet; 4 the gateway would refuse the request that was explained.
 
 mod check;
-mod print;
+pub mod print;
 mod reload;
 mod run;
 
@@ -13,6 +13,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::demo::Demo;
+use crate::explain::Explain;
 use crate::version;
 use print::say;
 
@@ -25,8 +27,8 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 fine, 1 failure or wrong usage, 2 invalid configuration, 3 valid configuration \
-that uses what this build does not do yet.";
+Exit codes: 0 fine, 1 failure or wrong usage, 2 invalid configuration, 3 valid configuration
+that uses what this build does not do yet, 4 (explain) the gateway would refuse the request.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -34,6 +36,10 @@ enum Command {
     Run(run::Run),
     /// Says what is wrong with configurations, and where.
     Check(check::Check),
+    /// Tells what the gateway would do with a request, and why. Sends nothing.
+    Explain(Explain),
+    /// Runs a gateway before three small services, with commands to try.
+    Demo(Demo),
     /// Has a running gateway read its configuration again.
     Reload(reload::Reload),
     /// Prints the JSON Schema of the configuration, for editors.
@@ -56,6 +62,8 @@ pub enum Exit {
     Invalid,
     /// The configuration uses what this build does not do yet.
     Unsupported,
+    /// The gateway would refuse the request that was explained.
+    Refused,
 }
 
 impl From<Exit> for ExitCode {
@@ -65,6 +73,7 @@ impl From<Exit> for ExitCode {
             Exit::Failed => 1,
             Exit::Invalid => 2,
             Exit::Unsupported => 3,
+            Exit::Refused => 4,
         })
     }
 }
@@ -87,6 +96,8 @@ pub fn main() -> ExitCode {
     let exit = match cli.command {
         Command::Run(run) => run.execute(),
         Command::Check(check) => check.execute(),
+        Command::Explain(explain) => explain.execute(),
+        Command::Demo(demo) => demo.execute(),
         Command::Reload(reload) => reload.execute(),
         Command::Schema => {
             say(&print::pretty(&ringgate_config::schema()));

@@ -47,7 +47,7 @@ impl Banner<'_> {
             (
                 "services",
                 format!(
-                    "users :{}  products :{} and, the next release, :{}  orders :{}",
+                    "users :{}  products :{} (next release :{})  orders :{}",
                     services.users.port(),
                     services.products.port(),
                     services.products_next.port(),
@@ -110,8 +110,8 @@ impl Banner<'_> {
         let settings = self.settings;
         each.command
             .replace("@GATEWAY@", &format!("http://{}", settings.gateway))
+            .replace("@GATEWAY_ADDRESS@", &settings.gateway.to_string())
             .replace("@ADMIN@", &format!("http://{}", settings.admin))
-            .replace("@ADMIN_ADDRESS@", &settings.admin.to_string())
             .replace("@CONFIG@", &quoted(&settings.file.to_string_lossy()))
             .replace("@RINGGATE@", self.ringgate)
     }

@@ -5,36 +5,40 @@ mod banner;
 mod services;
 mod settings;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 mod tries;
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use ringgate_config::Style;
 
-use crate::gateway;
-use crate::log::OperationalLog;
-use crate::checked;
+use crate::cli::Exit;
+use crate::cli::print::{complain, say, style_of};
+use crate::gateway::{self, NotStarted};
 use banner::Banner;
 use settings::Settings;
 
-/// Run a gateway before three small services, with commands to try
+/// The arguments of `ringgate demo`.
 #[derive(Debug, clap::Args)]
 pub struct Demo {
-    /// The gateway's port; 0 lets the system choose, the admin API's too [default: 8080, or a
-    /// free one when that is taken]
+    /// The gateway's port; with 0 the system chooses all [default: 8080, or a free one].
     #[arg(long, value_name = "N")]
     port: Option<u16>,
-    /// Where the configuration is written
+    /// Where the configuration is written.
     #[arg(long, value_name = "FILE", default_value = "ringgate-demo.toml")]
     config_out: PathBuf,
-    /// Data-plane threads
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=256))]
+    /// Data-plane threads.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 2,
+        value_parser = clap::value_parser!(u16).range(1..=256)
+    )]
     workers: u16,
-    /// Print what runs where and the commands as one line of JSON
+    /// Prints what runs where and the commands as one line of JSON.
     #[arg(long, hide = true)]
     list_json: bool,
 }
@@ -44,28 +48,21 @@ const ADMIN_PORT: u16 = 9901;
 
 impl Demo {
     /// Runs until a signal ends it.
-    pub fn run(&self) -> ExitCode {
+    pub fn execute(self) -> Exit {
         match self.serve() {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(()) => Exit::Fine,
             Err(problem) => {
-                let _ = writeln!(io::stderr(), "error: {problem}");
-                ExitCode::from(1)
+                complain(&format!("ringgate: {problem}"));
+                Exit::Failed
             }
         }
     }
 
     fn serve(&self) -> Result<(), String> {
-        let mut moved = Vec::new();
-        let (gateway, admin) = match self.port {
-            Some(0) => (free_port()?, free_port()?),
-            Some(port) => (taken_as_asked(port)?, wanted(ADMIN_PORT, &mut moved)?),
-            None => (
-                wanted(PORT, &mut moved)?,
-                wanted(ADMIN_PORT, &mut moved)?,
-            ),
-        };
         let services =
             services::start().map_err(|error| format!("the services cannot start: {error}"))?;
+        let mut moved = Vec::new();
+        let (gateway, admin) = self.addresses(&mut moved)?;
         let settings = Settings {
             gateway,
             admin,
@@ -74,11 +71,10 @@ impl Demo {
             file: self.config_out.clone(),
         };
         let former = settings.write()?;
-        let checked = checked::check(&settings.file)
-            .map_err(|refused| refused.findings.render(Style::Plain))?;
-        let log = OperationalLog::start(&checked.config.log);
-        let running = gateway::start(settings.file.clone(), checked, log)
-            .map_err(|error| error.to_string())?;
+        let running = gateway::start(settings.file.clone()).map_err(|error| match error {
+            NotStarted::Failed(error) => error.to_string(),
+            NotStarted::Refused(refused) => refused.findings.render(Style::Plain),
+        })?;
         let banner = Banner {
             settings: &settings,
             moved: &moved,
@@ -86,32 +82,32 @@ impl Demo {
             ringgate: &banner::ringgate(),
         };
         say(&match self.list_json {
-            true => format!("{}\n", banner.json()),
-            false => banner.text(style()),
+            true => banner.json().to_string(),
+            false => banner.text(style_of(&io::stdout())),
         });
         running.wait();
         if !self.list_json {
+            let (file, log) = (settings.file.display(), settings.access_log());
+            let log = log.display();
             say(&format!(
-                "\nThe demo has ended. Its configuration is still in {}, its access log in {}.\n",
-                settings.file.display(),
-                settings.access_log().display()
+                "\nThe demo has ended. Its configuration is still in {file}, its access log in {log}."
             ));
         }
         Ok(())
     }
-}
 
-/// Somebody who stopped reading does not stop the demo.
-fn say(text: &str) {
-    let mut out = io::stdout();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-fn style() -> Style {
-    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    match io::stdout().is_terminal() && !unwanted {
-        true => Style::Colour,
-        false => Style::Plain,
+    /// The gateway's and the admin API's.
+    fn addresses(&self, moved: &mut Vec<String>) -> Result<(SocketAddr, SocketAddr), String> {
+        match self.port {
+            Some(0) => two_free_ports().map_err(no_port),
+            Some(port) => {
+                let gateway = try_port(port).map_err(|error| {
+                    format!("cannot listen on port {port}: {error}; name another, or 0 for any")
+                })?;
+                Ok((gateway, wanted(ADMIN_PORT, moved)?))
+            }
+            None => Ok((wanted(PORT, moved)?, wanted(ADMIN_PORT, moved)?)),
+        }
     }
 }
 
@@ -120,7 +116,7 @@ fn wanted(port: u16, moved: &mut Vec<String>) -> Result<SocketAddr, String> {
     if let Ok(address) = try_port(port) {
         return Ok(address);
     }
-    let address = free_port()?;
+    let address = try_port(0).map_err(no_port)?;
     moved.push(format!(
         "port {port} is taken: {} is used instead",
         address.port()
@@ -128,14 +124,15 @@ fn wanted(port: u16, moved: &mut Vec<String>) -> Result<SocketAddr, String> {
     Ok(address)
 }
 
-fn taken_as_asked(port: u16) -> Result<SocketAddr, String> {
-    try_port(port).map_err(|error| {
-        format!("cannot listen on port {port}: {error}; name another port, or 0 for any")
-    })
+fn no_port(error: io::Error) -> String {
+    format!("no port can be had: {error}")
 }
 
-fn free_port() -> Result<SocketAddr, String> {
-    try_port(0).map_err(|error| format!("no port can be had: {error}"))
+/// Both are held until both are known, so that they differ.
+fn two_free_ports() -> io::Result<(SocketAddr, SocketAddr)> {
+    let bind = || TcpListener::bind(("127.0.0.1", 0));
+    let (one, other) = (bind()?, bind()?);
+    Ok((one.local_addr()?, other.local_addr()?))
 }
 
 /// Binds the port and lets it go again: the gateway opens it for itself, from the configuration.

@@ -12,6 +12,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// Where the services answer.
@@ -68,38 +69,68 @@ async fn run(bound: Vec<(TcpListener, Router)>) {
 
 fn users() -> Router {
     Router::new()
-        .route("/users", get(|| async { ok("users", &json!(people())) }))
+        .route("/users", get(|| async { ok("users", &people()) }))
         .route(
             "/users/{id}",
-            get(|Path(id): Path<String>| async move { one("users", "user", &id, people()) }),
+            get(|Path(id): Path<String>| async move { one("users", "user", &id, &people()) }),
         )
         .route("/v2/users/{id}", get(user_v2))
         .route("/whoami", any(whoami))
 }
 
-fn people() -> Vec<Value> {
-    let person = |id: u32, name: &str, email: &str, city: &str, since: &str| {
-        json!({ "id": id, "name": name, "email": email, "city": city, "member_since": since })
+#[derive(Debug, Serialize)]
+struct User {
+    id: u64,
+    name: &'static str,
+    email: &'static str,
+    city: &'static str,
+    member_since: &'static str,
+}
+
+fn people() -> [User; 4] {
+    let user = |id, name, email, city, member_since| User {
+        id,
+        name,
+        email,
+        city,
+        member_since,
     };
-    vec![
-        person(1, "Amara Okafor", "amara@example.com", "Lagos", "2021-03-14"),
-        person(2, "Jonas Lindqvist", "jonas@example.com", "Malmö", "2022-11-02"),
-        person(3, "Mei Tanaka", "mei@example.com", "Osaka", "2023-06-21"),
-        person(4, "Lucía Ferrer", "lucia@example.com", "Valencia", "2024-01-09"),
+    [
+        user(
+            1,
+            "Amara Okafor",
+            "amara@example.com",
+            "Lagos",
+            "2021-03-14",
+        ),
+        user(
+            2,
+            "Jonas Lindqvist",
+            "jonas@example.com",
+            "Malmö",
+            "2022-11-02",
+        ),
+        user(3, "Mei Tanaka", "mei@example.com", "Osaka", "2023-06-21"),
+        user(
+            4,
+            "Lucía Ferrer",
+            "lucia@example.com",
+            "Valencia",
+            "2024-01-09",
+        ),
     ]
 }
 
 async fn user_v2(Path(id): Path<String>) -> Response {
-    let found = people().into_iter().find(|user| has_id(user, &id));
-    let Some(user) = found else {
+    let all = people();
+    let Some(user) = all.iter().find(|user| user.has_id(&id)) else {
         return missing("users", "user", &id);
     };
-    let name = user["name"].as_str().unwrap_or_default();
-    let (given, family) = name.split_once(' ').unwrap_or((name, ""));
+    let (given, family) = user.name.split_once(' ').unwrap_or((user.name, ""));
     let version_2 = json!({
         "version": 2,
-        "user": { "id": user["id"], "name": { "given": given, "family": family } },
-        "links": { "self": format!("/api/users/{id}"), "orders": format!("/api/orders?user={id}") },
+        "user": { "id": user.id, "name": { "given": given, "family": family } },
+        "links": { "self": format!("/api/users/{id}") },
     });
     ok("users", &version_2)
 }
@@ -118,25 +149,44 @@ async fn whoami(method: Method, uri: Uri, headers: HeaderMap) -> Response {
 }
 
 fn products(release: &'static str) -> Router {
-    let goods = move || goods(release);
+    let list = move || async move {
+        let products = goods(release);
+        ok(
+            "products",
+            &json!({ "release": release, "products": products }),
+        )
+    };
+    let item = move |Path(id): Path<String>| async move {
+        one("products", "product", &id, &goods(release))
+    };
+    let about = move || async move {
+        ok(
+            "products",
+            &json!({ "service": "products", "release": release }),
+        )
+    };
     Router::new()
-        .route(
-            "/products",
-            get(move || async move { ok("products", &json!({ "release": release, "products": goods() })) }),
-        )
-        .route(
-            "/products/release",
-            get(move || async move { ok("products", &json!({ "service": "products", "release": release })) }),
-        )
-        .route(
-            "/products/{id}",
-            get(move |Path(id): Path<String>| async move { one("products", "product", &id, goods()) }),
-        )
+        .route("/products", get(list))
+        .route("/products/release", get(about))
+        .route("/products/{id}", get(item))
 }
 
-fn goods(release: &str) -> Vec<Value> {
-    let product = |id: u32, name: &str, cents: u32, stock: u32| {
-        json!({ "id": id, "name": name, "price_cents": cents, "currency": "EUR", "stock": stock })
+#[derive(Debug, Serialize)]
+struct Product {
+    id: u64,
+    name: &'static str,
+    price_cents: u32,
+    currency: &'static str,
+    stock: u32,
+}
+
+fn goods(release: &str) -> Vec<Product> {
+    let product = |id, name, price_cents, stock| Product {
+        id,
+        name,
+        price_cents,
+        currency: "EUR",
+        stock,
     };
     let mut goods = vec![
         product(1, "Enamel mug", 1_290, 214),
@@ -149,12 +199,28 @@ fn goods(release: &str) -> Vec<Value> {
     goods
 }
 
-type Orders = Arc<Mutex<Vec<Value>>>;
+#[derive(Debug, Clone, Serialize)]
+struct Order {
+    id: u64,
+    user_id: u64,
+    product_id: u64,
+    quantity: u64,
+    status: &'static str,
+}
+
+type Orders = Arc<Mutex<Vec<Order>>>;
 
 fn orders() -> Router {
+    let order = |id, user_id, product_id, quantity, status| Order {
+        id,
+        user_id,
+        product_id,
+        quantity,
+        status,
+    };
     let placed = vec![
-        json!({ "id": 1001, "user_id": 1, "product_id": 2, "quantity": 3, "status": "delivered" }),
-        json!({ "id": 1002, "user_id": 3, "product_id": 1, "quantity": 1, "status": "packed" }),
+        order(1001, 1, 2, 3, "delivered"),
+        order(1002, 3, 1, 1, "packed"),
     ];
     Router::new()
         .route("/orders", get(list_orders).post(place_order))
@@ -164,13 +230,19 @@ fn orders() -> Router {
 }
 
 async fn list_orders(State(orders): State<Orders>) -> Response {
-    let orders = orders.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    ok("orders", &json!(orders))
+    let orders = orders
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    ok("orders", &orders)
 }
 
 async fn order_by_id(State(orders): State<Orders>, Path(id): Path<String>) -> Response {
-    let orders = orders.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    one("orders", "order", &id, orders)
+    let orders = orders
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    one("orders", "order", &id, &orders)
 }
 
 async fn place_order(State(orders): State<Orders>, body: Bytes) -> Response {
@@ -184,18 +256,16 @@ async fn place_order(State(orders): State<Orders>, body: Bytes) -> Response {
     if orders.len() == ORDERS_MAX {
         orders.remove(0);
     }
-    let last = orders.last().and_then(|order| order["id"].as_u64());
-    let id = last.unwrap_or(1000) + 1;
-    let order = json!({
-        "id": id,
-        "user_id": user,
-        "product_id": product,
-        "quantity": number("quantity").unwrap_or(1),
-        "status": "placed",
-    });
+    let order = Order {
+        id: orders.last().map_or(1000, |last| last.id) + 1,
+        user_id: user,
+        product_id: product,
+        quantity: number("quantity").unwrap_or(1),
+        status: "placed",
+    };
     orders.push(order.clone());
-    let location = [(header::LOCATION, format!("/api/orders/{id}"))];
-    let created = reply("orders", StatusCode::CREATED, order.to_string());
+    let location = [(header::LOCATION, format!("/api/orders/{}", order.id))];
+    let created = reply("orders", StatusCode::CREATED, text_of(&order));
     (location, created).into_response()
 }
 
@@ -207,19 +277,47 @@ async fn slow() -> Response {
     ok("orders", &json!({ "took_seconds": 3 }))
 }
 
-fn has_id(value: &Value, id: &str) -> bool {
-    value["id"].to_string() == id
+/// What a service has many of.
+trait Item: Serialize {
+    fn id(&self) -> u64;
+
+    fn has_id(&self, id: &str) -> bool {
+        id.parse() == Ok(self.id())
+    }
 }
 
-fn one(service: &'static str, what: &str, id: &str, all: Vec<Value>) -> Response {
-    match all.into_iter().find(|value| has_id(value, id)) {
-        Some(value) => ok(service, &value),
+impl Item for User {
+    fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+impl Item for Product {
+    fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+impl Item for Order {
+    fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+fn one(service: &'static str, what: &str, id: &str, all: &[impl Item]) -> Response {
+    match all.iter().find(|item| item.has_id(id)) {
+        Some(item) => ok(service, item),
         None => missing(service, what, id),
     }
 }
 
-fn ok(service: &'static str, value: &Value) -> Response {
-    reply(service, StatusCode::OK, value.to_string())
+fn ok(service: &'static str, value: &impl Serialize) -> Response {
+    reply(service, StatusCode::OK, text_of(value))
+}
+
+fn text_of(value: &impl Serialize) -> String {
+    // Plain structs with text keys: there is nothing in them that JSON cannot say.
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 fn missing(service: &'static str, what: &str, id: &str) -> Response {

@@ -7,7 +7,7 @@ pub struct Try {
     pub topic: &'static str,
     /// What it shows, in a few words.
     pub shows: &'static str,
-    /// The command, with `@GATEWAY@`, `@ADMIN@`, `@CONFIG@` and `@RINGGATE@` for what differs.
+    /// The command, with `@GATEWAY@` and the like for what differs.
     pub command: &'static str,
     /// What its output contains.
     pub expect: &'static [&'static str],
@@ -54,7 +54,11 @@ pub const TRIES: &[Try] = &[
         topic: ROUTING,
         shows: "a body goes through: an order is placed, 201",
         command: "curl -si -d '{\"user_id\":2,\"product_id\":3}' @GATEWAY@/api/orders",
-        expect: &["HTTP/1.1 201", "location: /api/orders/", "\"status\":\"placed\""],
+        expect: &[
+            "HTTP/1.1 201",
+            "location: /api/orders/",
+            "\"status\":\"placed\"",
+        ],
     },
     Try {
         topic: ANSWERS,
@@ -118,26 +122,30 @@ pub const TRIES: &[Try] = &[
     },
     Try {
         topic: OPERATION,
-        shows: "the upstreams and their endpoints",
-        command: "curl -s @ADMIN@/upstreams",
+        shows: "the upstreams, their endpoints, requests so far",
+        command: "curl -s @ADMIN@/upstreams | grep -e name -e address -e requests",
         expect: &["products-next"],
     },
     Try {
         topic: OPERATION,
         shows: "why a request goes where it goes; nothing is sent",
         command: "@RINGGATE@ explain @CONFIG@ GET /api/users/2 -H 'x-version: 2'",
-        expect: &["won   user-by-id-v2", "lost  user-by-id", "GET /v2/users/2 HTTP/1.1"],
+        expect: &[
+            "won   user-by-id-v2",
+            "lost  user-by-id",
+            "GET /v2/users/2 HTTP/1.1",
+        ],
     },
     Try {
         topic: OPERATION,
         shows: "an edit takes effect by itself: pong becomes PONG",
-        command: "sed -i s/pong/PONG/ @CONFIG@; sleep 1; curl -s @GATEWAY@/ping",
+        command: "sed -i s/pong/PONG/ @CONFIG@; sleep 1; curl @GATEWAY_ADDRESS@/ping",
         expect: &["PONG"],
     },
     Try {
         topic: OPERATION,
         shows: "a reload on request, with what changed",
-        command: "@RINGGATE@ reload --admin @ADMIN_ADDRESS@",
+        command: "@RINGGATE@ reload --config @CONFIG@",
         expect: &["nothing changed"],
     },
 ];

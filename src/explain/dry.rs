@@ -5,10 +5,11 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use ringgate_config::Config;
 use ringgate_config::model::{EndpointAddr, Route};
-use ringgate_core::chain;
+use ringgate_core::chain::{self, Filter as _};
 use ringgate_core::error::Fault;
 use ringgate_core::explain::{self, Described, DryCore, Explanation, Routed};
-use ringgate_core::snapshot::Action;
+use ringgate_core::rt::Addr;
+use ringgate_core::snapshot::{Action, Endpoint};
 use ringgate_filters::Filter;
 use ringgate_router::{Probe, Reason, Request, Verdict};
 
@@ -96,10 +97,7 @@ impl Dry {
             method: asked.method.clone(),
             url: asked.url.clone(),
             host: routed.map(|r| text_of(&r.host)),
-            path_sent: path
-                .as_ref()
-                .filter(|path| *path != sent)
-                .map(|_| sent.to_owned()),
+            path_sent: (path.as_deref() != Some(sent)).then(|| sent.to_owned()),
             path,
             query: routed
                 .map(|r| text_of(&r.query))
@@ -124,10 +122,7 @@ impl Dry {
                     true => "the peer, a trusted proxy, names no other".to_owned(),
                     false => format!("X-Forwarded-For, from the trusted proxy {}", asked.peer),
                 };
-                (
-                    text,
-                    Some(Place::of(self.config.sources(), network.span)),
-                )
+                (text, Some(Place::of(self.config.sources(), network.span)))
             }
             None if named => (
                 "the peer; X-Forwarded-For counts only from a trusted proxy".to_owned(),
@@ -170,7 +165,7 @@ impl Dry {
                     place: Place::of(sources, route.path.span),
                 },
                 Verdict::Lost(reason) => {
-                    let loss = loss(self.config, router, candidate.route, reason, routed);
+                    let loss = loss(&self.config, router, candidate.route, reason, routed);
                     Candidate {
                         route: name,
                         verdict: report::Verdict::Lost,
@@ -218,10 +213,7 @@ impl Dry {
                 upstream,
                 endpoint,
                 head,
-            } => {
-                let chosen = endpoint.as_ref();
-                self.forward(told.route, *upstream, chosen.map(shown), head)
-            }
+            } => self.forward(told.route, *upstream, endpoint.as_ref(), head),
             explain::Outcome::Answer(answer) => self.answer(told, answer, won),
             explain::Outcome::Fault(fault, answer) => {
                 let route = told.route.filter(|_| won);
@@ -246,7 +238,7 @@ impl Dry {
         &self,
         route: Option<usize>,
         upstream: usize,
-        endpoint: Option<String>,
+        endpoint: Option<&Endpoint>,
         head: &[u8],
     ) -> Outcome {
         let index = route.unwrap_or_default();
@@ -263,7 +255,8 @@ impl Dry {
             route: route.name.to_string(),
             upstream: self.upstream(upstream),
             split,
-            endpoint: endpoint.unwrap_or_else(|| "none".to_owned()),
+            endpoint: endpoint.map_or("none".to_owned(), shown),
+            endpoint_is_address: endpoint.is_some_and(|endpoint| !is_name(endpoint)),
             endpoints: self.config.upstreams[upstream].endpoints.len(),
             rewrite: rewrite.map(ToString::to_string),
             rewrite_place: rewrite.map(|text| Place::of(self.config.sources(), text.span)),
@@ -317,14 +310,16 @@ fn unresolved(config: &Config) -> Addresses {
     addresses
 }
 
-/// An endpoint as it is configured: a name stays a name.
-fn shown(endpoint: &ringgate_core::snapshot::Endpoint) -> String {
-    use ringgate_core::rt::Addr;
-    match &endpoint.addr {
-        Addr::Tcp(addr) if *endpoint.authority != addr.to_string() => {
-            format!("{} (a name, not resolved here)", endpoint.authority)
-        }
-        addr => addr.to_string(),
+/// Addresses say themselves what they are; a name has the address that stands for it.
+fn is_name(endpoint: &Endpoint) -> bool {
+    matches!(&endpoint.addr, Addr::Tcp(addr) if *endpoint.authority != addr.to_string())
+}
+
+/// An endpoint as it is configured.
+fn shown(endpoint: &Endpoint) -> String {
+    match is_name(endpoint) {
+        true => endpoint.authority.to_string(),
+        false => endpoint.addr.to_string(),
     }
 }
 
@@ -367,12 +362,17 @@ fn meaning(fault: Fault) -> &'static str {
     }
 }
 
-/// The usual phrase of a status.
+/// The phrase of a status as RFC 9110 has it.
 pub fn phrase(status: u16) -> &'static str {
-    let known = StatusCode::from_u16(status).ok();
-    known
-        .and_then(|status| status.canonical_reason())
-        .unwrap_or("")
+    match status {
+        // The library still says what RFC 7231 called them.
+        413 => "Content Too Large",
+        422 => "Unprocessable Content",
+        _ => StatusCode::from_u16(status)
+            .ok()
+            .and_then(|status| status.canonical_reason())
+            .unwrap_or(""),
+    }
 }
 
 /// Text that a terminal can take: no control characters but line ends.

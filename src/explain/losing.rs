@@ -150,7 +150,7 @@ fn less_specific(
     let (route, winner) = (&config.routes[id.index()], &config.routes[than.index()]);
     let name = &winner.name;
     let by_order = || {
-        let text = format!("{name} comes first in the file");
+        let text = format!("comes after {name} in the file");
         (text, route.name.span)
     };
     let (Some(spec), Some(other)) = (router.spec(id), router.spec(than)) else {
@@ -162,15 +162,15 @@ fn less_specific(
             false => listed(&route.hosts),
         };
         let span = hull(&route.hosts).unwrap_or(route.path.span);
-        return (format!("{name} has the closer host; this takes {hosts}"), span);
+        return (format!("less specific host than {name}'s: {hosts}"), span);
     }
     if shape(spec) != shape(other) {
-        let text = format!("{name} has the closer path; this takes {}", route.path);
+        let text = format!("less specific path than {name}'s: {}", route.path);
         return (text, route.path.span);
     }
     if spec.priority != other.priority {
         return (
-            format!("{name} has priority {}", winner.priority),
+            format!("lower priority than {name}'s {}", winner.priority),
             priority_span(route, winner),
         );
     }
@@ -178,7 +178,7 @@ fn less_specific(
         spec.headers.len() + spec.query.len() + usize::from(!spec.methods.is_any())
     };
     if conditions(spec) != conditions(other) {
-        let text = format!("{name} has more conditions, and all of them hold");
+        let text = format!("fewer conditions than {name}, and all of those hold");
         return (text, route.name.span);
     }
     by_order()

@@ -5,7 +5,7 @@ use std::fmt;
 use ringgate_config::{Diagnostic, Sources, Span, Style, render_one};
 use serde::Serialize;
 
-use super::Ending;
+use crate::cli::Exit;
 
 /// A request and what would become of it.
 #[derive(Debug, Clone, Serialize)]
@@ -31,7 +31,7 @@ pub struct Understood {
     pub host: Option<String>,
     /// Normalised; absent when head or path were refused.
     pub path: Option<String>,
-    /// Path as sent, when normalising changed it.
+    /// Path as sent, when normalising changed or refused it.
     pub path_sent: Option<String>,
     /// Without `?`; absent when there is none.
     pub query: Option<String>,
@@ -127,6 +127,8 @@ pub struct Forward {
     pub split: Vec<(String, u32)>,
     /// The endpoint as configured.
     pub endpoint: String,
+    /// Whether that is an address to connect to: names are not resolved here.
+    pub endpoint_is_address: bool,
     /// Endpoints of the upstream: a live gateway's turn may be another's.
     pub endpoints: usize,
     /// The route's rewrite template.
@@ -158,10 +160,10 @@ pub struct Answer {
 
 impl Report {
     /// What the exit code tells.
-    pub fn ending(&self) -> Ending {
+    pub fn exit(&self) -> Exit {
         match self.outcome {
-            Outcome::Refuse(_) => Ending::Refused,
-            _ => Ending::Served,
+            Outcome::Refuse(_) => Exit::Refused,
+            _ => Exit::Fine,
         }
     }
 }

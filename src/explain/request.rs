@@ -162,7 +162,10 @@ mod tests {
     #[test]
     fn a_url_becomes_a_head() {
         assert_eq!(
-            head("https://api.example.com:8443/a/../b?x=1#part", &["X-A:  1 "]),
+            head(
+                "https://api.example.com:8443/a/../b?x=1#part",
+                &["X-A:  1 "]
+            ),
             "GET /a/../b?x=1 HTTP/1.1\r\nhost: api.example.com:8443\r\nX-A: 1\r\n\r\n"
         );
         assert!(head("http://a", &[]).starts_with("GET / HTTP/1.1\r\nhost: a\r\n"));

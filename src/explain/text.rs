@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use ringgate_config::Style;
 
 use super::dry::phrase;
-use super::report::{Answer, Decision, Forward, Outcome, Place, Report, Verdict};
+use super::report::{Answer, Candidate, Decision, Forward, Outcome, Place, Report, Verdict};
 use super::sequence::Row;
 
 /// How much is said.
@@ -31,7 +31,7 @@ pub fn render(report: &Report, style: Style, detail: Detail) -> String {
     page.request(report);
     page.routes(report);
     page.filters(report);
-    page.outcome(&report.outcome);
+    page.outcome(report);
     page.out
 }
 
@@ -111,7 +111,10 @@ impl Page {
         match outcome {
             Outcome::Forward(forward) => {
                 let target = forward.head.split(' ').nth(1).unwrap_or_default();
-                let verdict = format!("-> {} -> {}", forward.route, forward.upstream);
+                let verdict = format!(
+                    "-> route {} -> upstream {}",
+                    forward.route, forward.upstream
+                );
                 let endpoint = &forward.endpoint;
                 format!("{} at {endpoint} as {target}", self.paint("32", &verdict))
             }
@@ -136,11 +139,12 @@ impl Page {
     fn request(&mut self, report: &Report) {
         let request = &report.request;
         self.heading("Request");
-        if let Some(path) = &request.path {
-            let sent = request.path_sent.as_ref();
-            let sent = sent.map_or(String::new(), |sent| format!("   normalised from {sent}"));
-            self.line(&format!("  path      {path}{sent}"));
-        }
+        let path = match (&request.path, &request.path_sent) {
+            (Some(path), None) => path.clone(),
+            (Some(path), Some(sent)) => format!("{path}   normalised from {sent}"),
+            (None, sent) => format!("{}   as sent", sent.as_deref().unwrap_or_default()),
+        };
+        self.line(&format!("  path      {path}"));
         if let Some(query) = &request.query {
             self.line(&format!("  query     {query}"));
         }
@@ -165,9 +169,15 @@ impl Page {
             return;
         }
         self.heading("Routes, closest first");
-        let names = report.routes.iter().map(|c| c.route.chars().count());
+        let won = report.routes.iter().any(|c| c.verdict == Verdict::Won);
+        let (near, shown): (Vec<&Candidate>, Vec<&Candidate>) =
+            report.routes.iter().partition(|candidate| {
+                // With a winner, paths that only resemble the request's are a distraction.
+                won && self.detail == Detail::Brief && candidate.because == Some("path")
+            });
+        let names = shown.iter().map(|c| c.route.chars().count());
         let width = names.max().unwrap_or(0).min(NAME_COLUMNS_MAX);
-        for candidate in &report.routes {
+        for candidate in shown {
             let verdict = match candidate.verdict {
                 Verdict::Won => self.paint("32", "won "),
                 Verdict::Lost => self.paint("31", "lost"),
@@ -178,6 +188,12 @@ impl Page {
                 candidate.route, candidate.detail
             ));
             self.quote(Some(&candidate.place));
+        }
+        if !near.is_empty() {
+            let count = near.len();
+            let more = format!("  and {count} with a path nearly like it: --verbose lists them");
+            let more = self.dim(&more);
+            self.line(&more);
         }
     }
 
@@ -203,10 +219,16 @@ impl Page {
         }
     }
 
-    fn outcome(&mut self, outcome: &Outcome) {
-        match outcome {
+    fn outcome(&mut self, report: &Report) {
+        match &report.outcome {
             Outcome::Forward(forward) => self.forward(forward),
-            Outcome::Answer(answer) | Outcome::Refuse(answer) => self.answer(answer),
+            Outcome::Answer(answer) | Outcome::Refuse(answer) => {
+                self.heading(match report.filters.is_empty() {
+                    true => "The client gets",
+                    false => "The client gets, once the filters have seen it",
+                });
+                self.answer(answer);
+            }
             Outcome::Calls { calls } => {
                 self.heading("Calls before anything else");
                 for (upstream, target) in calls {
@@ -218,11 +240,17 @@ impl Page {
 
     fn forward(&mut self, forward: &Forward) {
         self.heading("Upstream");
-        let others = match forward.endpoints {
+        let mut others = match forward.endpoints {
             0 | 1 => "its only endpoint".to_owned(),
-            count => format!("one of {count}; live, it may be another's turn"),
+            count => format!("one of {count}: live, it may be another's turn"),
         };
-        self.line(&format!("  {}   {}, {others}", forward.upstream, forward.endpoint));
+        if !forward.endpoint_is_address {
+            others.push_str("; names are not resolved here");
+        }
+        self.line(&format!(
+            "  {}   {}, {others}",
+            forward.upstream, forward.endpoint
+        ));
         if !forward.split.is_empty() {
             let shares = forward.split.iter();
             let shares: Vec<String> = shares
@@ -245,7 +273,6 @@ impl Page {
     }
 
     fn answer(&mut self, answer: &Answer) {
-        self.heading("The client gets");
         let code = match answer.code.is_empty() {
             true => String::new(),
             false => self.dim(&format!("   in the log as {}", answer.code)),

@@ -1,0 +1,218 @@
+//! Whole explanations of a small configuration, as they are printed.
+
+use clap::Parser as _;
+use ringgate_config::Style;
+
+use super::{Explain, Said};
+use crate::cli::Exit;
+
+const CONFIG: &str = r#"[forwarded]
+trusted = ["10.0.0.0/8"]
+
+[[listener]]
+name = "public"
+listen = "127.0.0.1:8080"
+
+[[upstream]]
+name = "users"
+endpoints = ["users.internal:9001"]
+
+[filter.small]
+type = "body_limit"
+max = "1KiB"
+
+[filter.mark]
+type = "headers"
+request.set = { x-gateway = "edge" }
+
+[[route]]
+name = "user"
+path = "/api/users/{id}"
+methods = ["GET"]
+upstream = "users"
+
+[[route]]
+name = "user-v2"
+path = "/api/users/{id}"
+methods = ["GET", "POST"]
+match.headers = { x-version = "2" }
+filters = ["small", "mark"]
+rewrite = "/v2/{id}"
+upstream = "users"
+
+[[route]]
+name = "all-users"
+path = "/api/{rest*}"
+upstream = "users"
+
+[[route]]
+name = "ping"
+path = "/ping"
+respond = { status = 200, body = "pong" }
+
+[[route]]
+name = "secret"
+path = "/secret"
+match.headers = { authorization = "Bearer abc" }
+respond = { status = 204 }
+"#;
+
+#[derive(Debug, clap::Parser)]
+struct Line {
+    #[command(flatten)]
+    explain: Explain,
+}
+
+fn said(arguments: &[&str]) -> Said {
+    said_of(CONFIG, arguments)
+}
+
+fn said_of(config: &str, arguments: &[&str]) -> Said {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("gate.toml");
+    std::fs::write(&file, config).unwrap();
+    std::fs::write(dir.path().join("seq.toml"), SEQUENCE).unwrap();
+    let place = format!("{}/", dir.path().display());
+    let arguments = arguments.iter().map(|a| a.replace("DIR/", &place));
+    let line = ["explain".to_owned(), format!("{place}gate.toml")];
+    let line = Line::try_parse_from(line.into_iter().chain(arguments)).unwrap();
+    let mut said = line.explain.say(Style::Plain, Style::Plain);
+    for text in [&mut said.out, &mut said.err] {
+        *text = masked(&text.replace(&place, ""));
+    }
+    said
+}
+
+/// Without what differs from run to run.
+fn masked(text: &str) -> String {
+    let lines = text
+        .lines()
+        .map(|line| match line.split_once("X-Request-Id: ") {
+            Some((before, _)) => format!("{before}X-Request-Id: ID\n"),
+            None => format!("{line}\n"),
+        });
+    lines.collect()
+}
+
+#[test]
+fn a_routed_request_is_told_from_the_verdict_to_the_head() {
+    let said = said(&[
+        "GET",
+        "http://api.example.com/api/./users/7?x=1",
+        "-H",
+        "X-Version: 2",
+        "--peer",
+        "192.0.2.9",
+    ]);
+    assert_eq!(said.out, include_str!("golden/routed.txt"), "{}", said.out);
+    assert_eq!((said.exit, said.err.as_str()), (Exit::Fine, ""));
+}
+
+#[test]
+fn a_filter_that_answers_ends_the_way() {
+    let said = said(&[
+        "POST",
+        "/api/users/7",
+        "-H",
+        "x-version: 2",
+        "-H",
+        "accept: text/plain",
+        "--body-length",
+        "2000",
+    ]);
+    assert!(said.out.contains("answers      small"), "{}", said.out);
+    assert!(said.out.contains("not reached  mark"), "{}", said.out);
+    assert!(said.out.contains("-> 413"), "{}", said.out);
+    assert_eq!(said.exit, Exit::Refused);
+}
+
+#[test]
+fn verbose_quotes_the_conditions_and_hides_credentials() {
+    let said = said(&["GET", "/secret", "-v", "-H", "accept: text/plain"]);
+    assert_eq!(said.exit, Exit::Refused);
+    assert!(said.out.contains("^^^"), "{}", said.out);
+    assert!(!said.out.contains("abc"), "{}", said.out);
+}
+
+#[test]
+fn each_loser_has_its_reason_and_line() {
+    let said = said(&["DELETE", "/api/users/7"]);
+    let lost: Vec<&str> = said.out.lines().filter(|l| l.contains("lost")).collect();
+    assert_eq!(
+        lost,
+        [
+            "  lost  user       method: it takes GET, HEAD  gate.toml:23",
+            "  lost  user-v2    method: it takes GET, HEAD, POST  gate.toml:29",
+        ]
+    );
+    let said = self::said(&["GET", "/api/users/7", "-H", "x-version: 1"]);
+    let header = "user-v2    header x-version: wants \"2\", the request has \"1\"  gate.toml:30";
+    assert!(said.out.contains(header), "{}", said.out);
+    assert!(
+        said.out
+            .contains("all-users  less specific path than user's: /api/{rest*}  gate.toml:37"),
+        "{}",
+        said.out
+    );
+}
+
+#[test]
+fn a_head_that_breaks_the_rules_is_refused() {
+    let said = said(&["GET", "/", "-H", "transfer-encoding: gzip"]);
+    assert!(said.out.contains("-> 501"), "{}", said.out);
+    assert_eq!(said.exit, Exit::Refused);
+}
+
+#[test]
+fn the_client_behind_a_trusted_proxy_is_told() {
+    let said = said(&[
+        "GET",
+        "/ping",
+        "--peer",
+        "10.1.1.1",
+        "-H",
+        "x-forwarded-for: 192.0.2.7",
+    ]);
+    let line =
+        "  client    192.0.2.7   X-Forwarded-For, from the trusted proxy 10.1.1.1  gate.toml:2";
+    assert!(said.out.contains(line), "{}", said.out);
+}
+
+#[test]
+fn json_says_the_same() {
+    let said = said(&["GET", "/ping", "--json"]);
+    let value: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(value["outcome"]["kind"], "answer");
+    assert_eq!(value["outcome"]["body"], "pong");
+    assert_eq!(value["routes"][0]["verdict"], "won");
+    assert_eq!(value["routes"][0]["place"]["line"], 42);
+}
+
+const SEQUENCE: &str = "[[request]]\nurl = \"/ping\"\nrepeat = 3\n\n[[request]]\nat = \"2s\"\n\
+    url = \"/nowhere\"\nheaders = { accept = \"text/plain\" }\n";
+
+#[test]
+fn a_sequence_is_told_in_a_line_for_each_run() {
+    let said = said(&["--requests", "DIR/seq.toml"]);
+    assert_eq!(
+        said.out,
+        "0s  GET http://127.0.0.1:8080/ping     x3   -> 200 OK from route ping\n\
+         2s  GET http://127.0.0.1:8080/nowhere       -> 404 Not Found: no route takes this host and path\n"
+    );
+    assert_eq!(said.exit, Exit::Refused);
+}
+
+#[test]
+fn exit_codes_tell_whose_fault_it_is() {
+    assert_eq!(
+        said(&["GET", "/ping", "--listener", "x"]).exit,
+        Exit::Failed
+    );
+    assert_eq!(said(&["G T", "/ping"]).exit, Exit::Failed);
+    assert_eq!(said_of("[[listner]]\n", &["GET", "/"]).exit, Exit::Invalid);
+    let later =
+        "[filter.limit]\ntype = \"rate_limit\"\nkey = \"client_ip\"\nlimit = 1\nper = \"1s\"\n";
+    let used = CONFIG.replace("filters = [\"small\"", "filters = [\"limit\", \"small\"");
+    let said = said_of(&format!("{used}{later}"), &["GET", "/ping"]);
+    assert_eq!(said.exit, Exit::Unsupported, "{}", said.err);
+}
