@@ -70,11 +70,14 @@ fn report(file: &Path) -> Report {
     }
 }
 
-fn summary(checked: &Checked) -> String {
-    let count = |count: usize, what: &str| match count {
+fn count(count: usize, what: &str) -> String {
+    match count {
         1 => format!("1 {what}"),
         _ => format!("{count} {what}s"),
-    };
+    }
+}
+
+fn summary(checked: &Checked) -> String {
     let config = &checked.config;
     let mut parts = vec![
         count(config.routes.len(), "route"),
@@ -95,14 +98,14 @@ fn to_text(file: &Path, report: &Report) -> String {
         text.push('\n');
     }
     let file = file.display();
-    let count = |severity| report.findings.count(severity);
+    let found = |severity, what| count(report.findings.count(severity), what);
     text.push_str(&match report.verdict {
         Verdict::Runnable => format!("ok: {file}: {}", report.summary),
         Verdict::Unsupported => format!(
-            "not supported yet: {file}: valid, but this build does not do {} of its parts",
-            count(Severity::Unsupported)
+            "not supported yet: {file}: valid, but this build does not do {} of it",
+            found(Severity::Unsupported, "part")
         ),
-        Verdict::Invalid => format!("invalid: {file}: {} errors", count(Severity::Error)),
+        Verdict::Invalid => format!("invalid: {file}: {}", found(Severity::Error, "error")),
     });
     text
 }

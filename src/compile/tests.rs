@@ -171,6 +171,7 @@ fn a_shadowed_route_is_a_warning() {
         (found[0].severity, found[0].code),
         (Severity::Warning, "shadowed-route")
     );
+    assert!(found[0].label.contains("GET http://"), "{}", found[0].label);
 }
 
 #[test]
