@@ -125,16 +125,19 @@ fn nothing_leaks_over_two_thousand_aborted_requests(driver: Driver) {
             }
         }
     };
-    // The first round fills pools and caches that stay.
-    round(500);
-    settle();
+    // The first rounds fill pools and caches that stay.
+    round(2000);
     wait_until("the first round is over", || origin.open() <= 64);
+    round(2000);
+    wait_until("the second round is over", || origin.open() <= 64);
     let descriptors = gateway.descriptors();
     let memory = gateway.resident();
     round(2000);
     descriptors_come_back(&gateway, descriptors + 8);
     let grown = gateway.resident().saturating_sub(memory);
-    assert!(grown < 8 << 20, "resident memory grew by {grown} bytes");
+    eprintln!("resident memory: {memory} bytes, then {grown} more");
+    // 4 KiB for each request would be seen; an arena of the allocator more is none.
+    assert!(grown <= 8 << 20, "resident memory grew by {grown} bytes");
     wait_until("no connection is counted any more", || {
         // The scrape itself comes through the admin listener.
         gateway.metric("ringgate_worker_connections", &[]) < 1.0
@@ -148,20 +151,17 @@ fn slow_drip_heads_end_and_free_their_place(driver: Driver) {
         .set("limits", "connections_max", "300")
         .start();
     let mut drips: Vec<_> = (0..250).map(|_| gateway.client()).collect();
-    let mut alive = drips.len();
-    let head = b"GET / HTTP/1.1\r\nX-Drip: 0123456789";
-    for byte in head.iter().cycle().take(head.len() * 20) {
-        drips.retain_mut(|client| client.try_send([*byte]));
-        alive = drips.len();
-        if alive == 0 {
-            break;
-        }
+    // A head that never becomes whole, one byte at a time for as long as it is taken.
+    let mut bytes = b"GET / HTTP/1.1\r\nX-Drip: 0123456789".iter().cycle();
+    wait_until("slow heads end", || {
+        let byte = *bytes.next().unwrap();
+        drips.retain_mut(|client| client.try_send([byte]));
         std::thread::sleep(std::time::Duration::from_millis(20));
-        if byte == &b'G' {
+        if byte == b'G' {
             assert_eq!(gateway.get("/a").status, 200, "others are served meanwhile");
         }
-    }
-    assert_eq!(alive, 0, "slow heads were kept");
+        drips.is_empty()
+    });
     assert_eq!(
         origin
             .requests()

@@ -119,6 +119,15 @@ impl Client {
         );
     }
 
+    /// Whether bytes, or an end, wait to be received.
+    pub fn has_bytes(&self) -> bool {
+        let socket = self.peer().tcp();
+        socket.set_nonblocking(true).unwrap();
+        let waiting = socket.peek(&mut [0; 1]);
+        socket.set_nonblocking(false).unwrap();
+        waiting.is_ok()
+    }
+
     /// Ends sending and keeps receiving.
     pub fn finish_sending(&self) {
         self.reader.source().finish_sending();
