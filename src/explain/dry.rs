@@ -204,7 +204,9 @@ impl Dry {
                     by: "the request head".to_owned(),
                     status: error.status(),
                     code: fault.row().code.to_owned(),
-                    meaning: "the request head breaks the rules; the connection closes".to_owned(),
+                    meaning: format!(
+                        "the head breaks a rule of HTTP ({error}); the connection closes"
+                    ),
                     fields: Vec::new(),
                     body: String::new(),
                 })
@@ -221,7 +223,7 @@ impl Dry {
                     route: route.map(|index| self.route(index).name.to_string()),
                     by: "the gateway".to_owned(),
                     code: fault.row().code.to_owned(),
-                    meaning: meaning(*fault).to_owned(),
+                    meaning: meaning(*fault),
                     ..plain(answer)
                 })
             }
@@ -350,16 +352,17 @@ fn plain(answer: &chain::Answer) -> report::Answer {
 }
 
 /// What a refusal means, for those that a decision can end in.
-fn meaning(fault: Fault) -> &'static str {
-    match fault {
+fn meaning(fault: Fault) -> String {
+    let text = match fault {
+        Fault::RequestPath(error) => return error.to_string(),
         Fault::NoRoute => "no route takes this host and path",
         Fault::MethodNotAllowed => "routes take this path, but not with this method",
         Fault::BodyTooLarge => "the body is longer than `body_max` allows",
-        Fault::RequestPath(_) => "the path breaks the rules of [path]",
         Fault::TunnelRefused => "CONNECT is for forward proxies",
         Fault::RewriteFailed => "the rewritten path cannot be sent",
         _ => "",
-    }
+    };
+    text.to_owned()
 }
 
 /// The phrase of a status as RFC 9110 has it.

@@ -111,7 +111,7 @@ impl Explain {
         };
         let listener = match dry.listener(self.listener.as_deref()) {
             Ok(listener) => listener,
-            Err(problem) => return Said::err(Exit::Failed, format!("error: {problem}\n")),
+            Err(problem) => return Said::err(Exit::Failed, format!("ringgate: {problem}\n")),
         };
         if let Some(file) = &self.requests {
             return self.say_sequence(file, &dry, listener, style);
@@ -126,7 +126,7 @@ impl Explain {
         });
         let asked = match asked {
             Ok(asked) => asked,
-            Err(problem) => return Said::err(Exit::Failed, format!("error: {problem}\n")),
+            Err(problem) => return Said::err(Exit::Failed, format!("ringgate: {problem}\n")),
         };
         let report = dry.explain(&asked, listener, unix_ms());
         let out = match self.json {
@@ -150,7 +150,7 @@ impl Explain {
             Ok(rows) => rows,
             Err(problem) => {
                 let place = file.display();
-                return Said::err(Exit::Failed, format!("error: {place}: {problem}\n"));
+                return Said::err(Exit::Failed, format!("ringgate: {place}: {problem}\n"));
             }
         };
         let refused = rows.iter().any(|row| row.report.exit() == Exit::Refused);

@@ -64,11 +64,15 @@ impl Asked {
             fields.push_str(&format!("content-length: {length}\r\n"));
         }
         let host = host.unwrap_or_else(|| url.authority.unwrap_or(parts.fallback_host).to_owned());
-        let (method, target) = (parts.method, url.target);
+        let (method, target) = match (parts.method, url.authority) {
+            // RFC 9110, section 9.3.6.
+            ("CONNECT", Some(authority)) => ("CONNECT", authority.to_owned()),
+            (method, _) => (method, url.target),
+        };
         let head = format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\n{fields}\r\n");
-        let shown = match target.as_str() {
-            "*" => String::new(),
-            path => path.to_owned(),
+        let shown = match target.starts_with('/') {
+            true => &*target,
+            false => "",
         };
         Ok(Asked {
             method: method.to_owned(),
