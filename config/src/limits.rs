@@ -50,25 +50,25 @@ pub(crate) static LIMITS: Section = Section {
             "head_max",
             Kind::Size {
                 min: "1KiB",
-                max: "1MiB",
+                max: "64KiB",
             },
             "32KiB",
             "Bytes of a request head, request line and fields together; a longer one gets 431. \
-             Response heads are held to it too (502). It bounds the memory that a connection can \
+             Response heads have a fixed bound of 64 KiB (502). It bounds the memory that a connection can \
              pin before it has said anything useful; browsers with many cookies stay under 16 KiB.",
         ),
         Key::default(
             "headers_max",
-            Kind::Integer { min: 1, max: 1000 },
+            Kind::Integer { min: 1, max: 256 },
             "100",
-            "Fields in a head or in trailers; more get 431. It bounds work per head that is \
+            "Fields in a head; more get 431. It bounds work per head that is \
              proportional to the number of fields.",
         ),
         Key::default(
             "uri_max",
             Kind::Size {
                 min: "128B",
-                max: "512KiB",
+                max: "64KiB",
             },
             "8KiB",
             "Bytes of a request target; a longer one gets 414. RFC 9110, section 4.1 asks for at \

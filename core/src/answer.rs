@@ -232,9 +232,71 @@ pub fn of_fault(fault: Fault, request: &RequestHead, request_id: &[u8]) -> Answe
     }
 }
 
+/// Whether `Accept` weighs some kind of text higher than JSON (RFC 9110, 12.5.1).
 fn prefers_text(request: &RequestHead) -> bool {
-    request.fields.value(Known::Accept).is_some_and(|accept| {
-        let has = |what: &[u8]| memchr::memmem::find(accept, what).is_some();
-        has(b"text/") && !has(b"application/json")
-    })
+    let (mut text, mut json) = (0, 0);
+    for item in request
+        .fields
+        .values(Known::Accept)
+        .flat_map(|list| list.split(|b| *b == b','))
+    {
+        let mut parts = item.split(|b| *b == b';').map(<[u8]>::trim_ascii);
+        let media = parts.next().unwrap_or_default();
+        let weight = parts
+            .find_map(|part| part.strip_prefix(b"q="))
+            .map_or(1000, thousandths);
+        if media.starts_with(b"text/") {
+            text = text.max(weight);
+        } else if [&b"application/json"[..], b"application/*", b"*/*"].contains(&media) {
+            json = json.max(weight);
+        }
+    }
+    text > json
+}
+
+/// A weight such as `0.85` in thousandths.
+fn thousandths(weight: &[u8]) -> u32 {
+    let digit = |at: usize| match weight.get(at) {
+        Some(digit @ b'0'..=b'9') => u32::from(digit - b'0'),
+        _ => 0,
+    };
+    (digit(0) * 1000 + digit(2) * 100 + digit(3) * 10 + digit(4)).min(1000)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn prefers(accept: &str) -> bool {
+        let mut head = RequestHead::default();
+        head.fields.add("accept", accept.as_bytes()).unwrap();
+        prefers_text(&head)
+    }
+
+    #[test]
+    fn text_is_for_those_who_prefer_it() {
+        assert!(prefers("text/html,application/xml;q=0.9,*/*;q=0.8"));
+        assert!(prefers("text/plain"));
+        assert!(prefers("application/json;q=0.2, text/plain;q=0.25"));
+        assert!(!prefers("*/*"));
+        assert!(!prefers("application/json, text/plain"));
+        assert!(!prefers("text/plain;q=0"));
+        assert!(!prefers("text/html;q=0.5, application/*"));
+    }
+
+    #[test]
+    fn a_fault_behind_the_gateway_is_not_told() {
+        let head = RequestHead::default();
+        for fault in [
+            Fault::ConnectFailed,
+            Fault::OriginClosed,
+            Fault::ResponseTimeout,
+        ] {
+            let answer = of_fault(fault, &head, b"id-1");
+            let body = String::from_utf8(answer.body.to_vec()).unwrap();
+            assert!(!body.contains(fault.row().code), "{body}");
+            assert!(body.contains("\"request_id\":\"id-1\""), "{body}");
+        }
+    }
 }
