@@ -1,0 +1,302 @@
+//! Programs: the filters of a route in order, and one run of them over an exchange.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use super::{
+    Answer, Attributes, BodyMode, BodyPhase, BodyVerdict, CallOutcome, Calls, Filter, RequestPhase,
+    ResponsePhase, Summary, Verdict,
+};
+use crate::block::Block;
+use crate::http::{RequestHead, ResponseHead};
+use crate::rt::clock::Stamp;
+use crate::stats::{CoreIndex, FilterStats, PerCore};
+
+/// A filter in a program, with its counters.
+#[derive(Debug)]
+pub struct Step<F> {
+    /// Its name in the configuration.
+    pub name: Box<str>,
+    /// The filter, shared between the routes that name it.
+    pub filter: Arc<F>,
+    /// Its counters.
+    pub stats: Arc<PerCore<FilterStats>>,
+}
+
+/// The filters of one route, in order.
+#[derive(Debug)]
+pub struct Program<F> {
+    steps: Box<[Step<F>]>,
+    request_body: BodyMode,
+    response_body: BodyMode,
+}
+
+impl<F: Filter> Program<F> {
+    /// Compiles the steps of a route.
+    pub fn new(steps: Vec<Step<F>>) -> Program<F> {
+        let most = |mode: fn(&F) -> BodyMode| {
+            let modes = steps.iter().map(|step| mode(&step.filter));
+            modes.fold(BodyMode::Skip, strictest)
+        };
+        Program {
+            request_body: most(F::request_body_mode),
+            response_body: most(F::response_body_mode),
+            steps: steps.into_boxed_slice(),
+        }
+    }
+
+    /// The steps, in order.
+    pub fn steps(&self) -> &[Step<F>] {
+        &self.steps
+    }
+
+    /// What the filters together want of request bodies.
+    pub fn request_body_mode(&self) -> BodyMode {
+        self.request_body
+    }
+
+    /// What the filters together want of response bodies.
+    pub fn response_body_mode(&self) -> BodyMode {
+        self.response_body
+    }
+}
+
+/// Of two modes the one that serves both; of two limits the smaller one.
+fn strictest(left: BodyMode, right: BodyMode) -> BodyMode {
+    match (left, right) {
+        (BodyMode::Whole { max: a }, BodyMode::Whole { max: b }) => {
+            BodyMode::Whole { max: a.min(b) }
+        }
+        (left, right) => left.max(right),
+    }
+}
+
+/// One run of a program: where it stands and on which core.
+pub struct Run<'a, F: Filter> {
+    program: &'a Program<F>,
+    core: CoreIndex,
+    state: &'a RefCell<F::Core>,
+    scratch: &'a RefCell<F::Scratch>,
+}
+
+impl<F: Filter> Clone for Run<'_, F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<F: Filter> Copy for Run<'_, F> {}
+
+/// Where the request-head phase stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position(usize);
+
+/// What the request-head phase needs next.
+#[derive(Debug)]
+pub enum Progress {
+    /// Every filter let the request pass.
+    Passed,
+    /// This answer, by the step at the index.
+    Answered(Box<Answer>, usize),
+    /// These calls; then [`Run::resume`] at the position.
+    Calls(Box<Calls>, Position),
+}
+
+impl<'a, F: Filter> Run<'a, F> {
+    /// A run of `program` on a core with that core's and the exchange's memory.
+    pub fn new(
+        program: &'a Program<F>,
+        core: CoreIndex,
+        state: &'a RefCell<F::Core>,
+        scratch: &'a RefCell<F::Scratch>,
+    ) -> Run<'a, F> {
+        Run {
+            program,
+            core,
+            state,
+            scratch,
+        }
+    }
+
+    /// The program that runs.
+    pub fn program(&self) -> &'a Program<F> {
+        self.program
+    }
+
+    /// Runs the request-head phase from its beginning.
+    pub fn request_head(&self, head: &mut RequestHead, attributes: &Attributes) -> Progress {
+        self.request_head_from(Position(0), None, head, attributes)
+    }
+
+    /// Goes on with the request-head phase after the calls of the filter at `position`.
+    pub fn resume(
+        &self,
+        position: Position,
+        outcomes: &[CallOutcome],
+        head: &mut RequestHead,
+        attributes: &Attributes,
+    ) -> Progress {
+        self.request_head_from(position, Some(outcomes), head, attributes)
+    }
+
+    fn request_head_from(
+        &self,
+        Position(first): Position,
+        mut outcomes: Option<&[CallOutcome]>,
+        head: &mut RequestHead,
+        attributes: &Attributes,
+    ) -> Progress {
+        if self.program.steps.len() == first {
+            return Progress::Passed;
+        }
+        let core = &mut *self.state.borrow_mut();
+        let scratch = &mut *self.scratch.borrow_mut();
+        let mut began = Stamp::now();
+        for (index, step) in self.program.steps.iter().enumerate().skip(first) {
+            let mut phase = RequestPhase {
+                head: &mut *head,
+                attributes,
+                core: &mut *core,
+                scratch: &mut *scratch,
+                now: began,
+            };
+            let verdict = match outcomes.take() {
+                Some(outcomes) => step.filter.resume(&mut phase, outcomes),
+                None => step.filter.request_head(&mut phase),
+            };
+            began = self.charge(step, began);
+            match verdict {
+                Verdict::Continue => {}
+                Verdict::Respond(answer) => {
+                    step.stats.of(self.core).refusals.add(1);
+                    return Progress::Answered(answer, index);
+                }
+                Verdict::Call(calls) => return Progress::Calls(calls, Position(index)),
+            }
+        }
+        Progress::Passed
+    }
+
+    /// Runs the response-head phase; later filters see it first, as they stand nearer to the
+    /// origin.
+    ///
+    /// # Errors
+    /// The answer that is to take the response's place.
+    pub fn response_head(
+        &self,
+        head: &mut ResponseHead,
+        request: &RequestHead,
+        attributes: &Attributes,
+    ) -> Result<(), Box<Answer>> {
+        if self.program.steps.is_empty() {
+            return Ok(());
+        }
+        let core = &mut *self.state.borrow_mut();
+        let scratch = &mut *self.scratch.borrow_mut();
+        let mut began = Stamp::now();
+        for step in self.program.steps.iter().rev() {
+            let verdict = step.filter.response_head(&mut ResponsePhase {
+                head: &mut *head,
+                request,
+                attributes,
+                core: &mut *core,
+                scratch: &mut *scratch,
+                now: began,
+            });
+            began = self.charge(step, began);
+            self.settle(step, verdict)?;
+        }
+        Ok(())
+    }
+
+    /// Shows a piece of the request body to the filters that want it.
+    ///
+    /// # Errors
+    /// The answer of the filter that refused.
+    pub fn request_body(
+        &self,
+        piece: &mut Block,
+        last: bool,
+        passed: u64,
+    ) -> Result<(), Box<Answer>> {
+        let wants = |step: &&Step<F>| step.filter.request_body_mode() != BodyMode::Skip;
+        let steps = self.program.steps.iter().filter(wants);
+        self.body(steps, F::request_body, piece, last, passed)
+    }
+
+    /// Shows a piece of the response body to the filters that want it.
+    ///
+    /// # Errors
+    /// The answer of the filter that refused.
+    pub fn response_body(
+        &self,
+        piece: &mut Block,
+        last: bool,
+        passed: u64,
+    ) -> Result<(), Box<Answer>> {
+        let wants = |step: &&Step<F>| step.filter.response_body_mode() != BodyMode::Skip;
+        let steps = self.program.steps.iter().rev().filter(wants);
+        self.body(steps, F::response_body, piece, last, passed)
+    }
+
+    fn body<'s>(
+        &self,
+        steps: impl Iterator<Item = &'s Step<F>>,
+        decide: impl Fn(&F, &mut BodyPhase<'_, F>) -> BodyVerdict,
+        piece: &mut Block,
+        last: bool,
+        passed: u64,
+    ) -> Result<(), Box<Answer>>
+    where
+        F: 's,
+    {
+        let core = &mut *self.state.borrow_mut();
+        let scratch = &mut *self.scratch.borrow_mut();
+        let mut began = Stamp::now();
+        for step in steps {
+            let mut phase = BodyPhase {
+                piece: &mut *piece,
+                last,
+                passed,
+                core: &mut *core,
+                scratch: &mut *scratch,
+                now: began,
+            };
+            let verdict = decide(&step.filter, &mut phase);
+            began = self.charge(step, began);
+            self.settle(step, verdict)?;
+        }
+        Ok(())
+    }
+
+    /// Tells every filter that the exchange has ended.
+    pub fn end(&self, summary: &Summary) {
+        if self.program.steps.is_empty() {
+            return;
+        }
+        let core = &mut *self.state.borrow_mut();
+        let scratch = &mut *self.scratch.borrow_mut();
+        for step in &self.program.steps {
+            step.filter.end(summary, core, scratch);
+        }
+        *scratch = F::Scratch::default();
+    }
+
+    fn charge(&self, step: &Step<F>, began: Stamp) -> Stamp {
+        let now = Stamp::now();
+        let stats = step.stats.of(self.core);
+        stats.calls.add(1);
+        stats.nanos.add(now.nanos_since(began));
+        now
+    }
+
+    fn settle(&self, step: &Step<F>, verdict: BodyVerdict) -> Result<(), Box<Answer>> {
+        match verdict {
+            BodyVerdict::Continue => Ok(()),
+            BodyVerdict::Refuse(answer) => {
+                step.stats.of(self.core).refusals.add(1);
+                Err(answer)
+            }
+        }
+    }
+}
