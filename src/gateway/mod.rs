@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ringgate_config::Config;
-use ringgate_control::{Handle, Shutdown};
+use ringgate_control::{Handle, ReloadRefused, ReloadReport};
 use ringgate_core::rt::wheel::Ticks;
 use ringgate_core::rt::{Addr, Driver};
 use ringgate_core::snapshot::UpstreamHost;
@@ -51,7 +51,15 @@ pub struct Gateway {
     state: Mutex<State>,
     pulses: Mutex<Vec<node::Pulse>>,
     draining: AtomicBool,
-    shutdown: Sender<Shutdown>,
+    requests: Sender<Request>,
+}
+
+/// What the main thread is asked for.
+enum Request {
+    /// To end in order.
+    Stop,
+    /// To read the configuration again, and to say what came of it.
+    Reload(Sender<Result<ReloadReport, ReloadRefused>>),
 }
 
 /// What a reload replaces.
@@ -112,22 +120,32 @@ const ROUND_EVERY: Duration = Duration::from_secs(1);
 pub struct Running {
     gateway: Arc<Gateway>,
     control: Handle,
-    shutdown: Receiver<Shutdown>,
+    requests: Receiver<Request>,
 }
 
 impl Running {
-    /// Waits for a signal to end, then ends in order: requests in flight may finish, but not
-    /// for longer than the grace.
+    /// Serves until a signal asks for the end, then ends in order: requests in flight may
+    /// finish, but not for longer than the grace.
+    ///
+    /// Reloads run here as well. One thread that makes snapshots and takes them apart gets its
+    /// memory back; threads that come and go leave it in pieces.
     pub fn wait(self) {
-        // All senders gone would mean that nobody can ask any more.
-        while let Err(RecvTimeoutError::Timeout) = self.shutdown.recv_timeout(ROUND_EVERY) {
-            self.gateway.make_round();
+        loop {
+            match self.requests.recv_timeout(ROUND_EVERY) {
+                Ok(Request::Reload(reply)) => {
+                    // Whoever asked may have gone away; the reload has its line in the log.
+                    let _ = reply.send(self.gateway.reload_file());
+                }
+                Err(RecvTimeoutError::Timeout) => self.gateway.make_round(),
+                // All senders gone would mean that nobody can ask any more.
+                Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+            }
         }
         self.stop();
     }
 
     /// Ends in order.
-    pub fn stop(self) {
+    fn stop(self) {
         let gateway = &self.gateway;
         gateway.draining.store(true, Ordering::Release);
         announce::notify(announce::Notice::Stopping);
@@ -159,6 +177,8 @@ impl Running {
         if let Some(access) = access {
             access.close();
         }
+        // A reload that still waits for its turn hears that there is none.
+        drop(self.requests);
         self.control.stop();
     }
 }

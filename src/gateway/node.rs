@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use ringgate_control::{
@@ -13,7 +15,7 @@ use ringgate_core::upstream::EndpointUpdate;
 use ringgate_core::worker::Command;
 use serde_json::Value;
 
-use super::{Gateway, start};
+use super::{Gateway, Request, reload, start};
 use crate::compile;
 
 impl Node for Gateway {
@@ -57,8 +59,11 @@ impl Node for Gateway {
         crate::version::facts()
     }
 
-    fn reload(&self, cause: Cause) -> Result<ReloadReport, ReloadRefused> {
-        self.reload_file(cause)
+    fn reload(&self, _cause: Cause) -> Result<ReloadReport, ReloadRefused> {
+        let (reply, result) = channel();
+        // A main thread that is gone drops the reply, which is an answer too.
+        let _ = self.requests.send(Request::Reload(reply));
+        result.recv().unwrap_or_else(|_| Err(reload::draining()))
     }
 
     fn resolved(&self, upstream: &str, endpoint: &str, addresses: &[SocketAddr]) {
@@ -94,9 +99,11 @@ impl Node for Gateway {
         self.state().watched.clone()
     }
 
-    fn shutdown(&self, cause: Shutdown) {
+    fn shutdown(&self, _cause: Shutdown) {
+        // From now on nobody should send traffic here, even if the main thread is busy.
+        self.draining.store(true, Ordering::Release);
         // Nobody listens any more when the shutdown is under way already.
-        let _ = self.shutdown.send(cause);
+        let _ = self.requests.send(Request::Stop);
     }
 
     fn reopen_logs(&self) -> io::Result<()> {

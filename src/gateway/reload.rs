@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ringgate_config::Style;
 use ringgate_config::model::ListenAddr;
-use ringgate_control::{Cause, Refusal, ReloadRefused, ReloadReport};
+use ringgate_control::{Refusal, ReloadRefused, ReloadReport};
 use ringgate_core::rt::Addr;
 use ringgate_core::snapshot::Listener;
 use ringgate_core::worker::{Command, Installation, OpenListener};
@@ -20,11 +20,10 @@ use crate::checked::{self, Checked, Refused};
 use crate::compile::{Snapshot, Surroundings};
 
 impl Gateway {
-    /// Reads the file again and swaps it in. The control plane calls this once at a time.
-    pub(super) fn reload_file(&self, _cause: Cause) -> Result<ReloadReport, ReloadRefused> {
+    /// Reads the file again and swaps it in.
+    pub(super) fn reload_file(&self) -> Result<ReloadReport, ReloadRefused> {
         if self.is_draining() {
-            let text = "the gateway is shutting down: start it anew for the changed configuration";
-            return Err(ReloadRefused::new(Refusal::Draining, text));
+            return Err(draining());
         }
         announce::notify(Notice::Reloading);
         let result = self.try_reload();
@@ -198,6 +197,12 @@ impl Gateway {
                 .extend(problems.map(|problem| format!("worker {}: {problem}", installed.core.0)));
         }
     }
+}
+
+/// A gateway that ends takes no changes.
+pub(super) fn draining() -> ReloadRefused {
+    let text = "the gateway is shutting down: start it anew for the changed configuration";
+    ReloadRefused::new(Refusal::Draining, text)
 }
 
 /// What becomes of the access log.

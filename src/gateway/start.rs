@@ -84,7 +84,7 @@ pub fn start(file: PathBuf) -> Result<Running, NotStarted> {
         opened.into_inner(),
         access.as_ref(),
     )?;
-    let (shutdown, asked) = channel();
+    let (asked, requests) = channel();
     let gateway = Arc::new(Gateway {
         file,
         driver,
@@ -106,7 +106,7 @@ pub fn start(file: PathBuf) -> Result<Running, NotStarted> {
             former: Vec::new(),
         }),
         draining: false.into(),
-        shutdown,
+        requests: asked,
     });
     let node: Arc<dyn ringgate_control::Node> = Arc::clone(&gateway) as _;
     let options = Options {
@@ -119,7 +119,7 @@ pub fn start(file: PathBuf) -> Result<Running, NotStarted> {
     Ok(Running {
         gateway,
         control,
-        shutdown: asked,
+        requests,
     })
 }
 
