@@ -1,6 +1,8 @@
 //! Every metric family of the data plane, read from counters that the workers write for
 //! themselves.
 
+mod families;
+
 use std::collections::BTreeMap;
 
 use ringgate_control::{Exposition, Kind};
@@ -9,8 +11,9 @@ use ringgate_core::stats::{
     WorkerStats,
 };
 
+use self::families::{UPSTREAM_FAMILIES, WORKER_FAMILIES};
 use super::{Gateway, process};
-use crate::compile::Snapshot;
+use crate::compile::{self, Snapshot};
 use crate::version;
 
 impl Gateway {
@@ -22,6 +25,20 @@ impl Gateway {
         write_workers(&self.registry.workers, out);
         let snapshot = self.state().snapshot.clone();
         write_listeners(&snapshot, out);
+        self.write_endpoints(out);
+    }
+
+    fn write_endpoints(&self, out: &mut Exposition) {
+        out.family(
+            "ringgate_upstream_endpoints",
+            Kind::Gauge,
+            "Endpoints with an address; an upstream without one answers 503.",
+        );
+        let state = self.state();
+        for upstream in &state.config.upstreams {
+            let known = compile::endpoints(upstream, &state.addresses).len();
+            out.sample(&[("upstream", &upstream.name)], known);
+        }
     }
 
     fn write_process(&self, out: &mut Exposition) {
@@ -240,135 +257,6 @@ fn write_listeners(snapshot: &Snapshot, out: &mut Exposition) {
     out.sample(&[], snapshot.generation);
 }
 
-type WorkerFamily = (
-    &'static str,
-    Kind,
-    &'static str,
-    fn(&WorkerStats) -> &Counter,
-);
-
-/// Families with one counter for each worker: the skew between workers is in the label.
-const WORKER_FAMILIES: &[WorkerFamily] = &[
-    (
-        "ringgate_worker_accepted_total",
-        Kind::Counter,
-        "Connections accepted.",
-        |stats| &stats.accepted,
-    ),
-    (
-        "ringgate_worker_connections",
-        Kind::Gauge,
-        "Connections open.",
-        |stats| &stats.connections,
-    ),
-    (
-        "ringgate_worker_active_requests",
-        Kind::Gauge,
-        "Requests under way.",
-        |stats| &stats.active,
-    ),
-    (
-        "ringgate_worker_requests_total",
-        Kind::Counter,
-        "Requests with a complete head.",
-        |stats| &stats.requests,
-    ),
-    (
-        "ringgate_worker_shed_total",
-        Kind::Counter,
-        "Connections answered 503 because the listener had its most already.",
-        |stats| &stats.shed,
-    ),
-    (
-        "ringgate_worker_accept_pauses_total",
-        Kind::Counter,
-        "Times accepting paused because descriptors ran out.",
-        |stats| &stats.accept_pauses,
-    ),
-    (
-        "ringgate_worker_panics_total",
-        Kind::Counter,
-        "Connections ended by a program error; please report any.",
-        |stats| &stats.panics,
-    ),
-    (
-        "ringgate_worker_log_dropped_total",
-        Kind::Counter,
-        "Times access log lines were dropped because the writer could not keep up.",
-        |stats| &stats.log_dropped,
-    ),
-    (
-        "ringgate_worker_ticks_total",
-        Kind::Counter,
-        "Turns of the timer; one that stands still has stalled.",
-        |stats| &stats.ticks,
-    ),
-    (
-        "ringgate_worker_generation",
-        Kind::Gauge,
-        "Number of the snapshot that the worker serves from.",
-        |stats| &stats.generation,
-    ),
-];
-
-type UpstreamFamily = (
-    &'static str,
-    Kind,
-    &'static str,
-    fn(&UpstreamStats) -> &Counter,
-);
-
-const UPSTREAM_FAMILIES: &[UpstreamFamily] = &[
-    (
-        "ringgate_upstream_requests_total",
-        Kind::Counter,
-        "Requests sent to origins, retries included.",
-        |stats| &stats.requests,
-    ),
-    (
-        "ringgate_upstream_connects_total",
-        Kind::Counter,
-        "Connections opened to origins.",
-        |stats| &stats.connects,
-    ),
-    (
-        "ringgate_upstream_connect_failures_total",
-        Kind::Counter,
-        "Connections to origins that could not be opened.",
-        |stats| &stats.connect_failures,
-    ),
-    (
-        "ringgate_upstream_reused_total",
-        Kind::Counter,
-        "Requests that found a pooled connection.",
-        |stats| &stats.reused,
-    ),
-    (
-        "ringgate_upstream_stale_total",
-        Kind::Counter,
-        "Pooled connections that the origin had closed.",
-        |stats| &stats.stale,
-    ),
-    (
-        "ringgate_upstream_retries_total",
-        Kind::Counter,
-        "Requests sent once more after a pooled connection died.",
-        |stats| &stats.retries,
-    ),
-    (
-        "ringgate_upstream_idle_connections",
-        Kind::Gauge,
-        "Connections that wait in the pools.",
-        |stats| &stats.idle,
-    ),
-    (
-        "ringgate_upstream_active_requests",
-        Kind::Gauge,
-        "Requests under way to origins.",
-        |stats| &stats.active,
-    ),
-];
-
 struct RouteRow {
     classes: [u64; 6],
     latency: Merged,
@@ -448,71 +336,4 @@ fn write_classes(out: &mut Exposition, label: (&str, &str), classes: &[u64; 6]) 
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use ringgate_core::stats::CoreIndex;
-
-    fn text(write: impl FnOnce(&mut Exposition)) -> String {
-        let mut out = Exposition::with_capacity(1024);
-        write(&mut out);
-        out.finish()
-    }
-
-    #[test]
-    fn routes_are_summed_over_cores_and_silent_ones_left_out() {
-        let registry = Registry::new(2);
-        let busy = registry.route("busy");
-        let _silent = registry.route("silent");
-        for core in [CoreIndex(0), CoreIndex(1)] {
-            busy.of(core).responses[2].add(2);
-            busy.of(core).latency.record(150);
-            busy.of(core).sent.add(10);
-        }
-        registry.workers.of(CoreIndex(1)).unrouted[4].add(3);
-        let text = text(|out| write_routes(&registry, out));
-        for line in [
-            "ringgate_requests_total{route=\"busy\",class=\"2xx\"} 4\n",
-            "ringgate_requests_total{route=\"\",class=\"4xx\"} 3\n",
-            "ringgate_request_duration_seconds_bucket{route=\"busy\",le=\"0.0001\"} 0\n",
-            "ringgate_request_duration_seconds_bucket{route=\"busy\",le=\"0.0002\"} 2\n",
-            "ringgate_request_duration_seconds_sum{route=\"busy\"} 0.0003\n",
-            "ringgate_sent_bytes_total{route=\"busy\"} 20\n",
-        ] {
-            assert!(text.contains(line), "{line} in {text}");
-        }
-        assert!(!text.contains("silent"), "{text}");
-    }
-
-    #[test]
-    fn workers_are_told_apart() {
-        let registry = Registry::new(2);
-        let second = registry.workers.of(CoreIndex(1));
-        second.requests.add(7);
-        second.stall_us.set(2_500);
-        second.faults.count("no_route");
-        let text = text(|out| write_workers(&registry.workers, out));
-        for line in [
-            "ringgate_worker_requests_total{worker=\"0\"} 0\n",
-            "ringgate_worker_requests_total{worker=\"1\"} 7\n",
-            "ringgate_worker_stall_seconds{worker=\"1\"} 0.0025\n",
-            "ringgate_faults_total{code=\"no_route\"} 1\n",
-        ] {
-            assert!(text.contains(line), "{line} in {text}");
-        }
-    }
-
-    #[test]
-    fn upstreams_and_filters_are_named() {
-        let registry = Registry::new(1);
-        registry.upstream("app").of(CoreIndex(0)).connects.add(2);
-        registry
-            .filter("edit")
-            .of(CoreIndex(0))
-            .nanos
-            .add(1_500_000_000);
-        let upstreams = text(|out| write_upstreams(&registry, out));
-        assert!(upstreams.contains("ringgate_upstream_connects_total{upstream=\"app\"} 2\n"));
-        let filters = text(|out| write_filters(&registry, out));
-        assert!(filters.contains("ringgate_filter_seconds_total{filter=\"edit\"} 1.5\n"));
-    }
-}
+mod tests;

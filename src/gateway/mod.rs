@@ -11,6 +11,7 @@ mod node;
 mod occupant;
 mod open;
 mod pages;
+mod precedence;
 mod process;
 mod reload;
 mod start;

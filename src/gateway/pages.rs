@@ -5,14 +5,16 @@ use ringgate_core::snapshot::{Action, Upstream};
 use ringgate_core::stats::UpstreamStats;
 use serde_json::{Value, json};
 
-use super::{Gateway, host_word};
+use super::{Gateway, host_word, precedence};
 use crate::compile::{self, Snapshot};
 
 impl Gateway {
-    /// Routes in the order of the configuration.
+    /// Routes in order of precedence.
     pub(super) fn show_routes(&self) -> Value {
         let snapshot = self.state().snapshot.clone();
-        (0..snapshot.routes.len())
+        let order = precedence::order(&snapshot.router);
+        order
+            .into_iter()
             .map(|index| route(&snapshot, index))
             .collect()
     }

@@ -1,0 +1,134 @@
+//! Families that are one counter each: name, kind, what it says, and where it is.
+
+use ringgate_control::Kind;
+use ringgate_core::stats::{Counter, UpstreamStats, WorkerStats};
+
+pub(super) type WorkerFamily = (
+    &'static str,
+    Kind,
+    &'static str,
+    fn(&WorkerStats) -> &Counter,
+);
+
+/// Families with one counter for each worker: the skew between workers is in the label.
+pub(super) const WORKER_FAMILIES: &[WorkerFamily] = &[
+    (
+        "ringgate_worker_accepted_total",
+        Kind::Counter,
+        "Connections accepted.",
+        |stats| &stats.accepted,
+    ),
+    (
+        "ringgate_worker_connections",
+        Kind::Gauge,
+        "Connections open.",
+        |stats| &stats.connections,
+    ),
+    (
+        "ringgate_worker_active_requests",
+        Kind::Gauge,
+        "Requests under way.",
+        |stats| &stats.active,
+    ),
+    (
+        "ringgate_worker_requests_total",
+        Kind::Counter,
+        "Requests with a complete head.",
+        |stats| &stats.requests,
+    ),
+    (
+        "ringgate_worker_shed_total",
+        Kind::Counter,
+        "Connections answered 503 because the listener had its most already.",
+        |stats| &stats.shed,
+    ),
+    (
+        "ringgate_worker_accept_pauses_total",
+        Kind::Counter,
+        "Times accepting paused because descriptors ran out.",
+        |stats| &stats.accept_pauses,
+    ),
+    (
+        "ringgate_worker_panics_total",
+        Kind::Counter,
+        "Connections ended by a program error; please report any.",
+        |stats| &stats.panics,
+    ),
+    (
+        "ringgate_worker_log_dropped_total",
+        Kind::Counter,
+        "Times access log lines were dropped because the writer could not keep up.",
+        |stats| &stats.log_dropped,
+    ),
+    (
+        "ringgate_worker_ticks_total",
+        Kind::Counter,
+        "Turns of the timer; one that stands still has stalled.",
+        |stats| &stats.ticks,
+    ),
+    (
+        "ringgate_worker_generation",
+        Kind::Gauge,
+        "Number of the snapshot that the worker serves from.",
+        |stats| &stats.generation,
+    ),
+];
+
+pub(super) type UpstreamFamily = (
+    &'static str,
+    Kind,
+    &'static str,
+    fn(&UpstreamStats) -> &Counter,
+);
+
+/// Families with one counter for each upstream.
+pub(super) const UPSTREAM_FAMILIES: &[UpstreamFamily] = &[
+    (
+        "ringgate_upstream_requests_total",
+        Kind::Counter,
+        "Requests sent to origins, retries included.",
+        |stats| &stats.requests,
+    ),
+    (
+        "ringgate_upstream_connects_total",
+        Kind::Counter,
+        "Connections opened to origins.",
+        |stats| &stats.connects,
+    ),
+    (
+        "ringgate_upstream_connect_failures_total",
+        Kind::Counter,
+        "Connections to origins that could not be opened.",
+        |stats| &stats.connect_failures,
+    ),
+    (
+        "ringgate_upstream_reused_total",
+        Kind::Counter,
+        "Requests that found a pooled connection.",
+        |stats| &stats.reused,
+    ),
+    (
+        "ringgate_upstream_stale_total",
+        Kind::Counter,
+        "Pooled connections that the origin had closed.",
+        |stats| &stats.stale,
+    ),
+    (
+        "ringgate_upstream_retries_total",
+        Kind::Counter,
+        "Requests sent once more after a pooled connection died.",
+        |stats| &stats.retries,
+    ),
+    (
+        "ringgate_upstream_idle_connections",
+        Kind::Gauge,
+        "Connections that wait in the pools.",
+        |stats| &stats.idle,
+    ),
+    (
+        "ringgate_upstream_active_requests",
+        Kind::Gauge,
+        "Requests under way to origins.",
+        |stats| &stats.active,
+    ),
+];
