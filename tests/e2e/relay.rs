@@ -26,6 +26,7 @@ on_both_drivers!(
     answers_a_half_closed_client_when_allowed,
     cancels_for_a_half_closed_client_when_not_allowed,
     delivers_small_pieces_as_they_come,
+    holds_back_a_client_that_pipelines_and_never_reads,
 );
 
 fn passes_a_response_while_the_request_still_flows(driver: Driver) {
@@ -354,4 +355,42 @@ fn delivers_small_pieces_as_they_come(driver: Driver) {
         .tcp()
         .read_exact(&mut left)
         .unwrap_or_default();
+}
+
+fn holds_back_a_client_that_pipelines_and_never_reads(driver: Driver) {
+    let origin = Origin::answering(ok(&"x".repeat(10_000)));
+    let gateway = Setup::proxy(driver, origin.address()).start();
+    gateway.get("/warm");
+    let before = gateway.resident();
+    let mut client = gateway.client();
+    let writer = client.peer().tcp().try_clone().unwrap();
+    let sent = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&sent);
+    let sending = thread::spawn(move || {
+        let requests = get("/p").repeat(1000);
+        for _ in 0..200 {
+            if (&writer).write_all(requests.as_bytes()).is_err() {
+                return;
+            }
+            counter.fetch_add(1000, Ordering::SeqCst);
+        }
+    });
+    wait_until("the client is held back", || {
+        let earlier = sent.load(Ordering::SeqCst);
+        settle();
+        settle();
+        earlier > 0 && sent.load(Ordering::SeqCst) == earlier
+    });
+    assert!(
+        sent.load(Ordering::SeqCst) < 200_000,
+        "all of it was taken in"
+    );
+    let grown = gateway.resident().saturating_sub(before);
+    assert!(grown < GROWTH_MAX, "grew by {grown} bytes");
+    for _ in 0..2000 {
+        assert_eq!(client.response("GET").body.len(), 10_000);
+    }
+    let socket = client.peer().tcp();
+    socket.shutdown(std::net::Shutdown::Both).unwrap();
+    sending.join().unwrap();
 }

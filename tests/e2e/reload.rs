@@ -22,6 +22,9 @@ on_both_drivers!(
     removes_a_listener,
     reports_what_changed,
     refuses_what_only_a_restart_can_change,
+    notices_a_changed_include,
+    notices_a_swapped_link,
+    limits_change_for_open_connections,
 );
 
 /// A gateway whose only route answers `word`; without a file watch racing the case.
@@ -242,4 +245,59 @@ fn refuses_what_only_a_restart_can_change(driver: Driver) {
     assert_eq!(report.status, 409, "{}", report.text());
     settle();
     assert_eq!(gateway.get("/word").text(), "one");
+}
+
+fn notices_a_changed_include(driver: Driver) {
+    let setup = Setup::new(driver);
+    let routes = setup.dir().join("routes.d");
+    fs::create_dir(&routes).unwrap();
+    let route = |word: &str| {
+        format!(
+            "[[route]]\nname = \"word\"\npath = \"/word\"\n\
+             respond = {{ status = 200, body = \"{word}\" }}\n"
+        )
+    };
+    fs::write(routes.join("a.toml"), route("one")).unwrap();
+    let gateway = setup.include("routes.d/*.toml").start();
+    assert_eq!(gateway.get("/word").text(), "one");
+    fs::write(routes.join("a.toml"), route("two")).unwrap();
+    says(&gateway, "two");
+    let more = "[[route]]\nname = \"more\"\npath = \"/more\"\nrespond = { status = 204 }\n";
+    fs::write(routes.join("b.toml"), more).unwrap();
+    wait_until("a new file counts", || gateway.get("/more").status == 204);
+    fs::remove_file(routes.join("b.toml")).unwrap();
+    wait_until("a removed file counts", || {
+        gateway.get("/more").status == 404
+    });
+}
+
+fn notices_a_swapped_link(driver: Driver) {
+    // Mounted configuration comes as a link to a directory that is replaced at once.
+    let setup = said(Setup::new(driver), "one");
+    let dir = setup.dir().to_owned();
+    let text = setup.render();
+    for (version, word) in [("v1", "one"), ("v2", "two")] {
+        fs::create_dir(dir.join(version)).unwrap();
+        let text = text.replace("\"one\"", &format!("{word:?}"));
+        fs::write(dir.join(version).join("c.toml"), text).unwrap();
+    }
+    std::os::unix::fs::symlink("v1", dir.join("current")).unwrap();
+    let gateway = Gateway::start_on(&dir.join("current/c.toml"));
+    assert_eq!(gateway.get("/word").text(), "one");
+    std::os::unix::fs::symlink("v2", dir.join("next")).unwrap();
+    fs::rename(dir.join("next"), dir.join("current")).unwrap();
+    says(&gateway, "two");
+}
+
+fn limits_change_for_open_connections(driver: Driver) {
+    let origin = Origin::named("x");
+    let mut gateway = proxied(Setup::new(driver), &origin, "one").start();
+    let mut client = gateway.client();
+    let post = "POST /a HTTP/1.1\r\nHost: gateway.test\r\nContent-Length: 20\r\n\r\n\
+                01234567890123456789";
+    assert_eq!(client.exchange(post).text(), "x");
+    gateway.rewrite(|setup| proxied(setup, &origin, "two").set("limits", "body_max", "\"10B\""));
+    assert_eq!(gateway.reload().status, 200);
+    says(&gateway, "two");
+    assert_eq!(client.exchange(post).status, 413);
 }

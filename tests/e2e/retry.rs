@@ -14,6 +14,8 @@ on_both_drivers!(
     does_not_replay_a_streamed_body,
     expires_idle_upstream_connections,
     keeps_no_connection_when_told_so,
+    honours_an_origin_that_closes,
+    sends_a_large_body_once_after_a_stale_connection,
 );
 
 /// Serves one request on the first connection and closes it, unanswered, at the second.
@@ -153,4 +155,47 @@ fn keeps_no_connection_when_told_so(driver: Driver) {
         origin.wait_until_closed();
     }
     assert_eq!(origin.accepted(), 3);
+}
+
+fn honours_an_origin_that_closes(driver: Driver) {
+    // The origin says so and then waits: a second request would never be answered.
+    let origin = Origin::start(|conn| {
+        conn.request();
+        conn.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
+        conn.stall();
+    });
+    let gateway = Setup::proxy(driver, origin.address()).start();
+    let mut client = gateway.client();
+    for i in 1..5 {
+        let response = client.exchange(get("/a"));
+        assert_eq!(response.text(), "ok");
+        assert_ne!(
+            response.field("connection"),
+            Some("close"),
+            "that was for the gateway"
+        );
+        assert_eq!(origin.accepted(), i);
+    }
+}
+
+fn sends_a_large_body_once_after_a_stale_connection(driver: Driver) {
+    let origin = Origin::start(|conn| {
+        // Every connection serves one request and is closed without a word.
+        conn.request();
+        conn.send(ok("fine"));
+    });
+    let gateway = Setup::proxy(driver, origin.address()).start();
+    let body = "x".repeat(300_000);
+    for i in 0..20 {
+        let response = gateway.client().exchange(format!(
+            "PUT /{i} HTTP/1.1\r\nHost: gateway.test\r\nContent-Length: 300000\r\n\r\n{body}"
+        ));
+        // The close may cross the request; then 502, as a body that flowed cannot be replayed.
+        assert!(
+            response.status == 200 || response.status == 502,
+            "{response:?}"
+        );
+        wait_until("the origin closes", || origin.open() == 0);
+    }
+    assert!(origin.requests().iter().all(|r| r.body.len() == 300_000));
 }

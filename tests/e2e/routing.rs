@@ -23,6 +23,7 @@ on_both_drivers!(
     ignores_trailing_slashes_when_told,
     redirects_trailing_slashes_when_told,
     answers_head_on_a_get_route,
+    no_redirect_leaves_the_site,
 );
 
 /// A route that answers its own name.
@@ -350,4 +351,36 @@ fn answers_head_on_a_get_route(driver: Driver) {
         "{response:?}"
     );
     assert_eq!(client.get("/thing").status, 200);
+}
+
+fn no_redirect_leaves_the_site(driver: Driver) {
+    // `//host/` in a Location is another site (RFC 3986, section 4.2).
+    let gateway = names(Setup::new(driver), "thing", "/{a}/{b}", "")
+        .set("path", "trailing_slash", "\"redirect\"")
+        .set("path", "merge_slashes", "false")
+        .route(
+            "moved",
+            "/moved/{rest*}",
+            "redirect = { to = \"/{rest}\", status = 302 }",
+        )
+        .start();
+    for path in [
+        "/moved//evil.test/a",
+        "/moved/%2fevil.test/a",
+        "/moved/%5cevil.test/a",
+        "/moved/\\evil.test/a",
+        "//evil.test/",
+        "//evil.test/%2e%2e/",
+        "/moved/%0d%0aSet-Cookie:%20a=b",
+    ] {
+        let mut client = gateway.client();
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: gateway.test\r\n\r\n"));
+        let response = client.response("GET");
+        assert!(!response.fields.has("set-cookie"), "{path}");
+        if let Some(location) = response.field("location") {
+            let second = location.as_bytes().get(1);
+            let stays = location.starts_with('/') && !matches!(second, Some(b'/' | b'\\'));
+            assert!(stays, "{path} leads to {location}");
+        }
+    }
 }

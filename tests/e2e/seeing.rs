@@ -15,6 +15,10 @@ on_both_drivers!(
     healthz_and_readyz_answer,
     config_shows_what_is_in_force,
     the_admin_api_refuses_what_it_does_not_know,
+    no_client_forges_a_log_line,
+    gauges_return_to_nothing,
+    opens_the_log_again_after_rotation,
+    picks_a_driver_by_itself,
 );
 
 fn logs_a_request_as_json(driver: Driver) {
@@ -203,4 +207,70 @@ fn the_admin_api_refuses_what_it_does_not_know(driver: Driver) {
         502,
         "the admin API is not on the public listener"
     );
+}
+
+fn no_client_forges_a_log_line(driver: Driver) {
+    let origin = Origin::named("x");
+    let gateway = Setup::proxy(driver, origin.address())
+        .set("log", "format", "\"text\"")
+        .start();
+    let mut client = gateway.client();
+    client.send(b"GET /a?\" HTTP/1.1\r\nHost: gateway.test\r\nUser-Agent: a\" 200 0 \"-\" \"\xe2\x80\xa8\x85\r\n\r\n");
+    let _ = client.try_response("GET");
+    gateway.get("/b");
+    let lines = gateway.log_lines(2);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    // Quotes inside fields are escaped, so the columns stay where they are.
+    assert!(!lines[0].contains("a\" 200 0"), "{}", lines[0]);
+}
+
+fn gauges_return_to_nothing(driver: Driver) {
+    let origin = Origin::start(|conn| {
+        conn.request();
+        conn.stall();
+    });
+    let gateway = Setup::proxy(driver, origin.address()).start();
+    let clients: Vec<Client> = (0..20)
+        .map(|_| {
+            let mut client = gateway.client();
+            client.send(get("/a"));
+            client
+        })
+        .collect();
+    origin.wait_for_requests(20);
+    gateway.wait_for_metric("ringgate_worker_active_requests", &[], 20.0);
+    gateway.wait_for_metric("ringgate_upstream_active_requests", &[], 20.0);
+    drop(clients);
+    for gauge in [
+        "ringgate_worker_active_requests",
+        "ringgate_upstream_active_requests",
+        "ringgate_worker_connections",
+        "ringgate_listener_connections",
+    ] {
+        crate::support::wait_until(gauge, || gateway.metric(gauge, &[]) == 0.0);
+    }
+}
+
+fn opens_the_log_again_after_rotation(driver: Driver) {
+    let origin = Origin::named("x");
+    let gateway = Setup::proxy(driver, origin.address()).start();
+    gateway.get("/before");
+    gateway.log(1);
+    let log = gateway.setup().dir().join("access.log");
+    std::fs::rename(&log, gateway.setup().dir().join("access.log.1")).unwrap();
+    gateway.signal(crate::support::sys::Signal::Reopen);
+    crate::support::wait_until("a new log", || {
+        gateway.get("/after");
+        std::fs::read_to_string(&log).is_ok_and(|text| text.contains("/after"))
+    });
+}
+
+fn picks_a_driver_by_itself(driver: Driver) {
+    let origin = Origin::named("x");
+    let auto = Setup::proxy(driver, origin.address())
+        .set("runtime", "driver", "\"auto\"")
+        .start();
+    assert_eq!(auto.get("/a").text(), "x");
+    let picked = auto.readiness()["driver"].as_str().unwrap().to_owned();
+    assert!(["io_uring", "epoll"].contains(&picked.as_str()), "{picked}");
 }

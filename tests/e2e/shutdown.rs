@@ -12,6 +12,8 @@ on_both_drivers!(
     ends_after_the_grace,
     ends_on_an_interrupt_too,
     readyz_says_so_while_it_ends,
+    a_second_signal_ends_at_once,
+    cuts_tunnels_after_the_grace,
 );
 
 fn ends_at_once_when_nothing_is_in_flight(driver: Driver) {
@@ -156,4 +158,47 @@ fn readyz_says_so_while_it_ends(driver: Driver) {
     assert_eq!(gateway.admin("GET", "/healthz").status, 200);
     client.reset();
     assert!(gateway.wait().success());
+}
+
+fn a_second_signal_ends_at_once(driver: Driver) {
+    let origin = Origin::start(|conn| {
+        conn.request();
+        conn.stall();
+    });
+    let mut gateway = Setup::proxy(driver, origin.address())
+        .set("runtime", "shutdown_grace", "\"10m\"")
+        .start();
+    let mut client = gateway.client();
+    client.send(get("/a"));
+    origin.wait_for_requests(1);
+    gateway.signal(Signal::Terminate);
+    wait_until("the shutdown has begun", || {
+        gateway.stderr().contains("shutting down")
+    });
+    gateway.signal(Signal::Terminate);
+    gateway.wait();
+    client.rest();
+}
+
+fn cuts_tunnels_after_the_grace(driver: Driver) {
+    let origin = Origin::start(|conn| {
+        conn.request();
+        conn.send(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        );
+        conn.stall();
+    });
+    let mut gateway = Setup::proxy(driver, origin.address())
+        .set("runtime", "shutdown_grace", "\"300ms\"")
+        .start();
+    let mut client = gateway.client();
+    let response = client.exchange(
+        "GET /ws HTTP/1.1\r\nHost: gateway.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    assert_eq!(response.status, 101);
+    gateway.signal(Signal::Terminate);
+    gateway.wait();
+    client.rest();
+    origin.wait_until_closed();
 }

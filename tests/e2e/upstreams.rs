@@ -14,6 +14,8 @@ on_both_drivers!(
     tries_the_next_endpoint_when_one_refuses,
     listens_on_several_addresses,
     serves_with_several_workers,
+    takes_over_a_socket_file_that_was_left_behind,
+    tells_origins_nothing_false_about_unix_clients,
 );
 
 fn connects_to_a_unix_socket(driver: Driver) {
@@ -159,4 +161,35 @@ fn serves_with_several_workers(driver: Driver) {
         assert_eq!(client.response("GET").text(), "x");
     }
     gateway.wait_for_metric("ringgate_requests_total", &[], 40.0);
+}
+
+fn takes_over_a_socket_file_that_was_left_behind(driver: Driver) {
+    let origin = Origin::named("x");
+    let setup = Setup::proxy(driver, origin.address());
+    let path = setup.dir().join("gateway.sock");
+    // A listener that is gone leaves its file.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let address = format!("unix:{}", path.display());
+    let quoted = format!("{address:?}");
+    let gateway = setup.set("listener", "listen", &quoted).start();
+    assert_eq!(Client::connect(&address).get("/a").text(), "x");
+    drop(gateway);
+}
+
+fn tells_origins_nothing_false_about_unix_clients(driver: Driver) {
+    let origin = Origin::named("x");
+    let setup = Setup::proxy(driver, origin.address());
+    let address = format!("unix:{}", setup.dir().join("gateway.sock").display());
+    let quoted = format!("{address:?}");
+    let gateway = setup
+        .set("listener", "listen", &quoted)
+        .set("forwarded", "trusted", "[\"192.0.2.0/24\"]")
+        .start();
+    let response = Client::connect(&address)
+        .exchange("GET /a HTTP/1.1\r\nHost: gateway.test\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n");
+    assert_eq!(response.text(), "x");
+    let request = origin.request();
+    let told = request.fields.all("x-forwarded-for").join(", ");
+    assert!(!told.contains("203.0.113.9"), "{told}");
+    drop(gateway);
 }

@@ -4,3 +4,4 @@
 mod clients;
 mod crowds;
 mod origins;
+mod shuffles;

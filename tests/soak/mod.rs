@@ -67,6 +67,7 @@ fn a_thousand_reloads_under_load_fail_no_request(driver: Driver) {
     let output = wrk.wait_with_output().unwrap();
     let report = String::from_utf8_lossy(&output.stdout).into_owned();
     let grown = gateway.resident().saturating_sub(before);
+    eprintln!("{report}");
     assert!(!report.contains("Socket errors"), "{report}");
     assert!(!report.contains("Non-2xx"), "{report}");
     assert!(report.contains("requests in"), "{report}");

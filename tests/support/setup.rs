@@ -32,6 +32,7 @@ pub struct Setup {
     dir: TempDir,
     keys: Vec<(&'static str, &'static str, String)>,
     body: String,
+    include: String,
     descriptors_max: Option<u64>,
 }
 
@@ -45,6 +46,7 @@ impl Setup {
             dir,
             keys: Vec::new(),
             body: String::new(),
+            include: String::new(),
             descriptors_max: None,
         }
         .set("runtime", "workers", "1")
@@ -97,6 +99,12 @@ impl Setup {
         self
     }
 
+    /// Adds an include pattern, which must be the file's first line.
+    pub fn include(mut self, pattern: &str) -> Self {
+        self.include = format!("include = [{pattern:?}]\n");
+        self
+    }
+
     /// Drops every upstream and route, for a reload to other ones.
     pub fn without_body(mut self) -> Self {
         self.body.clear();
@@ -116,7 +124,7 @@ impl Setup {
 
     /// The configuration as text.
     pub fn render(&self) -> String {
-        let mut text = String::new();
+        let mut text = self.include.clone();
         for section in [
             "runtime",
             "admin",

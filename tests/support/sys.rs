@@ -11,6 +11,8 @@ pub enum Signal {
     Terminate,
     Interrupt,
     Hangup,
+    /// SIGUSR1: open log files again.
+    Reopen,
 }
 
 /// Sends `signal` to the process `pid`, which this test started and has not reaped.
@@ -19,6 +21,7 @@ pub fn signal(pid: u32, signal: Signal) {
         Signal::Terminate => libc::SIGTERM,
         Signal::Interrupt => libc::SIGINT,
         Signal::Hangup => libc::SIGHUP,
+        Signal::Reopen => libc::SIGUSR1,
     };
     let pid = i32::try_from(pid).unwrap();
     // SAFETY: kill takes two integers and touches no memory of ours.
