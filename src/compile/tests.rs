@@ -1,3 +1,5 @@
+//! Whole configurations, compiled.
+
 #![allow(clippy::unwrap_used)]
 
 use std::net::SocketAddr;

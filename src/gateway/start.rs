@@ -1,14 +1,15 @@
 //! From a checked configuration to workers that accept.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ringgate_config::Config;
 use ringgate_config::model::ListenAddr;
-use ringgate_control::{AdminOptions, ControlPlane, DnsOptions, Options, resolve_once};
+use ringgate_control::{AdminOptions, ControlPlane, DnsOptions, Handle, Options, resolve_once};
 use ringgate_core::rt;
 use ringgate_core::stats::{CoreIndex, Registry};
 use ringgate_core::worker::{self, Mailbox, OpenListener, WorkerOptions};
@@ -31,24 +32,18 @@ use crate::log::OperationalLog;
 /// What the configuration lacks, or what could not be had and what to do about it.
 pub fn start(file: PathBuf) -> Result<Running, NotStarted> {
     let started = Instant::now();
-    let read = checked::read(&file)?;
-    let log = OperationalLog::start(&read.config.log);
-    let layout = Layout::of(&read.config.runtime)?;
-    let registry = Arc::new(Registry::new(layout.pins.len()));
+    let Prepared {
+        log,
+        layout,
+        registry,
+        checked,
+    } = prepare(&file)?;
     let Checked {
         config,
         mut snapshot,
-        findings,
         watched,
-    } = read.compile(&Surroundings {
-        registry: &registry,
-        addresses: &Addresses::default(),
-        connections: &|_| Arc::default(),
-        generation: 1,
-    })?;
-    for warning in findings.lines() {
-        warn!("{warning}");
-    }
+        ..
+    } = checked;
     let (driver, fallback) = machine::driver(config.runtime.driver)?;
     if let Some(reason) = fallback {
         warn!(
@@ -56,24 +51,9 @@ pub fn start(file: PathBuf) -> Result<Running, NotStarted> {
             "io_uring is not available: using epoll, at a higher cost per request"
         );
     }
-    raise_descriptor_limit(&config);
-    let (addresses, unresolved) = resolve(&config, &Addresses::default(), START_LOOKUPS_MAX);
-    for warning in unresolved {
-        warn!("{warning}");
-    }
-    put_addresses(&config, &mut snapshot, &addresses);
-    let mut opened = Opened::none(layout.pins.len());
-    for listener in &mut snapshot.listeners {
-        opened.open(listener, config.runtime.backlog, Sharing::Forbidden)?;
-    }
-    let admin = config
-        .admin
-        .as_ref()
-        .and_then(|admin| match &admin.listen.value {
-            ListenAddr::Tcp(address) => Some(*address),
-            ListenAddr::Unix(_) => None,
-        });
-    let admin = admin.map(open::open_admin).transpose()?;
+    let addresses = resolve_at_start(&config, &mut snapshot);
+    let opened = open_listeners(&config, &mut snapshot, layout.pins.len())?;
+    let admin = open_admin(&config)?;
     let access = AccessLog::open(&config.log)?;
     let snapshot = Arc::new(snapshot);
     let mailboxes = start_workers(
@@ -81,7 +61,7 @@ pub fn start(file: PathBuf) -> Result<Running, NotStarted> {
         &layout,
         &registry,
         &snapshot,
-        opened.into_inner(),
+        opened,
         access.as_ref(),
     )?;
     let (asked, requests) = channel();
@@ -108,19 +88,83 @@ pub fn start(file: PathBuf) -> Result<Running, NotStarted> {
         draining: false.into(),
         requests: asked,
     });
-    let node: Arc<dyn ringgate_control::Node> = Arc::clone(&gateway) as _;
-    let options = Options {
-        admin: admin.map(AdminOptions::new),
-        ..Options::default()
-    };
-    let control = ControlPlane::start(node, options)
-        .map_err(|error| StartError::new(format!("the control plane cannot start: {error}")))?;
+    let control = start_control(&gateway, admin)?;
     gateway.say_ready();
     Ok(Running {
         gateway,
         control,
         requests,
     })
+}
+
+/// What there is before anything of the machine is taken.
+struct Prepared {
+    log: OperationalLog,
+    layout: Layout,
+    registry: Arc<Registry>,
+    checked: Checked,
+}
+
+fn prepare(file: &Path) -> Result<Prepared, NotStarted> {
+    let read = checked::read(file)?;
+    let log = OperationalLog::start(&read.config.log);
+    let layout = Layout::of(&read.config.runtime)?;
+    let registry = Arc::new(Registry::new(layout.pins.len()));
+    let checked = read.compile(&Surroundings {
+        registry: &registry,
+        addresses: &Addresses::default(),
+        connections: &|_| Arc::default(),
+        generation: 1,
+    })?;
+    for warning in checked.findings.lines() {
+        warn!("{warning}");
+    }
+    raise_descriptor_limit(&checked.config);
+    Ok(Prepared {
+        log,
+        layout,
+        registry,
+        checked,
+    })
+}
+
+fn resolve_at_start(config: &Config, snapshot: &mut Snapshot) -> Addresses {
+    let (addresses, unresolved) = resolve(config, &Addresses::default(), START_LOOKUPS_MAX);
+    for warning in unresolved {
+        warn!("{warning}");
+    }
+    put_addresses(config, snapshot, &addresses);
+    addresses
+}
+
+fn open_listeners(
+    config: &Config,
+    snapshot: &mut Snapshot,
+    workers: usize,
+) -> Result<Vec<Vec<OpenListener>>, StartError> {
+    let mut opened = Opened::none(workers);
+    for listener in &mut snapshot.listeners {
+        opened.open(listener, config.runtime.backlog, Sharing::Forbidden)?;
+    }
+    Ok(opened.into_inner())
+}
+
+fn open_admin(config: &Config) -> Result<Option<TcpListener>, StartError> {
+    match config.admin.as_ref().map(|admin| &admin.listen.value) {
+        Some(ListenAddr::Tcp(address)) => open::open_admin(*address).map(Some),
+        // The compiler has refused Unix sockets here.
+        Some(ListenAddr::Unix(_)) | None => Ok(None),
+    }
+}
+
+fn start_control(gateway: &Arc<Gateway>, admin: Option<TcpListener>) -> Result<Handle, StartError> {
+    let node: Arc<dyn ringgate_control::Node> = Arc::clone(gateway) as _;
+    let options = Options {
+        admin: admin.map(AdminOptions::new),
+        ..Options::default()
+    };
+    ControlPlane::start(node, options)
+        .map_err(|error| StartError::new(format!("the control plane cannot start: {error}")))
 }
 
 fn start_workers(

@@ -1,3 +1,5 @@
+//! The exposition of counters that a test has set.
+
 use super::*;
 use ringgate_core::stats::CoreIndex;
 
