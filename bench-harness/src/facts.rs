@@ -1,0 +1,111 @@
+//! The machine and the programs that a figure was measured with: a figure without them cannot
+//! be compared with another.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use serde::Serialize;
+
+/// What a report says about its circumstances.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Facts {
+    /// Model of the processor.
+    pub cpu: String,
+    /// Number of cores that are online.
+    pub cores: usize,
+    /// Release of the kernel.
+    pub kernel: String,
+    /// Load average over 1, 5 and 15 minutes before anything was started.
+    pub load_before: String,
+    /// The same at the end.
+    pub load_after: String,
+    /// Versions of the programs.
+    pub versions: BTreeMap<String, String>,
+    /// Commands that were run.
+    pub commands: Vec<String>,
+    /// Configurations they ran on.
+    pub configs: BTreeMap<String, String>,
+}
+
+impl Facts {
+    /// What is known before anything was started.
+    pub fn gather() -> Facts {
+        let cpuinfo = read("/proc/cpuinfo");
+        Facts {
+            cpu: model(&cpuinfo).to_owned(),
+            cores: count(&cpuinfo),
+            kernel: read("/proc/sys/kernel/osrelease"),
+            load_before: load_average(),
+            load_after: String::new(),
+            versions: BTreeMap::new(),
+            commands: Vec::new(),
+            configs: BTreeMap::new(),
+        }
+    }
+
+    /// Notes how a program was started.
+    pub fn note(&mut self, name: &str, command: &str, config: &str) {
+        self.commands.push(command.to_owned());
+        self.configs.insert(name.to_owned(), config.to_owned());
+    }
+
+    /// Notes what the machine was busy with at the end.
+    pub fn finish(&mut self) {
+        self.load_after = load_average();
+    }
+
+    /// A few lines for people.
+    pub fn to_text(&self) -> String {
+        let mut lines = vec![
+            format!(
+                "machine   {}, {} cores, Linux {}",
+                self.cpu, self.cores, self.kernel
+            ),
+            format!(
+                "load      {} before, {} after",
+                self.load_before, self.load_after
+            ),
+        ];
+        let versions = self.versions.iter();
+        lines.extend(versions.map(|(name, version)| format!("{name:<9} {version}")));
+        let commands = self.commands.iter();
+        lines.extend(commands.map(|command| format!("command   {command}")));
+        lines.join("\n")
+    }
+}
+
+fn load_average() -> String {
+    let text = read("/proc/loadavg");
+    text.split(' ').take(3).collect::<Vec<_>>().join(" ")
+}
+
+fn read(file: &str) -> String {
+    let text = fs::read_to_string(file).unwrap_or_else(|_| "unknown".to_owned());
+    text.trim().to_owned()
+}
+
+fn model(cpuinfo: &str) -> &str {
+    let lines = cpuinfo.lines().filter_map(|line| line.split_once(':'));
+    let mut models = lines.filter(|(name, _)| name.trim() == "model name");
+    models
+        .next()
+        .map_or("unknown processor", |(_, model)| model.trim())
+}
+
+fn count(cpuinfo: &str) -> usize {
+    let processors = cpuinfo.lines().filter(|line| line.starts_with("processor"));
+    processors.count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processors_are_counted_and_named() {
+        let text = "processor\t: 0\nmodel name\t: Some CPU @ 2.00GHz\n\nprocessor\t: 1\n\
+                    model name\t: Some CPU @ 2.00GHz\n";
+        assert_eq!((model(text), count(text)), ("Some CPU @ 2.00GHz", 2));
+        assert_eq!(model("Features: fp\n"), "unknown processor");
+    }
+}

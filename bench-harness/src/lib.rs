@@ -1,1 +1,0 @@
-//! Ringgate's bench harness

@@ -1,0 +1,228 @@
+//! What the kernel tells of processes: CPU time of a whole tree, memory, parents.
+
+use std::fs;
+use std::ops::Sub;
+use std::time::Duration;
+
+use crate::fault::{Fault, Result};
+
+/// A process id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pid(pub u32);
+
+/// CPU time that was spent in user mode and in the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CpuTime {
+    /// In user mode.
+    pub user: Duration,
+    /// In the kernel on the process's behalf.
+    pub system: Duration,
+}
+
+impl CpuTime {
+    /// Of a process with all its threads, those that ended included, and all its descendants.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn of_tree(root: Pid) -> Result<CpuTime> {
+        let members = tree(root);
+        if members.is_empty() {
+            return Err(gone(root));
+        }
+        let sum = |part: fn(&Stat) -> u64| ticks(members.iter().map(|m| part(&m.stat)).sum());
+        Ok(CpuTime {
+            user: sum(|stat| stat.user_ticks),
+            system: sum(|stat| stat.system_ticks),
+        })
+    }
+}
+
+impl Sub for CpuTime {
+    type Output = CpuTime;
+
+    fn sub(self, earlier: CpuTime) -> CpuTime {
+        CpuTime {
+            user: self.user.saturating_sub(earlier.user),
+            system: self.system.saturating_sub(earlier.system),
+        }
+    }
+}
+
+/// A process of a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// Its id.
+    pub pid: Pid,
+    /// What the kernel said of it.
+    pub stat: Stat,
+}
+
+impl Member {
+    /// Whether the id still belongs to the same process, and that has not ended.
+    pub fn is_alive(&self) -> bool {
+        let same = |stat: Stat| stat.started == self.stat.started && stat.state != 'Z';
+        read_stat(self.pid).is_some_and(same)
+    }
+}
+
+/// A process and its descendants; empty when it is gone.
+pub fn tree(root: Pid) -> Vec<Member> {
+    let Some(stat) = read_stat(root) else {
+        return Vec::new();
+    };
+    let mut members = vec![Member { pid: root, stat }];
+    let everybody: Vec<Member> = everybody();
+    let mut next = 0;
+    while let Some(parent) = members.get(next).map(|member| member.pid) {
+        let children = everybody
+            .iter()
+            .filter(|member| member.stat.parent == parent);
+        members.extend(children.copied());
+        next += 1;
+    }
+    members
+}
+
+/// What `/proc/PID/stat` says, as far as it is used here (proc_pid_stat(5)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// `Z` is a process that has ended and was not waited for.
+    pub state: char,
+    /// The parent.
+    pub parent: Pid,
+    /// User time with that of children that were waited for, in clock ticks.
+    pub user_ticks: u64,
+    /// The same of the kernel.
+    pub system_ticks: u64,
+    /// When it started, in ticks since boot: with the id, it names a process for good.
+    pub started: u64,
+}
+
+impl Stat {
+    fn parse(line: &str) -> Option<Stat> {
+        // The name, in parentheses, may hold anything, parentheses and blanks included.
+        let (_, rest) = line.rsplit_once(')')?;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        // proc_pid_stat(5) counts from 1 and the state is its field 3.
+        let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+        Some(Stat {
+            state: fields.first()?.chars().next()?,
+            parent: Pid(u32::try_from(field(4)?).ok()?),
+            user_ticks: field(14)? + field(16)?,
+            system_ticks: field(15)? + field(17)?,
+            started: field(22)?,
+        })
+    }
+}
+
+/// Memory of a process, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// All that is resident.
+    pub resident: u64,
+    /// The part that no file backs: heap, stacks.
+    pub anonymous: u64,
+}
+
+impl Memory {
+    /// Of a process.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn of(pid: Pid) -> Result<Memory> {
+        let text = fs::read_to_string(format!("/proc/{}/status", pid.0)).unwrap_or_default();
+        Memory::parse(&text).ok_or_else(|| gone(pid))
+    }
+
+    fn parse(text: &str) -> Option<Memory> {
+        let kib = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+            let (number, unit) = line.trim().split_once(' ')?;
+            let number: u64 = number.parse().ok()?;
+            (unit == "kB").then_some(number * 1024)
+        };
+        Some(Memory {
+            resident: kib("VmRSS:")?,
+            anonymous: kib("RssAnon:")?,
+        })
+    }
+}
+
+fn gone(pid: Pid) -> Fault {
+    Fault::Setup(format!("process {} ended while it was measured", pid.0))
+}
+
+fn everybody() -> Vec<Member> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid));
+    pids.filter_map(|pid| {
+        let stat = read_stat(pid)?;
+        Some(Member { pid, stat })
+    })
+    .collect()
+}
+
+fn read_stat(pid: Pid) -> Option<Stat> {
+    Stat::parse(&fs::read_to_string(format!("/proc/{}/stat", pid.0)).ok()?)
+}
+
+fn ticks(count: u64) -> Duration {
+    let per_second = rustix::param::clock_ticks_per_second().max(1);
+    Duration::from_secs_f64(count as f64 / per_second as f64)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = "4242 (a) b (c) S 17 4242 4242 0 -1 4194560 900 0 3 0 \
+                        250 130 11 7 20 0 5 0 987654 123456789 500 18446744073709551615 1 1 0";
+
+    #[test]
+    fn a_name_with_parentheses_and_blanks_does_not_shift_the_fields() {
+        assert_eq!(
+            Stat::parse(LINE),
+            Some(Stat {
+                state: 'S',
+                parent: Pid(17),
+                user_ticks: 261,
+                system_ticks: 137,
+                started: 987_654,
+            })
+        );
+    }
+
+    #[test]
+    fn a_line_cut_short_is_no_stat() {
+        assert_eq!(Stat::parse("4242 (a) S 17 4242"), None);
+        assert_eq!(Stat::parse(""), None);
+    }
+
+    #[test]
+    fn memory_is_read_in_kibibytes() {
+        let text = "Name:\tx\nVmHWM:\t  9000 kB\nVmRSS:\t    8192 kB\nRssAnon:\t    1024 kB\n";
+        assert_eq!(
+            Memory::parse(text),
+            Some(Memory {
+                resident: 8192 * 1024,
+                anonymous: 1024 * 1024,
+            })
+        );
+        assert_eq!(Memory::parse("Name:\tzombie\n"), None);
+    }
+
+    #[test]
+    fn a_tree_holds_its_root_and_its_children() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("30")
+            .spawn()
+            .unwrap();
+        let members = tree(Pid(std::process::id()));
+        let found = members.iter().any(|member| member.pid == Pid(child.id()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(members[0].pid, Pid(std::process::id()));
+        assert!(found);
+    }
+}
