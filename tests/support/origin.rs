@@ -5,7 +5,7 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::message::{ReadError, Reader, Request, requests_in};
 use super::{Peer, wait_until};
 
-/// The origin; it lives until the test's process ends.
+/// The origin; dropping it stops accepting, scripts that run go on.
 #[derive(Debug)]
 pub struct Origin {
     address: String,
@@ -27,6 +27,7 @@ struct Shared {
     failures: Mutex<Vec<String>>,
     accepted: AtomicUsize,
     ended: AtomicUsize,
+    stopped: AtomicBool,
 }
 
 impl Origin {
@@ -83,6 +84,9 @@ impl Origin {
         thread::spawn(move || {
             loop {
                 let peer = accept().with_deadlines();
+                if state.stopped.load(Ordering::SeqCst) {
+                    return;
+                }
                 // Idle pooled connections outlive the patience of one case.
                 peer.patience(Duration::from_secs(600));
                 let index = state.accepted.fetch_add(1, Ordering::SeqCst);
@@ -169,6 +173,14 @@ impl Origin {
         wait_until("the gateway closes its upstream connections", || {
             self.open() == 0
         });
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        // Wakes the accept, which sees the word.
+        let _ = Peer::connect(&self.address);
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Lines of a source file.
 const FILE_LINES_MAX: usize = 500;
 /// Lines of a function, its signature and closing brace included.
-const FUNCTION_LINES_MAX: usize = 75;
+const FUNCTION_LINES_MAX: usize = 80;
 
 /// What an old offender may lose before its entry must follow.
 const RATCHET_TOOTH: usize = 20;
@@ -431,7 +431,7 @@ fn markdown(path: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(path).unwrap() {
             markdown(&entry.unwrap().path(), found);
         }
-    } else if path.extension().is_some_and(|e| e == "md") {
+    } else if path.is_file() && path.extension().is_some_and(|e| e == "md") {
         found.push(path.to_owned());
     }
 }
@@ -440,7 +440,7 @@ fn markdown(path: &Path, found: &mut Vec<PathBuf>) {
 fn every_module_says_what_it_is() {
     let bare: Vec<String> = sources()
         .into_iter()
-        .filter(|s| !s.path.contains("/tests/") && !s.text.starts_with("//!"))
+        .filter(|s| !s.is_test() && !s.text.starts_with("//!"))
         .filter(|s| !s.text.starts_with("#!") && !s.text.trim().is_empty())
         .map(|s| s.path)
         .collect();
