@@ -9,6 +9,7 @@ use crate::support::{Client, Conn, Driver, Origin, Setup, on_both_drivers};
 on_both_drivers!(
     random_exchanges_arrive_intact,
     random_pipelines_arrive_intact,
+    random_aborts_spoil_no_other_exchange,
 );
 
 /// Xorshift; a failure comes again with the same seed.
@@ -225,4 +226,88 @@ fn random_pipelines_arrive_intact(driver: Driver) {
         assert!(sending.join().unwrap());
     }
     assert_eq!(origin.failures(), Vec::<String>::new());
+}
+
+/// Sends a part of an exchange, perhaps reads a part of the answer, and vanishes.
+fn abandon(client: Client, exchange: &Exchange, dice: &mut Dice) {
+    let mut client = client;
+    let part = dice.roll(exchange.bytes.len() + 1);
+    let whole = dice.roll(2) == 0;
+    let bytes = if whole {
+        &exchange.bytes[..]
+    } else {
+        &exchange.bytes[..part]
+    };
+    dice.pieces(bytes, |piece| client.try_send(piece));
+    if whole && dice.roll(2) == 0 {
+        client.peer().patience(Duration::from_millis(5));
+        let _ = client.take_some();
+    }
+    if dice.roll(2) == 0 {
+        client.reset();
+    }
+}
+
+fn random_aborts_spoil_no_other_exchange(driver: Driver) {
+    let origin = origin();
+    // The same, but it breaks off somewhere in half of its answers.
+    let breaking = Origin::start(|conn| {
+        while let Some(request) = conn.request() {
+            let mut dice = Dice(sum(request.target.as_bytes()) | 1);
+            let mut message = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n".to_vec();
+            message.extend(vec![b'x'; 100_000]);
+            let part = dice.roll(message.len() * 2).min(message.len());
+            dice.pieces(&message[..part], |piece| conn.send(piece));
+            if part < message.len() {
+                if dice.roll(2) == 0 {
+                    conn.reset();
+                }
+                return;
+            }
+        }
+    });
+    let gateway = Setup::new(driver)
+        .set("runtime", "workers", "2")
+        .upstream("app", origin.address(), "")
+        .upstream("breaking", breaking.address(), "")
+        .route("breaking", "/breaking/{rest*}", "upstream = \"breaking\"")
+        .catch_all("app")
+        .start();
+    thread::scope(|scope| {
+        for worker in 0..3_u64 {
+            let gateway = &gateway;
+            scope.spawn(move || {
+                let mut dice = Dice(0xabc_def0 + worker * 104_729);
+                for _ in 0..150 {
+                    abandon(gateway.client(), &exchange(&mut dice), &mut dice);
+                    let mut client = gateway.client();
+                    client.send(crate::support::get(&format!(
+                        "/breaking/{}",
+                        dice.roll(1 << 30)
+                    )));
+                    match client.try_response("GET") {
+                        Ok(response) if response.status == 200 => {
+                            assert_eq!(response.body.len(), 100_000);
+                        }
+                        Ok(response) => assert_eq!(response.status, 502),
+                        Err(_) => {}
+                    }
+                }
+            });
+            scope.spawn(move || {
+                let mut dice = Dice(0x777_1234 + worker * 15_485_863);
+                let mut client = gateway.client();
+                for turn in 0..150 {
+                    let exchange = exchange(&mut dice);
+                    dice.pieces(&exchange.bytes, |piece| client.try_send(piece));
+                    check(
+                        &mut client,
+                        &exchange,
+                        &format!("worker {worker}, turn {turn}"),
+                    );
+                }
+            });
+        }
+    });
+    assert_eq!(gateway.metric("ringgate_worker_panics_total", &[]), 0.0);
 }

@@ -91,6 +91,11 @@ impl Client {
             .unwrap_or_else(|e| panic!("no {count} bytes: {e}"))
     }
 
+    /// Receives once; whether anything came.
+    pub fn take_some(&mut self) -> bool {
+        matches!(self.reader.fill(), Ok(n) if n > 0)
+    }
+
     /// Reads one chunk of a chunked body; `None` at the last.
     #[track_caller]
     pub fn chunk(&mut self) -> Option<Vec<u8>> {

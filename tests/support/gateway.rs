@@ -286,6 +286,10 @@ impl Drop for Gateway {
         }
         if thread::panicking() {
             eprintln!("the gateway's standard error:\n{}", self.stderr());
+        } else {
+            // No case may bring the gateway itself to panic, whatever it is about.
+            let stderr = self.stderr();
+            assert!(!stderr.contains("panic"), "the gateway panicked:\n{stderr}");
         }
     }
 }
