@@ -56,22 +56,26 @@ impl Facts {
 
     /// A few lines for people.
     pub fn to_text(&self) -> String {
-        let mut lines = vec![
-            format!(
-                "machine   {}, {} cores, Linux {}",
-                self.cpu, self.cores, self.kernel
-            ),
-            format!(
-                "load      {} before, {} after",
-                self.load_before, self.load_after
-            ),
-        ];
+        let line = |name: &str, value: &str| format!("{name:<12} {value}");
+        let machine = format!("{}, {} cores, Linux {}", self.cpu, self.cores, self.kernel);
+        let load = format!("{} before, {} after", self.load_before, self.load_after);
+        let mut lines = vec![line("machine", &machine), line("load average", &load)];
         let versions = self.versions.iter();
-        lines.extend(versions.map(|(name, version)| format!("{name:<9} {version}")));
+        lines.extend(versions.map(|(name, version)| line(name, version)));
         let commands = self.commands.iter();
-        lines.extend(commands.map(|command| format!("command   {command}")));
+        lines.extend(commands.map(|command| line("command", command)));
+        if is_busy(&self.load_before, self.cores) {
+            lines.push(line("beware", BUSY));
+        }
         lines.join("\n")
     }
+}
+
+/// Whether others used more than a tenth of the machine during the last minute.
+fn is_busy(load_average: &str, cores: usize) -> bool {
+    let minute = load_average.split(' ').next();
+    let minute = minute.and_then(|text| text.parse::<f64>().ok());
+    minute.is_some_and(|load| load > cores as f64 / 10.0)
 }
 
 fn load_average() -> String {
@@ -97,9 +101,19 @@ fn count(cpuinfo: &str) -> usize {
     processors.count()
 }
 
+const BUSY: &str =
+    "the machine was busy with other work before the start: the spread says how much it matters";
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_machine_that_others_use_is_busy() {
+        assert!(is_busy("0.30 0.10 0.05", 2));
+        assert!(!is_busy("0.15 4.00 4.00", 2));
+        assert!(!is_busy("unknown", 2));
+    }
 
     #[test]
     fn processors_are_counted_and_named() {

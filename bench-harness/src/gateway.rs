@@ -60,7 +60,7 @@ impl Binary {
             None => released()?,
         };
         let version = process::version(&path, "--version");
-        match version.contains("debug-") {
+        match is_debug(&version) {
             true => Err(Fault::Premise(format!(
                 "{} is a debug build; name a release build with --gateway",
                 path.display()
@@ -71,8 +71,9 @@ impl Binary {
 
     /// What it says of itself, on one line.
     pub fn version(&self) -> String {
-        let words: Vec<&str> = self.version.split_whitespace().collect();
-        format!("{} ({})", words.join(" "), self.path.display())
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let lines: Vec<String> = self.version.lines().map(words).collect();
+        format!("{} ({})", lines.join(", "), self.path.display())
     }
 
     /// Its file.
@@ -152,8 +153,10 @@ impl Gateway {
 pub fn counter(admin: SocketAddr, name: &str) -> Result<u64> {
     let answer = http::fetch(admin, "/metrics")
         .map_err(|error| Fault::io("ask ringgate for its metrics", &error))?;
-    sum_samples(&String::from_utf8_lossy(&answer.body), name)
-        .ok_or_else(|| Fault::Setup(format!("ringgate has no metric {name}")))
+    let text = String::from_utf8_lossy(&answer.body);
+    let status = answer.status;
+    sum_samples(&text, name)
+        .ok_or_else(|| Fault::Setup(format!("ringgate has no metric {name} (status {status})")))
 }
 
 /// The configuration of the figures that forward: one worker, metrics and JSON access log on,
@@ -236,6 +239,14 @@ fn sum_samples(text: &str, name: &str) -> Option<u64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() as u64)
 }
 
+/// `build:   debug x86_64-linux`
+fn is_debug(version: &str) -> bool {
+    let mut facts = version
+        .lines()
+        .filter_map(|line| line.trim().split_once(':'));
+    facts.any(|(name, fact)| name == "build" && fact.trim().starts_with("debug"))
+}
+
 /// The release build in the target directory that this program runs from.
 fn released() -> Result<PathBuf> {
     let own = std::env::current_exe().map_err(|error| Fault::io("find this program", &error))?;
@@ -308,6 +319,14 @@ mod tests {
         let ready: Ready = serde_json::from_str(line).unwrap();
         assert_eq!(ready.listeners.public.port(), 1);
         assert_eq!((ready.admin.port(), &ready.driver[..]), (2, "epoll"));
+    }
+
+    #[test]
+    fn a_debug_build_is_recognised() {
+        let version =
+            |profile| format!("ringgate 0.1.0\ncommit:  x\nbuild:   {profile} x86_64-linux\n");
+        assert!(is_debug(&version("debug")));
+        assert!(!is_debug(&version("release")));
     }
 
     #[test]

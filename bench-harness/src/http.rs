@@ -38,7 +38,9 @@ impl Connection {
     /// # Errors
     /// Those of the system, and an answer that is not HTTP or has no `Content-Length`.
     pub fn get(&mut self, path: &str) -> io::Result<Answer> {
-        let head = format!("GET {path} HTTP/1.1\r\nHost: bench.example\r\n\r\n");
+        // The admin API answers to its own address only.
+        let host = self.stream.peer_addr()?;
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
         self.stream.write_all(head.as_bytes())?;
         let mut bytes = Vec::with_capacity(1024);
         loop {

@@ -22,7 +22,7 @@ use crate::report::{self, Shape};
 #[derive(Debug, Args)]
 pub struct Idle {
     /// Connections that stay open. Each needs a port of this machine's range of ephemeral ones.
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(i64::from(STEPS)..=25_000))]
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1_000..=25_000))]
     connections: u32,
     /// How workers talk to the kernel.
     #[arg(long, value_enum, default_value_t = Driver::Auto)]
