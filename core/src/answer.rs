@@ -221,6 +221,9 @@ pub fn of_fault(fault: Fault, request: &RequestHead, request_id: &[u8]) -> Answe
     };
     let mut fields: Vec<(Box<str>, Box<[u8]>)> =
         vec![("content-type".into(), content_type.as_bytes().into())];
+    if matches!(fault, Fault::TunnelRefused | Fault::TraceRefused) {
+        fields.push(("allow".into(), SERVER_METHODS.as_bytes().into()));
+    }
     if status == 503 {
         fields.push(("retry-after".into(), b"1".as_slice().into()));
     }
@@ -231,6 +234,9 @@ pub fn of_fault(fault: Fault, request: &RequestHead, request_id: &[u8]) -> Answe
         code: "",
     }
 }
+
+/// What the gateway as a whole takes: the value of `Allow` where no route is asked.
+pub(crate) const SERVER_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// Whether `Accept` weighs some kind of text higher than JSON (RFC 9110, 12.5.1).
 fn prefers_text(request: &RequestHead) -> bool {

@@ -10,12 +10,12 @@ use crate::chain::{Call, CallOutcome, CallResponse, Calls, Filter};
 use crate::error::Fault;
 use crate::halves::{Deadline, Last, ORIGIN, Sink, Source};
 use crate::http::h1::{BodyDecoder, Parse, Resume, parse_response};
-use crate::http::{BodyLen, ResponseHead, ResponseKind};
-use crate::reply::{RESPONSE_HEAD, with_room};
+use crate::http::{BodyLen, Method, ResponseHead, ResponseKind};
+use crate::reply::{INTERIM_MAX, RESPONSE_HEAD, with_room};
 use crate::rt::Socket;
 use crate::rt::wheel::{Due, Ticks};
 use crate::snapshot::Upstream;
-use crate::upstream::Pool;
+use crate::upstream::{Look, Pool, Use};
 use crate::worker::{Installed, Worker};
 
 /// Runs calls in parallel; each has an outcome, in the order given.
@@ -78,22 +78,38 @@ async fn run<F: Filter>(
         return Err(Fault::FilterFailed);
     };
     let stats = upstream.stats.of(worker.core());
-    let choice = pool.choose()?;
-    let lease = match pool.take_idle(&choice, stats) {
-        Some(lease) => lease,
-        None => {
-            let wait = deadline.within(upstream.connect_timeout);
-            let connected = Pool::connect(&choice, wait, stats).await;
-            connected.map_err(|fault| deadline.fault_if(fault, Fault::ConnectTimeout))?
+    let mut pooled = true;
+    loop {
+        let choice = pool.choose()?;
+        let idle = match pooled {
+            true => pool.take_idle(&choice, stats, Look::Close),
+            false => None,
+        };
+        let lease = match idle {
+            Some(lease) => lease,
+            None => {
+                let wait = deadline.within(upstream.connect_timeout);
+                let connected = Pool::connect(&choice, wait, stats).await;
+                connected.map_err(|fault| deadline.fault_if(fault, Fault::ConnectTimeout))?
+            }
+        };
+        stats.requests.add(1);
+        let repeatable = lease.use_count == Use::Reused && call.method.is_idempotent();
+        match on_connection(&lease.socket, upstream, call, deadline).await {
+            Err(Fault::OriginClosed) if repeatable => {
+                stats.retries.add(1);
+                pooled = false;
+            }
+            Err(fault) => return Err(fault),
+            Ok((response, keep)) => {
+                stats.responses[usize::from(response.head.status / 100).min(5)].add(1);
+                if keep {
+                    pool.put_back(&choice, lease.socket, upstream);
+                }
+                return Ok(response);
+            }
         }
-    };
-    stats.requests.add(1);
-    let (response, keep) = on_connection(&lease.socket, upstream, call, deadline).await?;
-    stats.responses[usize::from(response.head.status / 100).min(5)].add(1);
-    if keep {
-        pool.put_back(&choice, lease.socket, upstream);
     }
-    Ok(response)
 }
 
 async fn on_connection(
@@ -113,14 +129,15 @@ async fn on_connection(
     sink.start(&request, None, b"").await?;
     let mut head = ResponseHead::default();
     let wait = deadline.within(upstream.response_timeout);
-    let mut block = Block::empty();
-    loop {
-        block = receive_head(origin, block, call, &mut head, wait, deadline).await?;
-        match head.kind() {
-            ResponseKind::Final => break,
-            ResponseKind::Interim => {}
-            ResponseKind::Switch => return Err(Fault::BadUpgrade),
+    let mut block = receive_head(origin, Block::empty(), call, &mut head, wait, deadline).await?;
+    for _ in 0..INTERIM_MAX {
+        if head.kind() != ResponseKind::Interim {
+            break;
         }
+        block = receive_head(origin, block, call, &mut head, wait, deadline).await?;
+    }
+    if head.kind() != ResponseKind::Final {
+        return Err(Fault::BadUpgrade);
     }
     let mut decoder = BodyDecoder::default();
     decoder.start(head.framing);
@@ -195,7 +212,8 @@ fn request_bytes(call: &Call) -> Result<Vec<u8>, Fault> {
                 .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
     };
     let target = call.target.as_bytes();
-    if !target.starts_with(b"/")
+    if call.method == Method::Extension
+        || !target.starts_with(b"/")
         || breaks(target)
         || target.contains(&b' ')
         || breaks(call.host.as_bytes())

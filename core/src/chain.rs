@@ -182,6 +182,8 @@ pub struct Attributes {
     pub request_id: RequestId,
     /// Captures of the route's pattern, as spans of the routed path.
     pub captures: Captures,
+    /// Where the authority that the client asked for lies in the head.
+    pub authority: Span,
     /// Where the normalised path that was routed lies in the head; a rewrite leaves it there.
     pub routed_path: Span,
 }
@@ -195,6 +197,7 @@ impl Default for Attributes {
             listener: 0,
             request_id: RequestId::default(),
             captures: Captures::default(),
+            authority: Span::default(),
             routed_path: Span::default(),
         }
     }
@@ -218,8 +221,12 @@ impl PeerAddr {
         use std::io::Write;
         let mut text = [0; ADDR_TEXT_MAX];
         let mut rest = &mut text[..];
-        // The text fits by the definition of the constant.
-        let _ = write!(rest, "{ip}");
+        // The text fits by the definition of the constant. RFC 7239, 6.2 has a word for peers
+        // without an address, such as those of UNIX sockets.
+        let _ = match ip.is_unspecified() {
+            true => rest.write_all(b"unknown"),
+            false => write!(rest, "{ip}"),
+        };
         let len = (ADDR_TEXT_MAX - rest.len()) as u8;
         PeerAddr { ip, text, len }
     }

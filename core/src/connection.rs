@@ -6,16 +6,16 @@ use std::rc::Rc;
 
 use crate::answer;
 use crate::block::{Block, BlockClass};
-use crate::chain::{Filter, PeerAddr};
+use crate::chain::{Attributes, Filter, PeerAddr};
 use crate::decide::{self, Caller, Plan};
 use crate::error::{Fault, Phase};
 use crate::exchange::Exchange;
 use crate::forward;
-use crate::halves::{CLIENT, Deadline, Last, Source};
+use crate::halves::{CLIENT, Deadline, Source};
 use crate::http::h1::{self, HeadError, Parse, Resume, parse_request};
 use crate::http::{BodyLen, RequestHead};
 use crate::rt::clock::Stamp;
-use crate::rt::wheel::{Due, Ticks};
+use crate::rt::wheel::{self, Due, Ticks};
 use crate::rt::{self, Liveness, Socket};
 use crate::snapshot::{HalfClose, Limits};
 use crate::worker::{Acceptor, Activity, Installed, Place, Worker};
@@ -45,37 +45,41 @@ pub(crate) struct Connection<F: Filter> {
     pub(crate) listener: usize,
     /// What the client sent behind the last message.
     ahead: Option<Block>,
+    /// When the head of the request under way, or of the first one, must have arrived.
+    head_deadline: Deadline,
     served: u32,
+}
+
+/// A connection as it was accepted.
+pub(crate) struct Arrived {
+    pub(crate) socket: Rc<Socket>,
+    pub(crate) peer: IpAddr,
+    /// The listener's index, limits and policy in the snapshot of that moment.
+    pub(crate) index: usize,
+    pub(crate) limits: Limits,
+    pub(crate) half_close: HalfClose,
 }
 
 /// Serves a connection to its end.
 pub(crate) async fn serve<F: Filter>(
     worker: Rc<Worker<F>>,
     acceptor: Rc<Acceptor>,
-    socket: Rc<Socket>,
-    peer: IpAddr,
+    arrived: Arrived,
     place: Place<F>,
 ) {
-    let installed = worker.installed();
-    let Some(index) = acceptor.index() else {
-        return;
-    };
-    let Some(listener) = installed.snapshot.listeners.get(index) else {
-        return;
-    };
     let mut connection = Connection {
-        peer: PeerAddr::new(peer),
-        limits: listener.limits,
-        half_close: listener.half_close,
-        listener: index,
+        peer: PeerAddr::new(arrived.peer),
+        head_deadline: Deadline::after(arrived.limits.header_timeout),
+        limits: arrived.limits,
+        half_close: arrived.half_close,
+        listener: arrived.index,
         worker,
         acceptor,
-        socket,
+        socket: arrived.socket,
         place,
         ahead: None,
         served: 0,
     };
-    drop(installed);
     loop {
         match connection.turn().await {
             Next::KeepAlive => {}
@@ -90,6 +94,8 @@ pub(crate) async fn serve<F: Filter>(
 const LINGER_TIMEOUT: Ticks = Ticks(20);
 /// Bytes that a closing connection reads and throws away at most.
 const LINGER_MAX: usize = 1 << 20;
+/// How long an unwanted rest of a request body may still take.
+pub(crate) const DRAIN_TIMEOUT: Ticks = Ticks(20);
 /// Bytes of an unwanted request body that are read so that the connection can be kept.
 pub(crate) const DRAIN_MAX: u64 = 64 << 10;
 
@@ -116,14 +122,18 @@ impl<F: Filter> Connection<F> {
     }
 
     async fn serve_one(&mut self, first: Block) -> Next {
+        if self.served > 0 {
+            self.head_deadline = Deadline::after(self.limits.header_timeout);
+        }
+        let began = wheel::now();
         let arrival = self.read_head(first).await;
+        // One snapshot from here to the end, whatever is installed meanwhile.
         let installed = self.worker.installed();
+        self.refresh(&installed);
         match arrival {
             Arrival::Refused(mut exchange, fault) => {
                 exchange.note(fault);
-                exchange.attributes.peer = self.peer;
-                exchange.attributes.client = self.peer.ip;
-                exchange.attributes.listener = self.listener;
+                self.identify_refused(&installed, &mut exchange);
                 let next = match fault.row().status {
                     Some(_) => {
                         answer::fault(self, &installed, &mut exchange, fault, Close::Yes).await
@@ -135,6 +145,7 @@ impl<F: Filter> Connection<F> {
             }
             Arrival::Request(mut exchange, ahead) => {
                 self.served = self.served.saturating_add(1);
+                exchange.began = began;
                 self.worker.stats().requests.add(1);
                 let next = self.exchange(&installed, &mut exchange, ahead).await;
                 exchange.settle(&self.worker, &installed);
@@ -143,11 +154,25 @@ impl<F: Filter> Connection<F> {
         }
     }
 
+    /// Nothing that a refused head says is believed; nothing of the exchange that its memory
+    /// served before is left.
+    fn identify_refused(&self, installed: &Installed<F>, exchange: &mut Exchange<F>) {
+        exchange.attributes = Attributes {
+            peer: self.peer,
+            client: self.peer.ip,
+            listener: self.listener,
+            ..Attributes::default()
+        };
+        if installed.snapshot.forwarding.request_id.is_some() {
+            let unix_ms = self.worker.wall().unix_ms(exchange.account.began);
+            let id = self.worker.ids.borrow_mut().next(unix_ms);
+            exchange.attributes.request_id.set(&id);
+        }
+    }
+
     async fn read_head(&mut self, mut block: Block) -> Arrival<F> {
-        self.refresh_limits();
         let mut exchange = Loan::new(&self.worker);
         exchange.account.began = Stamp::now();
-        let deadline = Deadline::after(self.limits.header_timeout);
         let mut resume = Resume::default();
         loop {
             match parse_request(
@@ -165,7 +190,7 @@ impl<F: Filter> Connection<F> {
                 Ok(Parse::Partial) => exchange.request.clear(),
                 Err(error) => return Arrival::Refused(exchange, Fault::RequestHead(error)),
             }
-            block = match self.more_head(block, deadline).await {
+            block = match self.more_head(block).await {
                 Ok(block) => block,
                 Err(fault) => return Arrival::Refused(exchange, fault),
             };
@@ -187,11 +212,13 @@ impl<F: Filter> Connection<F> {
         let (result, block) = self.socket.recv_block(BlockClass::Head).await;
         self.place.mark(Activity::Busy);
         timer.disarm();
+        // A request that came just as the wait ran out is served; the connection then closes.
+        timer.take_fired();
         matches!(result, Ok(received) if received > 0).then_some(block)
     }
 
     /// Receives more of a head that is not complete.
-    async fn more_head(&self, mut block: Block, deadline: Deadline) -> Result<Block, Fault> {
+    async fn more_head(&self, mut block: Block) -> Result<Block, Fault> {
         if block.tailroom() <= rt::CHUNK_TAILROOM {
             let class = BlockClass::fitting(block.len() * 4).unwrap_or(BlockClass::Large);
             let mut larger = Block::new(class);
@@ -200,6 +227,7 @@ impl<F: Filter> Connection<F> {
             }
             block = larger;
         }
+        let deadline = self.head_deadline;
         if deadline.has_passed() {
             return Err(Fault::HeadTimeout);
         }
@@ -216,16 +244,18 @@ impl<F: Filter> Connection<F> {
         }
     }
 
-    /// Limits are those of the snapshot in force when a request begins.
-    fn refresh_limits(&mut self) {
-        let installed = self.worker.installed();
-        let listener = self.acceptor.index().and_then(|index| {
-            self.listener = index;
-            installed.snapshot.listeners.get(index)
-        });
-        if let Some(listener) = listener {
-            self.limits = listener.limits;
-            self.half_close = listener.half_close;
+    /// Takes over the listener's limits from a snapshot; a connection whose listener is gone
+    /// keeps those it has.
+    fn refresh(&mut self, installed: &Installed<F>) {
+        let listeners = &installed.snapshot.listeners;
+        let index = self.acceptor.index();
+        match index.and_then(|index| Some((index, listeners.get(index)?))) {
+            Some((index, listener)) => {
+                self.listener = index;
+                self.limits = listener.limits;
+                self.half_close = listener.half_close;
+            }
+            None => self.listener = usize::MAX,
         }
     }
 
@@ -291,13 +321,14 @@ impl<F: Filter> Connection<F> {
 
     /// Reads what is left of a small body nobody wanted, so that the next request can follow.
     pub(crate) async fn after_answer(&self, next: Next, body: &mut Source<'_>) -> Next {
-        if next != Next::KeepAlive {
+        if next != Next::KeepAlive || body.is_ended() {
             return next;
         }
+        body.limit(Deadline::after(DRAIN_TIMEOUT));
+        let most = body.received() + DRAIN_MAX;
         while !body.is_ended() {
             match body.next().await {
-                Ok(piece) if piece.last == Last::Yes => break,
-                Ok(_) if body.received() <= 2 * DRAIN_MAX => {}
+                Ok(_) if body.received() <= most => {}
                 _ => return Next::Linger,
             }
         }
@@ -310,6 +341,7 @@ impl<F: Filter> Connection<F> {
             && request.is_persistent()
             && self.served < self.limits.requests_per_connection_max
             && !self.worker.is_draining()
+            && !self.socket.is_cut()
             && self.acceptor.index().is_some();
         match keep {
             true => h1::Connection::KeepAlive,
@@ -322,7 +354,7 @@ impl<F: Filter> Connection<F> {
     async fn linger(&self) {
         self.socket.shutdown(Shutdown::Write);
         let deadline = Deadline::after(LINGER_TIMEOUT);
-        let mut block = Block::new(BlockClass::Small);
+        let mut block = Block::new(BlockClass::Head);
         let mut left = LINGER_MAX;
         while left > 0 && !deadline.has_passed() {
             block.clear();
@@ -332,6 +364,10 @@ impl<F: Filter> Connection<F> {
             block = back;
             match result {
                 Ok(received) if received > 0 => left = left.saturating_sub(received),
+                // With the reading side shut down a receive ends at once when nothing is
+                // there, but what arrives later is still queued, and would reset the
+                // connection when it closes.
+                Ok(_) if self.socket.is_cut() => rt::pause(Ticks(1)).await,
                 _ => return,
             }
         }

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 
 use ringgate_router::path::{self, Normal};
-use ringgate_router::{Lookup, Probe, Request, Slash};
+use ringgate_router::{Lookup, Probe, Request, RouteSpec, Slash};
 
 use crate::answer;
 use crate::call;
@@ -88,13 +88,13 @@ pub(crate) fn begin<'s, F: Filter>(
     exchange: &mut Exchange<F>,
 ) -> Decision<'s, F> {
     identify(caller, &snapshot.forwarding, exchange);
-    exchange.deadline = Deadline::after(caller.limits.request_timeout);
+    exchange.deadline = Deadline::since(exchange.began, caller.limits.request_timeout);
     let route = match find_route(snapshot, exchange) {
         Ok(route) => route,
         Err(plan) => return Decision::Made(plan),
     };
     if let Some(timeout) = route.timeout {
-        exchange.deadline = Deadline::after(timeout);
+        exchange.deadline = Deadline::since(exchange.began, timeout);
     }
     let body_max = route.body_max.unwrap_or(caller.limits.body_max);
     if matches!(exchange.request.framing, BodyLen::Length(length) if length > body_max) {
@@ -166,6 +166,7 @@ fn identify<F: Filter>(
     let fields = &exchange.request.fields;
     attributes.peer = caller.peer;
     attributes.listener = caller.listener;
+    attributes.authority = exchange.request.authority_span();
     attributes.trust = match policy.trusted.contains(caller.peer.ip) {
         true => Trust::Trusted,
         false => Trust::Untrusted,
@@ -247,6 +248,11 @@ fn find_route<'s, F: Filter>(
         TargetForm::Origin | TargetForm::Absolute => {}
     }
     let head = &mut exchange.request;
+    if matches!(head.method, Method::Trace | Method::Options)
+        && let Some(answer) = count_forward(head)
+    {
+        return Err(Plan::Answer(Box::new(answer)));
+    }
     match path::normalise(head.path(), &snapshot.path_policy, &mut exchange.text) {
         Ok(Normal::Unchanged) => {}
         Ok(Normal::Rewritten) => {
@@ -269,6 +275,12 @@ fn find_route<'s, F: Filter>(
     {
         Lookup::Found(id) => {
             exchange.account.route = Some(id.index());
+            let listed = |spec: &RouteSpec| !spec.methods.is_any();
+            if head.method == Method::Trace && !snapshot.router.spec(id).is_some_and(listed) {
+                // It shows its sender every field that we add; only a route that asks for it
+                // by name gets it.
+                return Err(Plan::Fault(Fault::TraceRefused));
+            }
             Ok(&snapshot.routes[id.index()])
         }
         Lookup::NotFound => Err(Plan::Fault(Fault::NoRoute)),
@@ -311,25 +323,36 @@ impl Probe for FieldProbe<'_> {
 
 /// `OPTIONS *` asks about the server as a whole (RFC 9110, 9.3.7).
 fn server_options() -> Answer {
-    let methods = [
-        Method::Get,
-        Method::Head,
-        Method::Post,
-        Method::Put,
-        Method::Patch,
-        Method::Delete,
-        Method::Options,
-    ];
-    let names: Vec<&str> = methods.iter().map(|method| method.name()).collect();
     Answer {
         status: 204,
-        fields: vec![("allow".into(), names.join(", ").into_bytes().into())],
+        fields: vec![("allow".into(), answer::SERVER_METHODS.as_bytes().into())],
         ..Answer::default()
     }
 }
 
+/// `Max-Forwards` of a TRACE or OPTIONS request (RFC 9110, 7.6.2): takes one off, and answers
+/// in the origin's place when none is left.
+fn count_forward(head: &mut RequestHead) -> Option<Answer> {
+    let value = head.fields.value(Known::MaxForwards)?;
+    let left: u64 = std::str::from_utf8(value).ok()?.parse().ok()?;
+    match left.checked_sub(1) {
+        Some(left) => {
+            let mut digits = itoa::Buffer::new();
+            // Digits are a valid value.
+            let _ = head
+                .fields
+                .set("max-forwards", digits.format(left).as_bytes());
+            None
+        }
+        None => Some(server_options()),
+    }
+}
+
 fn slash_redirect(head: &RequestHead, slash: Slash) -> Answer {
-    let mut location = head.path().to_vec();
+    // Two slashes in front would name another host (RFC 3986, 4.2).
+    let path = head.path();
+    let slashes = path.iter().take_while(|b| **b == b'/').count();
+    let mut location = path[slashes.saturating_sub(1)..].to_vec();
     match slash {
         Slash::Add => location.push(b'/'),
         Slash::Remove => {

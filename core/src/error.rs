@@ -28,6 +28,8 @@ pub enum Fault {
     SendTimeout,
     /// CONNECT, which is for forward proxies.
     TunnelRefused,
+    /// TRACE, where no route lists it.
+    TraceRefused,
     /// No route takes this host and path.
     NoRoute,
     /// Routes take this path, with other methods.
@@ -154,6 +156,7 @@ impl Fault {
             Fault::ClientClosed => (Downstream, 0, "client_closed", Never),
             Fault::SendTimeout => (Downstream, 0, "send_timeout", Never),
             Fault::TunnelRefused => (Internal, 405, "tunnel_refused", Never),
+            Fault::TraceRefused => (Internal, 405, "trace_refused", Never),
             Fault::NoRoute => (Internal, 404, "no_route", Never),
             Fault::MethodNotAllowed => (Internal, 405, "method_not_allowed", Never),
             Fault::ConnectionCap => (Internal, 503, "connection_cap", Never),

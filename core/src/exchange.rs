@@ -11,7 +11,7 @@ use crate::chain::{Attributes, Filter, Run, Summary};
 use crate::error::{Fault, Phase};
 use crate::halves::Deadline;
 use crate::http::h1::BodyDecoder;
-use crate::http::{Known, RequestHead, ResponseHead, Version};
+use crate::http::{BodyLen, Known, RequestHead, ResponseHead, Version};
 use crate::rt::clock::Stamp;
 use crate::snapshot::{Endpoint, Snapshot};
 use crate::worker::{Installed, Worker};
@@ -29,6 +29,8 @@ pub(crate) struct Exchange<F: Filter> {
     /// A path or another text on its way into a head.
     pub(crate) text: Vec<u8>,
     pub(crate) deadline: Deadline,
+    /// The tick at which the request began.
+    pub(crate) began: u32,
     pub(crate) account: Account,
 }
 
@@ -69,6 +71,7 @@ impl<F: Filter> Default for Exchange<F> {
             out: Vec::new(),
             text: Vec::new(),
             deadline: Deadline::default(),
+            began: 0,
             account: Account::default(),
         }
     }
@@ -85,6 +88,8 @@ impl<F: Filter> Exchange<F> {
         // The blocks of the heads go back to the core's free list.
         drop(self.request.fields.take_text());
         drop(self.response.fields.take_text());
+        // It counts the bytes of its body until it starts with another.
+        self.request_body.start(BodyLen::None);
         self.out.clear();
         self.out.shrink_to(KEPT_CAPACITY_MAX);
         self.text.clear();

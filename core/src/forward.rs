@@ -1,33 +1,33 @@
 //! Forwarding a request to an upstream: an endpoint, a connection, the request out, the
 //! response back, both directions at once.
 
-use std::cell::{Cell, RefCell};
-use std::pin::pin;
+mod directions;
+
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::answer;
 use crate::block::Block;
 use crate::chain::{Answer, BodyMode, Filter, Run};
-use crate::connection::{Close, Connection, DRAIN_MAX, Next, close_behind};
+use crate::connection::{Close, Connection, Next, close_behind};
 use crate::error::{Fault, Phase, Retry};
 use crate::exchange::Exchange;
-use crate::halves::{Broken, Last, ORIGIN, Piece, Sink, Source, Wanted, pump};
+use crate::halves::{CLIENT, Last, ORIGIN, Piece, Sink, Source};
 use crate::http::h1;
-use crate::outgoing::{self, Upgrade};
-use crate::reply::{Ended, Reply, Withheld, gather};
+use crate::http::{BodyLen, Version};
+use crate::outgoing;
+use crate::reply::{Ended, gather};
 use crate::rt::clock::Stamp;
-use crate::rt::wheel::{Due, Ticks};
-use crate::rt::{First, Socket, race};
-use crate::snapshot::{HalfClose, Route, Upstream};
+use crate::rt::{Liveness, Socket};
+use crate::snapshot::{Route, Upstream};
 use crate::stats::Counter;
 use crate::tunnel;
-use crate::upstream::{Choice, Lease, Pool, Use};
+use crate::upstream::{Choice, Lease, Look, Pool, Use};
 use crate::worker::Installed;
 
-/// Ticks between two looks at a client that waits for its answer.
-const WATCH_EVERY: Ticks = Ticks(3);
-/// How long an unwanted rest of a request body may still take.
-const DRAIN_TIMEOUT: Ticks = Ticks(20);
+/// Bytes of a gathered request body that go out with the head; a larger one is sent while
+/// the response is awaited, as the origin may answer before it has read it.
+const AT_ONCE_MAX: usize = 16 << 10;
 
 /// Forwards the exchange's request and relays the answer.
 pub(crate) async fn forward<F: Filter>(
@@ -102,16 +102,14 @@ impl<F: Filter> Attempt<'_, F> {
         };
         exchange.account.phase = Phase::RequestBody;
         let max = max.min(self.body_max());
-        if exchange.request.expect_continue {
+        if exchange.request.expect_continue && !body.has_begun() {
             // Nobody but us will read this body, so the client is asked for it here.
-            let (sent, _) = self
-                .connection
-                .socket
-                .send(Block::from_slice(h1::CONTINUE))
-                .await;
-            sent.map_err(|_| Fault::ClientClosed)?;
-            exchange.request.expect_continue = false;
+            let wait = self.connection.limits.send_timeout;
+            let client = &self.connection.socket;
+            let mut sink = Sink::new(client, BodyLen::None, wait, exchange.deadline, &CLIENT);
+            sink.start(h1::CONTINUE, None, b"").await?;
         }
+        exchange.request.expect_continue = false;
         let mut whole = gather(body, max).await?.ok_or(Fault::BodyTooLarge)?;
         let seen = self.chain(exchange).request_body(&mut whole, true, 0);
         self.accept(seen)?;
@@ -156,10 +154,13 @@ impl<F: Filter> Attempt<'_, F> {
             let choice = self.pool.choose()?;
             exchange.account.endpoint = Some(Rc::clone(&choice.endpoint));
             exchange.account.attempts += 1;
-            let idle = if pooled {
-                self.pool.take_idle(&choice, stats)
-            } else {
-                None
+            let look = match is_repeatable(exchange, &whole) {
+                true => Look::Usual,
+                false => Look::Close,
+            };
+            let idle = match pooled {
+                true => self.pool.take_idle(&choice, stats, look),
+                false => None,
             };
             let lease = match idle {
                 Some(lease) => lease,
@@ -208,32 +209,32 @@ impl<F: Filter> Attempt<'_, F> {
             upgrade,
         );
         exchange.account.phase = Phase::RequestBody;
-        let first = match whole {
-            Some(whole) => Some(Piece {
+        let later = whole.filter(|whole| whole.len() > AT_ONCE_MAX);
+        let first = match (whole, later) {
+            (_, Some(_)) => None,
+            (Some(whole), None) => Some(Piece {
                 block: Block::from_slice(whole),
                 last: Last::Yes,
             }),
-            None => self.first_piece(exchange, body)?,
+            (None, None) => self.first_piece(exchange, body)?,
         };
-        let last = first.as_ref().map(|piece| piece.last);
+        let complete =
+            later.is_none() && first.as_ref().is_some_and(|piece| piece.last == Last::Yes);
         let wait = self.upstream.read_timeout;
         let mut sink = Sink::new(origin, framing, wait, exchange.deadline, &ORIGIN);
         let sent = sink.start(&exchange.out, first, body.trailers()).await;
-        if last == Some(Last::Yes) || whole.is_some() {
-            exchange.account.phase = Phase::ResponseHead;
-        }
-        let ended = match (sent, last) {
-            (Ok(()), None | Some(Last::No)) => {
-                self.duplex(exchange, body, origin, &mut sink, upgrade)
+        let ended = match sent {
+            Ok(()) if !complete => {
+                self.duplex(exchange, body, later, (origin, &mut sink), upgrade)
                     .await?
             }
             // An origin that refuses a request may close before it has read it all: what it
             // answered counts more than that the rest could not be sent.
-            (Ok(()) | Err(Fault::OriginClosed), _) => (
-                self.reply_only(exchange, origin, upgrade).await?,
-                body.is_ended(),
-            ),
-            (Err(fault), _) => return Err(fault),
+            Ok(()) | Err(Fault::OriginClosed) => {
+                let ended = self.reply_only(exchange, origin, upgrade).await?;
+                (ended, sent.is_ok() && body.is_ended())
+            }
+            Err(fault) => return Err(fault),
         };
         self.finish(exchange, body, choice, lease.socket, ended)
             .await
@@ -254,141 +255,13 @@ impl<F: Filter> Attempt<'_, F> {
 
     /// Checks a piece of the request body against the limit and shows it to the filters.
     fn look(&self, exchange: &Exchange<F>, piece: &mut Piece, before: u64) -> Result<(), Fault> {
-        look(
+        directions::look(
             self.chain(exchange),
             &self.instead,
             self.body_max(),
             piece,
             before,
         )
-    }
-
-    /// The request has been sent whole; the response comes.
-    async fn reply_only(
-        &self,
-        exchange: &mut Exchange<F>,
-        origin: &Socket,
-        upgrade: Upgrade,
-    ) -> Result<Ended, Fault> {
-        let withheld = Cell::new(Withheld::No);
-        let client = self.connection.socket.recv_timer();
-        self.watch_client(origin);
-        let (_, mut reply) = self.reply(exchange, &withheld, upgrade);
-        let ended = reply.relay(origin).await;
-        client.disarm();
-        match client.take_fired() {
-            true => Err(Fault::ClientClosed),
-            false => ended,
-        }
-    }
-
-    fn watch_client(&self, origin: &Socket) {
-        if self.connection.half_close == HalfClose::Abort {
-            let watch = Due::Watch {
-                other: origin.raw(),
-                every: WATCH_EVERY,
-            };
-            self.connection.socket.recv_timer().arm(WATCH_EVERY, watch);
-        }
-    }
-
-    fn reply<'x>(
-        &'x self,
-        exchange: &'x mut Exchange<F>,
-        withheld: &'x Cell<Withheld>,
-        upgrade: Upgrade,
-    ) -> (Run<'x, F>, Reply<'x, F>) {
-        let worker = &self.connection.worker;
-        let run = Run::new(
-            &self.route.program,
-            worker.core(),
-            &worker.filters,
-            &exchange.scratch,
-        );
-        let reply = Reply {
-            connection: self.connection,
-            snapshot: &self.installed.snapshot,
-            upstream: self.upstream,
-            run,
-            request: &exchange.request,
-            response: &mut exchange.response,
-            attributes: &exchange.attributes,
-            decoder: &mut exchange.response_body,
-            out: &mut exchange.out,
-            account: &mut exchange.account,
-            deadline: exchange.deadline,
-            withheld,
-            instead: &self.instead,
-            upgrade,
-        };
-        (run, reply)
-    }
-
-    /// The request's rest goes out while the response comes in.
-    async fn duplex(
-        &self,
-        exchange: &mut Exchange<F>,
-        body: &mut Source<'_>,
-        origin: &Socket,
-        sink: &mut Sink<'_>,
-        upgrade: Upgrade,
-    ) -> Result<(Ended, bool), Fault> {
-        let withheld = Cell::new(
-            match exchange.request.expect_continue && body.received() == 0 {
-                true => Withheld::Yes,
-                false => Withheld::No,
-            },
-        );
-        let (body_max, client) = (self.body_max(), &self.connection.socket);
-        let wanted = Wanted::passing();
-        {
-            let (chain, mut reply) = self.reply(exchange, &withheld, upgrade);
-            let mut relaying = pin!(reply.relay(origin));
-            let mut pumping = pin!(pump(body, sink, &wanted, |piece, before| {
-                withheld.set(Withheld::No);
-                look(chain, &self.instead, body_max, piece, before)
-            }));
-            match race(&mut pumping, &mut relaying).await {
-                First::Left(Ok(())) => {
-                    self.watch_client(origin);
-                    let ended = relaying.await;
-                    client.recv_timer().disarm();
-                    match client.recv_timer().take_fired() {
-                        true => Err(Fault::ClientClosed),
-                        false => ended.map(|ended| (ended, true)),
-                    }
-                }
-                First::Left(Err(Broken::Source(fault))) => {
-                    // Without its rest the request is void: the origin must not act on it.
-                    origin.shutdown(std::net::Shutdown::Both);
-                    let _ = relaying.await;
-                    Err(fault)
-                }
-                First::Left(Err(Broken::Sink(fault))) => match relaying.await {
-                    Ok(ended) => Ok((ended, false)),
-                    Err(Fault::OriginClosed) => Err(fault),
-                    Err(other) => Err(other),
-                },
-                First::Right(ended) => {
-                    let drained = match (&ended, withheld.get()) {
-                        (Ok(Ended::Whole { .. }), Withheld::No) => {
-                            wanted.discard(DRAIN_MAX);
-                            origin.shutdown(std::net::Shutdown::Both);
-                            client.recv_timer().arm(DRAIN_TIMEOUT, Due::ShutRead);
-                            pumping.await.is_ok()
-                        }
-                        _ => {
-                            wanted.discard(0);
-                            origin.shutdown(std::net::Shutdown::Both);
-                            client.shutdown(std::net::Shutdown::Read);
-                            let _ = pumping.await;
-                            false
-                        }
-                    };
-                    ended.map(|ended| (ended, drained))
-                }
-            }
-        }
     }
 
     /// Both messages are through, or the connection became a tunnel.
@@ -411,7 +284,15 @@ impl<F: Filter> Attempt<'_, F> {
                 }
                 Ok(match client {
                     h1::Connection::KeepAlive if request_read => Next::KeepAlive,
-                    _ if request_read => Next::Close,
+                    // What the client has sent on is read before the connection closes: a
+                    // reset could take the end of the answer with it.
+                    h1::Connection::Close
+                        if request_read
+                            && !body.has_more()
+                            && self.connection.socket.liveness() != Liveness::Readable =>
+                    {
+                        Next::Close
+                    }
                     _ => Next::Linger,
                 })
             }
@@ -432,24 +313,21 @@ impl<F: Filter> Attempt<'_, F> {
     }
 
     /// Answers a fault, or cuts the answer that has begun.
-    async fn fail(&self, exchange: &mut Exchange<F>, fault: Fault, body: &Source<'_>) -> Next {
+    async fn fail(&self, exchange: &mut Exchange<F>, fault: Fault, body: &mut Source<'_>) -> Next {
         exchange.note(fault);
         if exchange.account.status != 0 {
             // The end of a body that lasts until the connection closes would look whole.
             return match exchange.request.version {
-                crate::http::Version::Http10 => Next::Reset,
-                crate::http::Version::Http11 => Next::Close,
+                Version::Http10 => Next::Reset,
+                Version::Http11 => Next::Close,
             };
         }
         if fault.row().status.is_none() {
             return Next::Close;
         }
-        let close = match exchange.request.framing.is_empty() || body.is_ended() {
-            true => Close::No,
-            false => match fault {
-                Fault::BodyTooLarge => Close::Yes,
-                _ => close_behind(exchange, body),
-            },
+        let close = match fault {
+            Fault::BodyTooLarge if !body.is_ended() => Close::Yes,
+            _ => close_behind(exchange, body),
         };
         let instead = self.instead.borrow_mut().take();
         let next = match instead {
@@ -459,40 +337,21 @@ impl<F: Filter> Attempt<'_, F> {
             }
             None => answer::fault(self.connection, self.installed, exchange, fault, close).await,
         };
-        match next {
-            Next::KeepAlive if !body.is_ended() => Next::Linger,
-            next => next,
-        }
+        self.connection.after_answer(next, body).await
     }
 }
 
 /// Whether a request whose pooled connection died may go out once more: nothing of an answer
 /// came, its body is in hand, and the origin acting twice would do no harm (RFC 9110, 9.2.2).
 fn may_repeat<F: Filter>(exchange: &Exchange<F>, whole: &Option<Block>, fault: Fault) -> bool {
-    fault.row().retry == Retry::Idempotent
-        && fault == Fault::OriginClosed
+    fault == Fault::OriginClosed
+        && fault.row().retry == Retry::Idempotent
         && exchange.account.status == 0
-        && exchange.request.method.is_idempotent()
-        && (exchange.request.framing.is_empty() || whole.is_some())
+        && is_repeatable(exchange, whole)
 }
 
-fn look<F: Filter>(
-    chain: Run<'_, F>,
-    instead: &RefCell<Option<Box<Answer>>>,
-    body_max: u64,
-    piece: &mut Piece,
-    before: u64,
-) -> Result<(), Fault> {
-    if before + piece.block.len() as u64 > body_max {
-        return Err(Fault::BodyTooLarge);
-    }
-    if chain.program().request_body_mode() == BodyMode::Skip {
-        return Ok(());
-    }
-    chain
-        .request_body(&mut piece.block, piece.last == Last::Yes, before)
-        .map_err(|answer| {
-            *instead.borrow_mut() = Some(answer);
-            Fault::FilterRefused
-        })
+/// Whether a request can be sent twice.
+fn is_repeatable<F: Filter>(exchange: &Exchange<F>, whole: &Option<Block>) -> bool {
+    exchange.request.method.is_idempotent()
+        && (exchange.request.framing.is_empty() || whole.is_some())
 }

@@ -22,8 +22,13 @@ pub struct Deadline {
 impl Deadline {
     /// So many ticks from now; never for [`Ticks::NEVER`].
     pub fn after(ticks: Ticks) -> Deadline {
+        Deadline::since(wheel::now(), ticks)
+    }
+
+    /// So many ticks from the tick `began`; never for [`Ticks::NEVER`].
+    pub fn since(began: u32, ticks: Ticks) -> Deadline {
         Deadline {
-            at: (ticks != Ticks::NEVER).then(|| wheel::now().wrapping_add(ticks.0)),
+            at: (ticks != Ticks::NEVER).then(|| began.wrapping_add(ticks.0)),
         }
     }
 
@@ -126,6 +131,8 @@ pub struct Source<'s> {
     rest: Option<Block>,
     class: BlockClass,
     wait: Ticks,
+    /// The wait for the first piece, where it differs.
+    first_wait: Option<Ticks>,
     deadline: Deadline,
     faults: &'static PeerFaults,
 }
@@ -147,6 +154,7 @@ impl<'s> Source<'s> {
             rest: None,
             class: BlockClass::Small,
             wait,
+            first_wait: None,
             deadline,
             faults,
         }
@@ -159,7 +167,27 @@ impl<'s> Source<'s> {
 
     /// Whether the whole body has been taken.
     pub fn is_ended(&self) -> bool {
-        self.decoder.is_ended() && self.ahead.is_none()
+        self.decoder.is_ended()
+    }
+
+    /// Bytes that are still to come; unknown for a chunked body.
+    pub fn left(&self) -> Option<u64> {
+        self.decoder.left()
+    }
+
+    /// Whether anything of the body has arrived.
+    pub fn has_begun(&self) -> bool {
+        self.ahead.is_some() || self.decoder.received() > 0 || self.decoder.is_ended()
+    }
+
+    /// Whether the peer has sent something behind the body, as far as is known here.
+    pub fn has_more(&self) -> bool {
+        self.rest.is_some() || self.ahead.is_some()
+    }
+
+    /// The first piece may take as long as it likes.
+    pub fn wait_long_for_first(&mut self) {
+        self.first_wait = Some(Ticks::NEVER);
     }
 
     /// Body bytes so far.
@@ -170,6 +198,12 @@ impl<'s> Source<'s> {
     /// The trailer lines, once the body has ended.
     pub fn trailers(&self) -> &[u8] {
         self.decoder.trailers()
+    }
+
+    /// Adds what was received behind the body's head.
+    pub fn push(&mut self, block: Block) {
+        debug_assert!(self.ahead.is_none());
+        self.ahead = Some(block);
     }
 
     /// What the peer sent behind the body.
@@ -219,13 +253,16 @@ impl<'s> Source<'s> {
             return Err(Fault::RequestTimeout);
         }
         let timer = self.socket.recv_timer();
-        timer.arm(self.deadline.within(self.wait), self.faults.due);
+        let wait = self.first_wait.take().unwrap_or(self.wait);
+        timer.arm(self.deadline.within(wait), self.faults.due);
         let (result, block) = self.socket.recv(Block::new(self.class)).await;
         timer.disarm();
         if timer.take_fired() {
             return Err(self.deadline.fault(self.faults.silent));
         }
         match result {
+            // What we have cut ourselves must not pass for the end that the peer meant.
+            Ok(0) if self.socket.is_cut() => Err(self.faults.closed),
             Ok(0) => Ok(None),
             Ok(received) => {
                 self.adapt(received, &block);
@@ -314,24 +351,24 @@ impl<'s> Sink<'s> {
         trailers: &[u8],
     ) -> Result<(), Fault> {
         let Some(mut piece) = piece else {
-            return self.send(Block::from_slice(head)).await;
+            return self.send(Block::from_slice(head), 0).await;
         };
-        self.sent += piece.block.len() as u64;
         if self.framing == BodyLen::None {
             piece.block.truncate(0);
         }
+        let body = piece.block.len() as u64;
         let mut block = self.frame(piece, trailers);
         if block.prepend(head) {
-            return self.send(block).await;
+            return self.send(block, body).await;
         }
         // An empty piece has no memory; a small one is cheaper to copy than to send alone.
         let mut joined = Block::from_slice(head);
         if block.len() <= joined.tailroom() {
             joined.append(&block);
-            return self.send(joined).await;
+            return self.send(joined, body).await;
         }
-        self.send(joined).await?;
-        self.send(block).await
+        self.send(joined, 0).await?;
+        self.send(block, body).await
     }
 
     /// Sends a piece; with the last one the framing's end and the trailers.
@@ -339,11 +376,11 @@ impl<'s> Sink<'s> {
     /// # Errors
     /// As [`Sink::start`].
     pub async fn write(&mut self, piece: Piece, trailers: &[u8]) -> Result<(), Fault> {
-        self.sent += piece.block.len() as u64;
+        let body = piece.block.len() as u64;
         let block = self.frame(piece, trailers);
         match block.is_empty() {
             true => Ok(()),
-            false => self.send(block).await,
+            false => self.send(block, body).await,
         }
     }
 
@@ -366,18 +403,18 @@ impl<'s> Sink<'s> {
         }
     }
 
-    async fn send(&self, block: Block) -> Result<(), Fault> {
+    async fn send(&mut self, block: Block, body: u64) -> Result<(), Fault> {
         if self.deadline.has_passed() {
             return Err(Fault::RequestTimeout);
         }
-        let timer = self.socket.send_timer();
-        timer.arm(self.deadline.within(self.wait), Due::ShutBoth);
-        let (result, _) = self.socket.send(block).await;
-        timer.disarm();
-        if timer.take_fired() {
+        let wait = || self.deadline.within(self.wait);
+        let (result, _) = self.socket.send(block, wait).await;
+        if self.socket.send_timer().take_fired() {
             return Err(self.deadline.fault(self.faults.stuck));
         }
-        result.map_err(|_| self.faults.closed)
+        result.map_err(|_| self.faults.closed)?;
+        self.sent += body;
+        Ok(())
     }
 }
 

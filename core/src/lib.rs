@@ -9,6 +9,7 @@ pub mod block;
 mod call;
 pub mod chain;
 mod connection;
+mod course;
 mod decide;
 pub mod error;
 mod exchange;

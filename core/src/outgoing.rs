@@ -21,7 +21,8 @@ pub(crate) fn wanted_upgrade<F: Filter>(route: &Route<F>, request: &RequestHead)
         let mut upgrades = route.upgrades.iter();
         upgrades.any(|allowed| protocol.eq_ignore_ascii_case(allowed.as_bytes()))
     };
-    match request.upgrade().is_some_and(allowed) {
+    // A body would still be on its way when the connection changes its protocol.
+    match request.framing.is_empty() && request.upgrade().is_some_and(allowed) {
         true => Upgrade::Asked,
         false => Upgrade::NotAsked,
     }
@@ -81,7 +82,7 @@ pub(crate) fn encode<F: Filter>(
             peer: exchange.attributes.peer.text(),
             trust: exchange.attributes.trust,
             proto: b"http",
-            host: request.authority(),
+            host: request.fields.text_of(exchange.attributes.authority),
             emit: policy.emit,
             request_id,
             via: policy.via.as_deref().unwrap_or_default().as_bytes(),

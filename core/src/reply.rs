@@ -2,11 +2,13 @@
 //! and then its body.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 
 use crate::answer::response_id;
 use crate::block::{Block, BlockClass};
 use crate::chain::{Answer, Attributes, BodyMode, Filter, Run};
 use crate::connection::{Close, Connection};
+use crate::course::Course;
 use crate::error::{Fault, Phase};
 use crate::exchange::Account;
 use crate::halves::{CLIENT, Deadline, Last, ORIGIN, Piece, Sink, Source};
@@ -18,7 +20,7 @@ use crate::http::{BodyLen, RequestHead, ResponseHead, ResponseKind, Version};
 use crate::outgoing::Upgrade;
 use crate::rt::Socket;
 use crate::rt::clock::Stamp;
-use crate::rt::wheel::Due;
+use crate::rt::wheel::{Due, Ticks};
 use crate::snapshot::{Snapshot, Upstream};
 
 /// What the relay of a response needs, borrowed from its exchange.
@@ -34,19 +36,14 @@ pub(crate) struct Reply<'x, F: Filter> {
     pub(crate) out: &'x mut Vec<u8>,
     pub(crate) account: &'x mut Account,
     pub(crate) deadline: Deadline,
-    /// What the client holds back until it reads 100 (Continue).
-    pub(crate) withheld: &'x Cell<Withheld>,
+    /// How the request's own direction stands.
+    pub(crate) course: &'x Course,
+    /// Body bytes sent to the client so far.
+    pub(crate) sent: &'x Cell<u64>,
     /// An answer of a filter that takes the response's place.
     pub(crate) instead: &'x RefCell<Option<Box<Answer>>>,
     /// Whether the head was sent with an upgrade.
     pub(crate) upgrade: Upgrade,
-}
-
-/// Whether the client holds its body back until it reads 100 (Continue).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Withheld {
-    No,
-    Yes,
 }
 
 /// How a response ended.
@@ -62,8 +59,21 @@ pub(crate) enum Ended {
     Switched(Option<Block>),
 }
 
+impl Ended {
+    /// The same, with an origin's connection that can carry nothing more.
+    pub(crate) fn without_origin(self) -> Ended {
+        match self {
+            Ended::Whole { client, .. } => Ended::Whole {
+                origin: h1::Connection::Close,
+                client,
+            },
+            switched => switched,
+        }
+    }
+}
+
 /// Interim responses that are relayed in one exchange at most.
-const INTERIM_MAX: u32 = 16;
+pub(crate) const INTERIM_MAX: u32 = 16;
 
 /// Limits of response heads. An origin is less hostile than a client, but its memory is
 /// ours all the same.
@@ -76,14 +86,21 @@ pub(crate) const RESPONSE_HEAD: HeadLimits = HeadLimits {
 impl<F: Filter> Reply<'_, F> {
     /// Relays the response.
     pub(crate) async fn relay(&mut self, origin: &Socket) -> Result<Ended, Fault> {
-        let block = self.final_head(origin).await?;
+        let mut block = self.final_head(origin).await?;
         if self.response.kind() == ResponseKind::Switch {
             return self.switch(block).await;
         }
-        // The head reads its fields from the block until it is encoded; what lies behind it is
-        // the body's.
-        let mut block = block;
-        let ahead = (!block.is_empty()).then(|| block.split_off(0));
+        // The head reads its fields from the block until it is encoded. Where no filter looks
+        // at the body, the body stays in it too and goes out from there, behind its new head.
+        let mode = match self.response.framing {
+            BodyLen::None => BodyMode::Skip,
+            _ => self.run.program().response_body_mode(),
+        };
+        let behind = block.window();
+        let ahead = match mode {
+            BodyMode::Skip => None,
+            _ => (!block.is_empty()).then(|| block.split_off(0)),
+        };
         self.response.fields.put_text(block);
         let seen = self
             .run
@@ -93,8 +110,11 @@ impl<F: Filter> Reply<'_, F> {
         decoder.start(self.response.framing);
         let wait = self.upstream.read_timeout;
         let mut body = Source::new(origin, &mut decoder, ahead, wait, self.deadline, &ORIGIN);
-        let sent = self.pass(&mut body).await;
-        let clean = body.take_rest().is_none() && decoder.is_ended();
+        let sent = match mode {
+            BodyMode::Skip => self.pass(&mut body, behind).await,
+            _ => self.pass_seen(&mut body, mode).await,
+        };
+        let clean = body.take_rest().is_none() && body.is_ended();
         *self.decoder = decoder;
         let client = sent?;
         Ok(Ended::Whole {
@@ -109,22 +129,30 @@ impl<F: Filter> Reply<'_, F> {
     /// Receives heads until one is final (or a switch), relaying interim ones; returns the
     /// bytes behind it.
     async fn final_head(&mut self, origin: &Socket) -> Result<Block, Fault> {
-        let deadline = Deadline::after(self.upstream.response_timeout);
         let mut block = Block::empty();
-        for _ in 0..INTERIM_MAX {
-            block = self.head(origin, block, deadline).await?;
+        for interims in 0..INTERIM_MAX {
+            block = match self.head(origin, block).await {
+                // Something of an answer has come: nothing may be tried again.
+                Err(Fault::OriginClosed) if interims > 0 => {
+                    return Err(Fault::ResponseBody(BodyError::Truncated));
+                }
+                head => head?,
+            };
             match self.response.kind() {
                 ResponseKind::Final => {
                     self.answered();
                     return Ok(block);
                 }
-                ResponseKind::Switch if self.upgrade == Upgrade::Asked => {
+                ResponseKind::Switch => {
+                    // The text is looked at here and once more when it is sent on.
+                    self.response.fields.put_text(block);
+                    if self.upgrade == Upgrade::NotAsked || !self.switches_as_asked() {
+                        return Err(Fault::BadUpgrade);
+                    }
                     self.answered();
-                    return Ok(block);
+                    return Ok(self.response.fields.take_text());
                 }
-                ResponseKind::Switch => return Err(Fault::BadUpgrade),
                 ResponseKind::Interim => {
-                    // The filters' and the client's view needs the text in place.
                     self.response.fields.put_text(block);
                     self.interim().await?;
                     block = self.response.fields.take_text();
@@ -134,8 +162,16 @@ impl<F: Filter> Reply<'_, F> {
         Err(Fault::ResponseHead(HeadError::StatusLine))
     }
 
+    fn switches_as_asked(&self) -> bool {
+        match (self.response.upgrade(), self.request.upgrade()) {
+            (Some(answered), Some(asked)) => answered.eq_ignore_ascii_case(asked),
+            _ => false,
+        }
+    }
+
     fn answered(&mut self) {
         let now = Stamp::now();
+        self.course.answered();
         self.account.answered_at = Some(now);
         let stats = self.upstream.stats.of(self.connection.worker.core());
         let since = self.account.connected_at.unwrap_or(now);
@@ -144,51 +180,38 @@ impl<F: Filter> Reply<'_, F> {
     }
 
     /// Receives one response head; returns its block with the window behind the head.
-    async fn head(
-        &mut self,
-        origin: &Socket,
-        mut block: Block,
-        deadline: Deadline,
-    ) -> Result<Block, Fault> {
+    async fn head(&mut self, origin: &Socket, mut block: Block) -> Result<Block, Fault> {
         let mut resume = Resume::default();
         loop {
             self.response.clear();
-            let parsed = match block.is_empty() {
-                true => Ok(Parse::Partial),
-                false => parse_response(
-                    &block,
-                    &RESPONSE_HEAD,
-                    &mut resume,
-                    self.request.method,
-                    self.response,
-                ),
-            };
-            match parsed.map_err(Fault::ResponseHead)? {
-                Parse::Complete { head_len } => {
+            if !block.is_empty() {
+                let method = self.request.method;
+                let parsed =
+                    parse_response(&block, &RESPONSE_HEAD, &mut resume, method, self.response);
+                if let Parse::Complete { head_len } = parsed.map_err(Fault::ResponseHead)? {
                     block.advance(head_len);
                     return Ok(block);
                 }
-                Parse::Partial => block = self.more(origin, block, deadline).await?,
             }
+            block = self.more(origin, block).await?;
         }
     }
 
-    async fn more(
-        &mut self,
-        origin: &Socket,
-        block: Block,
-        deadline: Deadline,
-    ) -> Result<Block, Fault> {
+    async fn more(&mut self, origin: &Socket, block: Block) -> Result<Block, Fault> {
         let block = with_room(block)?;
         let begun = !block.is_empty();
+        let deadline = self.course.head_deadline();
         if deadline.has_passed() || self.deadline.has_passed() {
             return Err(self.deadline.fault(Fault::ResponseTimeout));
         }
         let timer = origin.recv_timer();
-        let wait = deadline.within(self.upstream.response_timeout);
+        let wait = deadline.within(Ticks::NEVER);
         timer.arm(self.deadline.within(wait), Due::ShutBoth);
         let (result, block) = origin.recv(block).await;
         timer.disarm();
+        if self.course.is_sent() {
+            self.account.phase = Phase::ResponseHead;
+        }
         if timer.take_fired() {
             return Err(self.deadline.fault(Fault::ResponseTimeout));
         }
@@ -213,7 +236,11 @@ impl<F: Filter> Reply<'_, F> {
         let mut sink = self.sink(BodyLen::None);
         sink.start(self.out, None, b"").await?;
         if is_continue {
-            self.withheld.set(Withheld::No);
+            // From here on the client owes its body.
+            self.course.called_for();
+            let wait = self.deadline.within(self.connection.limits.body_timeout);
+            let timer = self.connection.socket.recv_timer();
+            timer.arm(wait, CLIENT.due);
         }
         Ok(())
     }
@@ -239,78 +266,99 @@ impl<F: Filter> Reply<'_, F> {
         Ok(Ended::Switched((!block.is_empty()).then_some(block)))
     }
 
-    /// Sends head and body to the client.
-    async fn pass(&mut self, body: &mut Source<'_>) -> Result<h1::Connection, Fault> {
-        let mode = self.run.program().response_body_mode();
-        let origin_framing = self.response.framing;
-        let client_version = self.request.version;
-        let (framing, mut first) = match mode {
-            _ if origin_framing == BodyLen::None => (BodyLen::None, body.next_ready()?),
-            BodyMode::Skip => (
-                client_framing(origin_framing, client_version),
-                body.next_ready()?,
-            ),
-            BodyMode::Observe => (
-                client_framing(origin_framing, client_version),
-                self.first(body)?,
-            ),
-            BodyMode::Rewrite => (
-                client_framing(BodyLen::Chunked, client_version),
-                self.first(body)?,
-            ),
+    /// Sends head and body to the client. What has arrived of the body lies in the head's
+    /// block, at `behind`.
+    async fn pass(
+        &mut self,
+        body: &mut Source<'_>,
+        behind: Range<usize>,
+    ) -> Result<h1::Connection, Fault> {
+        let framing = client_framing(self.response.framing, self.request.version);
+        let out = self.begin(framing);
+        let mut block = self.response.fields.take_text();
+        block.set_window(behind);
+        if !block.is_empty() {
+            body.push(block);
+        }
+        let first = body.next_ready()?;
+        let sink = self.sink(framing);
+        self.rest(body, sink, first, BodyMode::Skip).await?;
+        Ok(out)
+    }
+
+    /// The same with filters that look at the body.
+    async fn pass_seen(
+        &mut self,
+        body: &mut Source<'_>,
+        mode: BodyMode,
+    ) -> Result<h1::Connection, Fault> {
+        let version = self.request.version;
+        let (framing, first) = match mode {
             BodyMode::Whole { max } => {
                 let mut block = gather(body, max).await?.ok_or(Fault::FilterFailed)?;
                 let seen = self.run.response_body(&mut block, true, 0);
                 self.accept(seen)?;
                 let framing = BodyLen::Length(block.len() as u64);
-                (
-                    framing,
-                    Some(Piece {
-                        block,
-                        last: Last::Yes,
-                    }),
-                )
+                let last = Last::Yes;
+                (framing, Some(Piece { block, last }))
+            }
+            BodyMode::Rewrite => (client_framing(BodyLen::Chunked, version), self.first(body)?),
+            _ => {
+                let framing = client_framing(self.response.framing, version);
+                (framing, self.first(body)?)
             }
         };
-        let close = match (self.withheld.get(), framing) {
-            (Withheld::Yes, _) | (_, BodyLen::UntilClose) => Close::Yes,
-            _ => Close::No,
+        let out = self.begin(framing);
+        drop(self.response.fields.take_text());
+        let sink = self.sink(framing);
+        self.rest(body, sink, first, mode).await?;
+        Ok(out)
+    }
+
+    /// Encodes the head; from here on the client has its answer.
+    fn begin(&mut self, framing: BodyLen) -> h1::Connection {
+        let close = match self.course.may_keep_client() && framing != BodyLen::UntilClose {
+            true => Close::No,
+            false => Close::Yes,
         };
         let out = self.connection.connection_out(self.request, close);
         self.encode(framing, out);
-        drop(self.response.fields.take_text());
         self.account.status = self.response.status;
         self.account.phase = Phase::ResponseBody;
+        out
+    }
+
+    /// Sends the head with the first piece, then piece after piece.
+    async fn rest(
+        &self,
+        body: &mut Source<'_>,
+        mut sink: Sink<'_>,
+        first: Option<Piece>,
+        mode: BodyMode,
+    ) -> Result<(), Fault> {
         let mut ended = first.as_ref().is_some_and(|piece| piece.last == Last::Yes);
-        let mut sink = self.sink(framing);
-        let mut result = sink.start(self.out, first.take(), body.trailers()).await;
+        let mut result = sink.start(self.out, first, body.trailers()).await;
+        self.sent.set(sink.sent());
         while result.is_ok() && !ended {
             let before = body.received();
-            let mut piece = match body.next().await {
-                Ok(piece) => piece,
-                Err(fault) => {
-                    self.account.sent = sink.sent();
-                    return Err(fault);
-                }
-            };
+            let mut piece = body.next().await?;
             ended = piece.last == Last::Yes;
             if mode != BodyMode::Skip {
                 let seen = self.run.response_body(&mut piece.block, ended, before);
                 self.accept(seen)?;
             }
             result = sink.write(piece, body.trailers()).await;
+            self.sent.set(sink.sent());
         }
-        self.account.sent = sink.sent();
-        result.map(|()| out)
+        result
     }
 
     /// The first piece, where it has arrived, as the filters leave it.
     fn first(&self, body: &mut Source<'_>) -> Result<Option<Piece>, Fault> {
         let mut piece = body.next_ready()?;
         if let Some(piece) = &mut piece {
-            let seen = self
-                .run
-                .response_body(&mut piece.block, piece.last == Last::Yes, 0);
+            let last = piece.last == Last::Yes;
+            let seen = self.run.response_body(&mut piece.block, last, 0);
             self.accept(seen)?;
         }
         Ok(piece)

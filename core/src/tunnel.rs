@@ -72,9 +72,7 @@ impl Pair {
                 false => class,
             };
             passed.set(passed.get() + block.len() as u64);
-            to.send_timer().arm(self.send, Due::ShutBoth);
-            let (sent, _) = to.send(block).await;
-            to.send_timer().disarm();
+            let (sent, _) = to.send(block, || self.send).await;
             if sent.is_err() {
                 from.shutdown(Shutdown::Both);
                 return Err(match to.send_timer().take_fired() {
@@ -104,7 +102,9 @@ impl Pair {
                 Ok(None)
             }
             Ok(_) => {
-                // A byte in either direction keeps both alive.
+                // A slow reader is the send's concern, and a byte in either direction keeps
+                // both alive.
+                from.recv_timer().disarm();
                 to.recv_timer().arm(self.idle, Due::ShutBoth);
                 Ok(Some(block))
             }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::block::BlockClass;
 use crate::error::Fault;
 use crate::rt::wheel::{self, Ticks};
-use crate::rt::{Addr, Socket};
+use crate::rt::{Addr, Liveness, Socket};
 use crate::snapshot::{Endpoint, Upstream};
 use crate::stats::{CoreIndex, UpstreamStats};
 
@@ -38,6 +38,15 @@ pub struct Choice {
     pub endpoint: Rc<Endpoint>,
     index: usize,
     epoch: u64,
+}
+
+/// How closely an idle connection is looked at before it is handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// What its early receive has come to, as of this core's last wait for the kernel.
+    Usual,
+    /// The kernel is asked as well: for a request that cannot be sent twice.
+    Close,
 }
 
 /// A connection to an endpoint, with where it came from.
@@ -164,13 +173,15 @@ impl Pool {
     }
 
     /// A live idle connection to the chosen endpoint, if there is one.
-    pub fn take_idle(&self, choice: &Choice, stats: &UpstreamStats) -> Option<Lease> {
+    pub fn take_idle(&self, choice: &Choice, stats: &UpstreamStats, look: Look) -> Option<Lease> {
         let mut state = self.state.borrow_mut();
         let slot = state.slot_of(choice)?;
         while let Some(idle) = slot.idle.pop() {
             stats.idle.sub(1);
             // Bytes that nobody asked for poison a connection as much as its end does.
-            if idle.socket.is_quiet() {
+            let quiet = idle.socket.is_quiet()
+                && (look == Look::Usual || idle.socket.liveness() == Liveness::Quiet);
+            if quiet {
                 stats.reused.add(1);
                 return Some(Lease {
                     socket: idle.socket,

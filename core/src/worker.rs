@@ -15,8 +15,8 @@ use crate::chain::Filter;
 use crate::exchange::Exchange;
 use crate::http::date::DateCache;
 use crate::http::request_id::RequestIds;
-use crate::rt::Socket;
 use crate::rt::clock::Stamp;
+use crate::rt::{Liveness, Socket};
 use crate::snapshot::Snapshot;
 use crate::stats::{CoreIndex, Registry, WorkerStats};
 use crate::upstream::{self, EndpointUpdate, Pool};
@@ -255,7 +255,8 @@ impl Connections {
 
     fn close_idle(&self) {
         for (socket, activity) in self.places.iter().flatten() {
-            if *activity == Activity::Idle {
+            // Where a request waits to be read it is served first.
+            if *activity == Activity::Idle && socket.liveness() != Liveness::Readable {
                 socket.shutdown(Shutdown::Read);
             }
         }

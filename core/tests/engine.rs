@@ -53,6 +53,23 @@ fn forwards_a_request_and_its_answer() {
     }
 }
 
+#[test]
+fn a_refused_head_tells_nothing_of_the_request_before() {
+    let id_of = |answer: &str| {
+        let fields = answer.lines().map(|line| line.split_once(": "));
+        let ids = fields.flatten().filter(|(name, _)| *name == "X-Request-Id");
+        ids.map(|(_, id)| id.to_owned()).next().unwrap()
+    };
+    for driver in DRIVERS {
+        let (addr, _heads) = origin(|_| ok("hello"));
+        let engine = engine::<Nothing>(driver, addr, vec![]);
+        let served = ask(engine.addr, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        let refused = ask(engine.addr, "GET / HTTP/1.1\r\n\r\n");
+        assert!(refused.starts_with("HTTP/1.1 400 "), "{refused}");
+        assert_ne!(id_of(&served), id_of(&refused));
+    }
+}
+
 /// Panics for one path.
 struct Panics;
 

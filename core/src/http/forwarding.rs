@@ -59,7 +59,11 @@ pub struct Forwarding<'a> {
 impl Forwarding<'_> {
     /// The fields of the client that must not be passed on as they are.
     pub(crate) fn replaced(&self, fields: &Fields) -> KnownSet {
-        let mut set = REQUEST_ID;
+        // A trusted proxy's id stays where the gateway writes none of its own.
+        let mut set = match self.request_id.is_empty() && self.keeps() {
+            true => KnownSet::default(),
+            false => REQUEST_ID,
+        };
         match self.trust {
             Trust::Untrusted => set = set.union(CLAIMS),
             Trust::Trusted => {

@@ -155,6 +155,11 @@ impl RequestHead {
         self.fields.text_of(self.authority)
     }
 
+    /// Where the authority lies, for looking it up again after a rewrite.
+    pub fn authority_span(&self) -> Span {
+        self.authority
+    }
+
     /// The host of the authority as spelled, an IPv6 address in its brackets.
     pub fn host(&self) -> &[u8] {
         let authority = self.authority();

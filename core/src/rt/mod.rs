@@ -34,7 +34,7 @@ pub use isolate::isolate;
 pub use join::{First, join, race};
 pub use limits::raise_descriptor_limit;
 pub use listener::{Accepted, Listener, bind};
-pub use pause::pause;
+pub use pause::{pause, yield_turn};
 pub use pooled::{Pooled, pooled, trim_pooled};
 pub use socket::{CHUNK_TAILROOM, Liveness, Socket};
 pub use tick::every_tick;

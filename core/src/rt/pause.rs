@@ -19,6 +19,21 @@ pub async fn pause(ticks: Ticks) {
     .await;
 }
 
+/// Lets every other runnable task of this core have its turn first. The wake-up comes from a
+/// task of its own: a task that wakes itself would go to the front of the line.
+pub async fn yield_turn() {
+    let mut turned = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut turned, true) {
+            return Poll::Ready(());
+        }
+        let waker = cx.waker().clone();
+        super::spawn(async move { waker.wake() });
+        Poll::Pending
+    })
+    .await;
+}
+
 /// Wakes the tasks whose pause is over.
 pub(super) fn wake_due() {
     let now = wheel::now();

@@ -5,12 +5,12 @@
 //! [`super::wheel`]), so no byte is lost with a dropped operation.
 
 use std::cell::{Cell, RefCell, UnsafeCell};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -30,6 +30,8 @@ pub struct Socket {
     stream: Rc<UnsafeCell<TcpStream>>,
     /// A receive that was started before anybody waited for it.
     early: RefCell<Early>,
+    /// We have shut down the receiving side ourselves.
+    cut: Cell<bool>,
     fd: RawFd,
 }
 
@@ -51,8 +53,10 @@ pub enum Liveness {
     Quiet,
     /// Open, bytes wait.
     Readable,
-    /// The peer closed or reset it.
-    Closed,
+    /// The peer has ended its side.
+    Ended,
+    /// The connection is broken.
+    Reset,
 }
 
 /// Bytes that a receive leaves free at the end of a block, so that the end of a chunk and
@@ -73,6 +77,7 @@ impl Socket {
             send_timer: Timer::new(fd),
             stream: Rc::new(UnsafeCell::new(stream)),
             early: RefCell::default(),
+            cut: Cell::new(false),
             fd,
         })
     }
@@ -99,6 +104,7 @@ impl Socket {
             send_timer: Timer::new(fd),
             stream: Rc::new(UnsafeCell::new(stream)),
             early: RefCell::default(),
+            cut: Cell::new(false),
             fd,
         };
         if pending {
@@ -133,7 +139,8 @@ impl Socket {
         if block.is_empty() {
             return (result, received);
         }
-        block.append(&received);
+        let appended = block.append(&received);
+        debug_assert_eq!(appended, received.len());
         (result, block)
     }
 
@@ -168,22 +175,35 @@ impl Socket {
         self.recv(Block::new(class)).await
     }
 
-    /// Sends the whole payload; tells how many bytes the kernel took. The block comes back
-    /// with what was not sent as its payload.
-    pub async fn send(&self, mut block: Block) -> (io::Result<()>, Block) {
+    /// Sends the whole payload. The deadline is `wait()`, anew whenever the peer has taken
+    /// something; it shuts down both directions. The block comes back with what was not sent.
+    pub async fn send(
+        &self,
+        mut block: Block,
+        wait: impl Fn() -> Ticks,
+    ) -> (io::Result<()>, Block) {
+        let mut result = Ok(());
         while !block.is_empty() {
-            // SAFETY: as in `recv`; sends are not issued concurrently with each other.
+            self.send_timer.arm(wait(), Due::ShutBoth);
+            // SAFETY: as in `receive`; sends are not issued concurrently with each other.
             let stream = unsafe { &mut *self.stream.get() };
-            let (result, buffer) = stream.write(SendBuf(block)).await;
+            let (sent, buffer) = fair(stream.write(SendBuf(block))).await;
             block = buffer.0;
-            match result {
-                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), block),
-                Ok(sent) => block.advance(sent),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return (Err(error), block),
+            result = match sent {
+                Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+                Ok(sent) => {
+                    block.advance(sent);
+                    Ok(())
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+                Err(error) => Err(error),
+            };
+            if result.is_err() {
+                break;
             }
         }
-        (Ok(()), block)
+        self.send_timer.disarm();
+        (result, block)
     }
 
     /// The deadline of receiving.
@@ -202,6 +222,12 @@ impl Socket {
         self.send_timer.disarm();
     }
 
+    /// Whether the receiving side was shut down from here, by a deadline, a watch or
+    /// [`Socket::shutdown`]: its end is no end that the peer has sent.
+    pub fn is_cut(&self) -> bool {
+        self.cut.get() || self.recv_timer.has_cut() || self.send_timer.has_cut()
+    }
+
     /// A look at the socket without reading from it: one system call.
     pub fn liveness(&self) -> Liveness {
         liveness_of(self.fd)
@@ -209,17 +235,15 @@ impl Socket {
 
     /// Shuts down one or both directions. A peer that is gone already is no error.
     pub fn shutdown(&self, how: Shutdown) {
+        if how != Shutdown::Write {
+            self.cut.set(true);
+        }
         let _ = self.with_options(|options| options.shutdown(how));
     }
 
     /// Makes the close a reset, so that the peer cannot take a cut answer for a whole one.
     pub fn reset_on_close(&self) {
         let _ = self.with_options(|options| options.set_linger(Some(std::time::Duration::ZERO)));
-    }
-
-    /// The descriptor, to name this socket in another one's [`Due::Watch`].
-    pub fn raw(&self) -> RawFd {
-        self.fd
     }
 
     /// The address of the other side, for TCP.
@@ -245,8 +269,39 @@ async fn receive(stream: &Rc<UnsafeCell<TcpStream>>, block: Block) -> Received {
     // it returns owns a clone of the descriptor and does not touch the stream. Receives are
     // not issued concurrently with each other (see the module text).
     let stream = unsafe { &mut *stream.get() };
-    let (result, buffer) = stream.read(RecvBuf(block)).await;
+    let (result, buffer) = fair(stream.read(RecvBuf(block))).await;
     (result, buffer.0)
+}
+
+/// On epoll an operation that can be done is done at once, without a turn of the loop: a fast
+/// peer on both sides would keep the core for itself. So after so many of them in a row the
+/// task goes to the end of the line. The ring needs no such thing: nothing ends within the
+/// call.
+async fn fair<T>(operation: impl Future<Output = T>) -> T {
+    if driver() == Driver::IoUring {
+        return operation.await;
+    }
+    let mut operation = pin!(operation);
+    let mut waited = false;
+    let output = poll_fn(|cx| {
+        let polled = operation.as_mut().poll(cx);
+        waited |= polled.is_pending();
+        polled
+    })
+    .await;
+    let in_a_row = if waited { 0 } else { OPERATIONS.get() + 1 };
+    OPERATIONS.set(in_a_row % TURN_MAX);
+    if in_a_row == TURN_MAX {
+        super::yield_turn().await;
+    }
+    output
+}
+
+/// Operations on epoll that may be done in a row without a turn of the loop.
+const TURN_MAX: u32 = 32;
+
+thread_local! {
+    static OPERATIONS: Cell<u32> = const { Cell::new(0) };
 }
 
 pub(super) fn liveness_of(fd: RawFd) -> Liveness {
@@ -255,11 +310,11 @@ pub(super) fn liveness_of(fd: RawFd) -> Liveness {
     let mut byte = [MaybeUninit::uninit()];
     let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
     match socket2::SockRef::from(&fd).recv_with_flags(&mut byte, flags) {
-        Ok(0) => Liveness::Closed,
+        Ok(0) => Liveness::Ended,
         Ok(_) => Liveness::Readable,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Liveness::Quiet,
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Liveness::Quiet,
-        Err(_) => Liveness::Closed,
+        Err(_) => Liveness::Reset,
     }
 }
 

@@ -9,6 +9,8 @@ use std::cell::RefCell;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::time::Duration;
 
+use super::Liveness;
+
 /// The resolution of every deadline.
 pub const TICK: Duration = Duration::from_millis(100);
 
@@ -38,19 +40,37 @@ pub enum Due {
     ShutRead,
     /// Both directions end.
     ShutBoth,
-    /// The peer is looked at; when it has gone away (or closed its side), `other` is shut
-    /// down. Otherwise the look repeats after the same span.
+    /// The peer is looked at; when it has gone, the socket of `other` is shut down. Otherwise
+    /// the look repeats after the same span.
     Watch {
-        /// The socket that waits on behalf of this one.
-        other: RawFd,
+        /// The deadline of the socket that waits on behalf of this one.
+        other: TimerId,
         /// Ticks between two looks.
         every: Ticks,
+        /// What counts as gone.
+        gone: Gone,
     },
+}
+
+/// When a watched peer counts as gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// When it has ended its side, or reset the connection.
+    Ended,
+    /// When it has reset the connection.
+    Reset,
 }
 
 /// The entry of one socket in this core's wheel.
 #[derive(Debug)]
 pub struct Timer(u32);
+
+/// Names a timer to another one. A timer that is gone by then is passed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimerId {
+    index: u32,
+    owner: u32,
+}
 
 impl Timer {
     pub(super) fn new(fd: RawFd) -> Timer {
@@ -65,6 +85,19 @@ impl Timer {
     /// Clears the deadline.
     pub fn disarm(&self) {
         WHEEL.with_borrow_mut(|wheel| wheel.entries[self.0 as usize].at = NONE);
+    }
+
+    /// This timer's name.
+    pub fn id(&self) -> TimerId {
+        WHEEL.with_borrow(|wheel| TimerId {
+            index: self.0,
+            owner: wheel.entries[self.0 as usize].owner,
+        })
+    }
+
+    /// Whether this timer has ever shut its socket down: what ends then was cut, not ended.
+    pub fn has_cut(&self) -> bool {
+        WHEEL.with_borrow(|wheel| wheel.entries[self.0 as usize].cut)
     }
 
     /// Whether a deadline has passed (and shut something down) since this was last asked.
@@ -98,15 +131,20 @@ fn act(fd: RawFd, due: Due, id: u32) {
     match due {
         Due::ShutRead => shut(fd, std::net::Shutdown::Read),
         Due::ShutBoth => shut(fd, std::net::Shutdown::Both),
-        Due::Watch { other, every } => match super::socket::liveness_of(fd) {
-            super::Liveness::Closed => {
-                WHEEL.with_borrow_mut(|wheel| wheel.entries[id as usize].fired = true);
-                shut(other, std::net::Shutdown::Both);
-            }
-            super::Liveness::Quiet | super::Liveness::Readable => {
+        Due::Watch { other, every, gone } => {
+            let seen = super::socket::liveness_of(fd);
+            if seen == Liveness::Reset || (seen == Liveness::Ended && gone == Gone::Ended) {
+                let other = WHEEL.with_borrow_mut(|wheel| {
+                    wheel.entries[id as usize].fired = true;
+                    wheel.cut(other)
+                });
+                if let Some(other) = other {
+                    shut(other, std::net::Shutdown::Both);
+                }
+            } else {
                 WHEEL.with_borrow_mut(|wheel| wheel.arm(id, every, due));
             }
-        },
+        }
     }
 }
 
@@ -129,6 +167,10 @@ struct Entry {
     linked: u32,
     due: Due,
     fired: bool,
+    /// The socket was shut down by this timer or on its behalf.
+    cut: bool,
+    /// Tells the owners of a reused entry apart.
+    owner: u32,
 }
 
 struct Wheel {
@@ -136,6 +178,8 @@ struct Wheel {
     slots: Vec<Vec<u32>>,
     entries: Vec<Entry>,
     free: Vec<u32>,
+    /// Timers made so far.
+    owners: u32,
 }
 
 impl Wheel {
@@ -145,6 +189,7 @@ impl Wheel {
             slots: (0..SLOTS).map(|_| Vec::new()).collect(),
             entries: Vec::new(),
             free: Vec::new(),
+            owners: 0,
         }
     }
 
@@ -155,7 +200,10 @@ impl Wheel {
             linked: NONE,
             due: Due::ShutBoth,
             fired: false,
+            cut: false,
+            owner: self.owners,
         };
+        self.owners = self.owners.wrapping_add(1);
         match self.free.pop() {
             Some(id) => {
                 // A slot may still name the entry's former owner; the visit finds it too
@@ -173,7 +221,20 @@ impl Wheel {
     fn remove(&mut self, id: u32) {
         let entry = &mut self.entries[id as usize];
         (entry.at, entry.linked, entry.fired) = (NONE, NONE, false);
+        // Whoever still names the timer must not find the entry's next owner.
+        entry.owner = self.owners;
+        self.owners = self.owners.wrapping_add(1);
         self.free.push(id);
+    }
+
+    /// Marks the timer's socket as cut and names its descriptor, if the timer is still there.
+    fn cut(&mut self, timer: TimerId) -> Option<RawFd> {
+        let entry = self.entries.get_mut(timer.index as usize)?;
+        if entry.owner != timer.owner {
+            return None;
+        }
+        entry.cut = true;
+        Some(entry.fd)
     }
 
     fn arm(&mut self, id: u32, after: Ticks, due: Due) {
@@ -230,7 +291,8 @@ impl Wheel {
             return;
         }
         entry.at = NONE;
-        entry.fired = !matches!(entry.due, Due::Watch { .. });
+        let shuts = !matches!(entry.due, Due::Watch { .. });
+        (entry.fired, entry.cut) = (shuts, entry.cut || shuts);
         due.push((entry.fd, entry.due, id));
     }
 }

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use super::{Activity, ConnectionId, Worker};
 use crate::block::{Block, BlockClass};
 use crate::chain::Filter;
-use crate::connection;
+use crate::connection::{self, Arrived};
 use crate::error::Fault;
 use crate::http::h1::{self, SimpleResponse};
 use crate::rt::wheel::{Due, Ticks};
 use crate::rt::{self, Accepted, Addr, Listener, Socket};
+use crate::snapshot::Snapshot;
 use crate::stats::SharedCount;
 
 /// A listening socket on its way to a worker.
@@ -100,6 +101,19 @@ impl<F: Filter> Worker<F> {
         listeners.position(|listener| listener.addr == *addr)
     }
 
+    /// Serves what waits on the listeners that `next` does not have any more.
+    pub(super) fn accept_last(self: &Rc<Self>, acceptors: &[Rc<Acceptor>], next: &Snapshot<F>) {
+        for acceptor in acceptors {
+            if !next
+                .listeners
+                .iter()
+                .any(|listener| listener.addr == acceptor.addr)
+            {
+                let _ = accept_waiting(self, acceptor, BACKLOG_MAX);
+            }
+        }
+    }
+
     /// Finds each acceptor's place in the snapshot in force, and closes those without one.
     pub(super) fn match_acceptors(&self, acceptors: &mut Vec<Rc<Acceptor>>) {
         acceptors.retain(|acceptor| {
@@ -129,6 +143,8 @@ async fn accept_loop<F: Filter>(worker: Rc<Worker<F>>, acceptor: Rc<Acceptor>) {
             Ok(()) => accept_waiting(&worker, &acceptor, BURST_MAX),
             Err(error) => Err(error),
         };
+        // New connections get their first turn before more are taken.
+        rt::yield_turn().await;
         if accepted.is_err() && acceptor.index().is_some() {
             worker.stats().accept_pauses.add(1);
             rt::pause(EXHAUSTED_PAUSE).await;
@@ -152,9 +168,9 @@ fn accept_waiting<F: Filter>(
 
 fn admit<F: Filter>(worker: &Rc<Worker<F>>, acceptor: &Rc<Acceptor>, accepted: Accepted) {
     let installed = worker.installed();
-    let Some(listener) = acceptor
+    let Some((index, listener)) = acceptor
         .index()
-        .and_then(|index| installed.snapshot.listeners.get(index))
+        .and_then(|index| Some((index, installed.snapshot.listeners.get(index)?)))
     else {
         return;
     };
@@ -187,7 +203,14 @@ fn admit<F: Filter>(worker: &Rc<Worker<F>>, acceptor: &Rc<Acceptor>, accepted: A
     let peer = accepted
         .peer
         .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-    let serve = connection::serve(Rc::clone(worker), Rc::clone(acceptor), socket, peer, place);
+    let arrived = Arrived {
+        socket: Rc::clone(&socket),
+        peer,
+        index,
+        limits: listener.limits,
+        half_close: listener.half_close,
+    };
+    let serve = connection::serve(Rc::clone(worker), Rc::clone(acceptor), arrived, place);
     let panicked = Rc::clone(worker);
     rt::spawn(rt::isolate(serve, move || {
         panicked.stats().panics.add(1);
@@ -209,8 +232,9 @@ async fn shed(socket: Socket) {
         },
         &mut answer,
     );
-    socket.send_timer().arm(SHED_TIMEOUT, Due::ShutBoth);
-    let _ = socket.send(Block::from_slice(&answer)).await;
+    let _ = socket
+        .send(Block::from_slice(&answer), || SHED_TIMEOUT)
+        .await;
     socket.shutdown(Shutdown::Write);
     // Closing with unread bytes would reset the connection before the answer is read.
     socket.recv_timer().arm(SHED_TIMEOUT, Due::ShutBoth);

@@ -98,6 +98,7 @@ fn run<F: Filter>(
         let _ = started.send(Started { result, unpinned });
     };
     let driver = options.driver;
+    let _abort = AbortOnPanic;
     let ran: io::Result<std::convert::Infallible> = rt::block_on(driver, async {
         match set_up(options) {
             Ok((worker, acceptors)) => {
@@ -115,6 +116,19 @@ fn run<F: Filter>(
     // Only a driver that could not be set up lets go of the thread.
     let Err(error) = ran;
     say(Err(error));
+}
+
+/// Connections keep their panics to themselves. Anything else that panics on a worker would
+/// drop a runtime with operations under way in the kernel, and leave a core that serves
+/// nobody: then the process ends and its supervisor starts it anew.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            std::process::abort();
+        }
+    }
 }
 
 type Acceptors = RefCell<Vec<Rc<Acceptor>>>;
@@ -189,9 +203,10 @@ fn install<F: Filter>(
     installation: Installation<F>,
 ) {
     let began = Stamp::now();
+    let mut acceptors = acceptors.borrow_mut();
+    worker.accept_last(&acceptors, &installation.snapshot);
     worker.install(installation.snapshot);
     *worker.log.borrow_mut() = installation.log;
-    let mut acceptors = acceptors.borrow_mut();
     worker.match_acceptors(&mut acceptors);
     let mut problems = Vec::new();
     for open in installation.opened {

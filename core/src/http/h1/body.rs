@@ -48,13 +48,12 @@ impl BodyDecoder {
     /// Begins a body of this length.
     pub fn start(&mut self, framing: BodyLen) {
         self.received = 0;
+        // Whatever the framing is: trailers of the body before must not be taken for this one's.
+        self.chunked.reset();
         self.kind = match framing {
             BodyLen::None | BodyLen::Length(0) => Kind::Ended,
             BodyLen::Length(left) => Kind::Length { left },
-            BodyLen::Chunked => {
-                self.chunked.reset();
-                Kind::Chunked
-            }
+            BodyLen::Chunked => Kind::Chunked,
             BodyLen::UntilClose => Kind::UntilClose,
         };
     }
@@ -157,6 +156,20 @@ mod tests {
             step.state,
             step.rest.map(|rest| rest.to_vec()),
         )
+    }
+
+    #[test]
+    fn trailers_belong_to_their_own_body() {
+        let mut decoder = BodyDecoder::default();
+        decoder.start(BodyLen::Chunked);
+        let mut block = Block::from_slice(b"0\r\nx-user: a\r\n\r\n");
+        let step = decoder.decode(&mut block).unwrap();
+        assert_eq!(step.state, BodyState::End);
+        assert_eq!(decoder.trailers(), b"x-user: a\r\n");
+        for framing in [BodyLen::UntilClose, BodyLen::Length(1), BodyLen::None] {
+            decoder.start(framing);
+            assert_eq!(decoder.trailers(), b"");
+        }
     }
 
     #[test]

@@ -309,7 +309,7 @@ fn take_fields(
         }
     }
     if hop.names_fields {
-        rules::remove_named(fields, source.memory);
+        rules::remove_named(fields, source.memory)?;
     }
     Ok(hop)
 }

@@ -151,17 +151,24 @@ fn is_alias_of_known(name: &[u8]) -> bool {
     Known::of(hyphened) != Known::Other
 }
 
+/// Connection options of one head that are looked up among its fields; every look-up passes
+/// over all of them, so their number is bounded.
+const NAMED_MAX: usize = 32;
+
 /// Removes the fields that `Connection` names (RFC 9110, 7.6.1).
 #[cold]
-pub(super) fn remove_named(fields: &mut Fields, memory: &[u8]) {
+pub(super) fn remove_named(fields: &mut Fields, memory: &[u8]) -> Result<(), HeadError> {
+    let mut left = NAMED_MAX;
     for i in 0..fields.table().len() {
         let field = fields.table()[i];
         if field.known() == Known::Connection {
             for option in list_members(field.value_in(memory)) {
+                left = left.checked_sub(1).ok_or(HeadError::TooManyFields)?;
                 fields.remove_parsed(option, memory);
             }
         }
     }
+    Ok(())
 }
 
 /// The number in a `Content-Length`: digits only, below 2^64.

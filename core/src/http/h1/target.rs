@@ -68,6 +68,7 @@ fn read_absolute(target: &[u8], head: &mut RequestHead) -> Result<(), HeadError>
     if head.path.is_empty() {
         // RFC 9112, 3.2.1 and 3.2.4: an empty path is `/`, or `*` for OPTIONS.
         let path = if head.method == Method::Options && head.query.is_none() {
+            head.form = TargetForm::Asterisk;
             b"*"
         } else {
             b"/"

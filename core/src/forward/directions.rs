@@ -1,0 +1,214 @@
+//! The two directions of a forwarded exchange, side by side in one task.
+
+use std::cell::{Cell, RefCell};
+use std::net::Shutdown;
+use std::pin::pin;
+
+use super::Attempt;
+use crate::block::Block;
+use crate::chain::{Answer, BodyMode, Filter, Run};
+use crate::connection::{DRAIN_MAX, DRAIN_TIMEOUT};
+use crate::course::{Course, Withheld};
+use crate::error::Fault;
+use crate::exchange::Exchange;
+use crate::halves::{Broken, Last, Piece, Sink, Source, Wanted, pump};
+use crate::outgoing::Upgrade;
+use crate::reply::{Ended, Reply};
+use crate::rt::wheel::{Due, Gone, Ticks};
+use crate::rt::{First, Socket, race};
+use crate::snapshot::HalfClose;
+
+/// Ticks between two looks at a client that waits for its answer.
+const WATCH_EVERY: Ticks = Ticks(3);
+
+impl<F: Filter> Attempt<'_, F> {
+    /// The request has been sent whole; the response comes.
+    pub(super) async fn reply_only(
+        &self,
+        exchange: &mut Exchange<F>,
+        origin: &Socket,
+        upgrade: Upgrade,
+    ) -> Result<Ended, Fault> {
+        let course = Course::sent(self.upstream.response_timeout);
+        let sent = Cell::new(0);
+        self.watch_client(origin);
+        let ended = {
+            let (_, mut reply) = self.reply(exchange, (&course, &sent), upgrade);
+            reply.relay(origin).await
+        };
+        exchange.account.sent = sent.get();
+        self.unless_gone(ended)
+    }
+
+    /// Looks after the client while it only waits: one that has gone needs no answer.
+    fn watch_client(&self, origin: &Socket) {
+        let client = &self.connection.socket;
+        if client.is_cut() {
+            return;
+        }
+        let watch = Due::Watch {
+            other: origin.recv_timer().id(),
+            every: WATCH_EVERY,
+            gone: match self.connection.half_close {
+                HalfClose::Abort => Gone::Ended,
+                HalfClose::Allow => Gone::Reset,
+            },
+        };
+        client.recv_timer().arm(WATCH_EVERY, watch);
+    }
+
+    /// Ends the watch; what the client's departure brought about is its own fault.
+    fn unless_gone<T>(&self, ended: Result<T, Fault>) -> Result<T, Fault> {
+        let timer = self.connection.socket.recv_timer();
+        timer.disarm();
+        match timer.take_fired() {
+            true => Err(Fault::ClientClosed),
+            false => ended,
+        }
+    }
+
+    fn reply<'x>(
+        &'x self,
+        exchange: &'x mut Exchange<F>,
+        (course, sent): (&'x Course, &'x Cell<u64>),
+        upgrade: Upgrade,
+    ) -> (Run<'x, F>, Reply<'x, F>) {
+        let worker = &self.connection.worker;
+        let run = Run::new(
+            &self.route.program,
+            worker.core(),
+            &worker.filters,
+            &exchange.scratch,
+        );
+        let reply = Reply {
+            connection: self.connection,
+            snapshot: &self.installed.snapshot,
+            upstream: self.upstream,
+            run,
+            request: &exchange.request,
+            response: &mut exchange.response,
+            attributes: &exchange.attributes,
+            decoder: &mut exchange.response_body,
+            out: &mut exchange.out,
+            account: &mut exchange.account,
+            deadline: exchange.deadline,
+            course,
+            sent,
+            instead: &self.instead,
+            upgrade,
+        };
+        (run, reply)
+    }
+
+    /// The request's rest goes out while the response comes in. Tells how the response ended
+    /// and whether the request's body has been read to its end.
+    pub(super) async fn duplex(
+        &self,
+        exchange: &mut Exchange<F>,
+        body: &mut Source<'_>,
+        later: Option<&Block>,
+        (origin, sink): (&Socket, &mut Sink<'_>),
+        upgrade: Upgrade,
+    ) -> Result<(Ended, bool), Fault> {
+        let withheld = exchange.request.expect_continue && !body.has_begun();
+        let course = match withheld {
+            true => {
+                // The client waits rightly; what it waits for has its own deadline.
+                body.wait_long_for_first();
+                let course = Course::sending(None, Withheld::Yes);
+                course.expect_answer(self.upstream.response_timeout);
+                course
+            }
+            false => Course::sending(body.left(), Withheld::No),
+        };
+        let (sent, wanted) = (Cell::new(0), Wanted::passing());
+        let (response_timeout, deadline) = (self.upstream.response_timeout, exchange.deadline);
+        let outcome = {
+            let (chain, mut reply) = self.reply(exchange, (&course, &sent), upgrade);
+            let mut relaying = pin!(reply.relay(origin));
+            let mut pumping = pin!(self.send_rest(chain, body, later, sink, (&wanted, &course)));
+            match race(&mut pumping, &mut relaying).await {
+                First::Left(Ok(())) => {
+                    course.finished(origin, response_timeout, deadline);
+                    self.watch_client(origin);
+                    self.unless_gone(relaying.await).map(|ended| (ended, true))
+                }
+                First::Left(Err(Broken::Source(fault))) => {
+                    // Without its rest the request is void: the origin must not act on it.
+                    origin.shutdown(Shutdown::Both);
+                    let _ = relaying.await;
+                    Err(fault)
+                }
+                First::Left(Err(Broken::Sink(fault))) => {
+                    course.finished(origin, response_timeout, deadline);
+                    match relaying.await {
+                        Ok(ended) => Ok((ended, false)),
+                        Err(Fault::OriginClosed) => Err(fault),
+                        Err(other) => Err(other),
+                    }
+                }
+                First::Right(ended) => {
+                    let client = &self.connection.socket;
+                    let unread = course.is_withheld() || ended.is_err();
+                    wanted.discard(if unread { 0 } else { DRAIN_MAX });
+                    origin.shutdown(Shutdown::Both);
+                    match unread {
+                        true => client.shutdown(Shutdown::Read),
+                        false => client.recv_timer().arm(DRAIN_TIMEOUT, Due::ShutRead),
+                    }
+                    let read = pumping.await.is_ok();
+                    client.disarm();
+                    client.recv_timer().take_fired();
+                    ended.map(|ended| (ended.without_origin(), read))
+                }
+            }
+        };
+        exchange.account.sent = sent.get();
+        outcome
+    }
+
+    /// Sends what is left of the request: from the client, or what was gathered before.
+    async fn send_rest(
+        &self,
+        chain: Run<'_, F>,
+        body: &mut Source<'_>,
+        later: Option<&Block>,
+        sink: &mut Sink<'_>,
+        (wanted, course): (&Wanted, &Course),
+    ) -> Result<(), Broken> {
+        if let Some(whole) = later {
+            let piece = Piece {
+                block: Block::from_slice(whole),
+                last: Last::Yes,
+            };
+            return sink.write(piece, b"").await.map_err(Broken::Sink);
+        }
+        let body_max = self.body_max();
+        pump(body, sink, wanted, |piece, before| {
+            course.called_for();
+            look(chain, &self.instead, body_max, piece, before)
+        })
+        .await
+    }
+}
+
+pub(super) fn look<F: Filter>(
+    chain: Run<'_, F>,
+    instead: &RefCell<Option<Box<Answer>>>,
+    body_max: u64,
+    piece: &mut Piece,
+    before: u64,
+) -> Result<(), Fault> {
+    if before + piece.block.len() as u64 > body_max {
+        return Err(Fault::BodyTooLarge);
+    }
+    if chain.program().request_body_mode() == BodyMode::Skip {
+        return Ok(());
+    }
+    chain
+        .request_body(&mut piece.block, piece.last == Last::Yes, before)
+        .map_err(|answer| {
+            *instead.borrow_mut() = Some(answer);
+            Fault::FilterRefused
+        })
+}
