@@ -15,7 +15,7 @@ use crate::checked;
 
 #[derive(Debug, Args)]
 pub struct Reload {
-    /// The running gateway's configuration: its [admin] listen address is asked.
+    /// The running gateway's configuration: the address of its admin API is asked.
     #[arg(long, value_name = "FILE", conflicts_with = "admin")]
     config: Option<PathBuf>,
     /// The address of the admin API.

@@ -125,8 +125,7 @@ fn ratchet(what: &str, found: &BTreeMap<String, usize>, max: usize, allowed: &[(
     }
     for (name, limit) in &allowed {
         match found.get(*name) {
-            Some(size) if size == limit => {}
-            Some(size) if size < limit => {
+            Some(size) if size + RATCHET_TOOTH <= *limit => {
                 faults.push(format!(
                     "{name} shrank to {size}: lower its entry from {limit}"
                 ));
