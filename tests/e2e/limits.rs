@@ -18,6 +18,7 @@ on_both_drivers!(
     closes_after_the_last_request_allowed,
     a_listener_can_have_its_own_limits,
     a_long_response_head_gets_502,
+    takes_the_longest_limits,
 );
 
 fn refused(response: &Response, status: u16, origin: &Origin) {
@@ -227,4 +228,25 @@ fn a_long_response_head_gets_502(driver: Driver) {
     ));
     let gateway = Setup::proxy(driver, origin.address()).start();
     assert_eq!(gateway.get("/a").status, 502);
+}
+
+fn takes_the_longest_limits(driver: Driver) {
+    let origin = Origin::named("x");
+    let gateway = Setup::new(driver)
+        .set("limits", "header_timeout", "\"10m\"")
+        .set("limits", "idle_timeout", "\"24h\"")
+        .set("limits", "body_timeout", "\"1h\"")
+        .set("limits", "send_timeout", "\"1h\"")
+        .set("limits", "request_timeout", "\"24h\"")
+        .set("limits", "tunnel_idle_timeout", "\"24h\"")
+        .set("limits", "head_max", "\"64KiB\"")
+        .set("limits", "connections_max", "10000000")
+        .upstream("app", origin.address(), "")
+        .catch_all("app")
+        .start();
+    let mut client = gateway.client();
+    for _ in 0..10 {
+        assert_eq!(client.get("/a").text(), "x");
+        crate::support::settle();
+    }
 }

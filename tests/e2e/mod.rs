@@ -4,6 +4,7 @@
 mod cli;
 mod errors;
 mod examples;
+mod explained;
 mod fields;
 mod filters;
 mod framing;

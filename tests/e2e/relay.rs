@@ -27,6 +27,7 @@ on_both_drivers!(
     cancels_for_a_half_closed_client_when_not_allowed,
     delivers_small_pieces_as_they_come,
     holds_back_a_client_that_pipelines_and_never_reads,
+    tells_a_client_that_uploads_to_nowhere,
 );
 
 fn passes_a_response_while_the_request_still_flows(driver: Driver) {
@@ -393,4 +394,28 @@ fn holds_back_a_client_that_pipelines_and_never_reads(driver: Driver) {
     let socket = client.peer().tcp();
     socket.shutdown(std::net::Shutdown::Both).unwrap();
     sending.join().unwrap();
+}
+
+fn tells_a_client_that_uploads_to_nowhere(driver: Driver) {
+    let gateway = Setup::new(driver)
+        .set("limits", "body_max", "\"off\"")
+        .route(
+            "ping",
+            "/ping",
+            "respond = { status = 200, body = \"pong\" }",
+        )
+        .start();
+    for (target, status) in [("/nowhere", 404), ("/ping", 200)] {
+        let mut client = gateway.client();
+        client.send(format!(
+            "POST {target} HTTP/1.1\r\nHost: gateway.test\r\nContent-Length: {LARGE}\r\n\r\n"
+        ));
+        // A client that writes all before it reads; the gateway need not take it all.
+        for offset in (0..LARGE).step_by(1 << 16) {
+            if !client.try_send(block(offset, 1 << 16)) {
+                break;
+            }
+        }
+        assert_eq!(client.response("POST").status, status);
+    }
 }

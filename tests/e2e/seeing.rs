@@ -19,6 +19,7 @@ on_both_drivers!(
     gauges_return_to_nothing,
     opens_the_log_again_after_rotation,
     picks_a_driver_by_itself,
+    every_request_has_its_line,
 );
 
 fn logs_a_request_as_json(driver: Driver) {
@@ -273,4 +274,24 @@ fn picks_a_driver_by_itself(driver: Driver) {
     assert_eq!(auto.get("/a").text(), "x");
     let picked = auto.readiness()["driver"].as_str().unwrap().to_owned();
     assert!(["io_uring", "epoll"].contains(&picked.as_str()), "{picked}");
+}
+
+fn every_request_has_its_line(driver: Driver) {
+    let origin = Origin::named("x");
+    let mut gateway = Setup::proxy(driver, origin.address())
+        .set("runtime", "workers", "2")
+        .start();
+    for _ in 0..20 {
+        let mut client = gateway.client();
+        client.send(get("/a").repeat(100));
+        for _ in 0..100 {
+            assert_eq!(client.response("GET").status, 200);
+        }
+    }
+    assert!(gateway.stop().success());
+    let lines = gateway.log(2000);
+    assert_eq!(lines.len(), 2000);
+    let ids: std::collections::HashSet<String> =
+        lines.iter().map(|line| line["id"].to_string()).collect();
+    assert_eq!(ids.len(), 2000, "each request has an id of its own");
 }

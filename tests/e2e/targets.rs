@@ -156,50 +156,102 @@ const SPELLINGS: &[&str] = &[
 fn no_spelling_slips_past_a_route(driver: Driver) {
     let guarded = Origin::replying(|r| ok(&format!("guarded {}", r.target)).into_bytes());
     let open = Origin::replying(|r| ok(&format!("open {}", r.target)).into_bytes());
-    let gateway = Setup::new(driver)
-        .upstream("guarded", guarded.address(), "")
-        .upstream("open", open.address(), "")
-        .route("admin", "/admin/{rest*}", "upstream = \"guarded\"")
-        .catch_all("open")
-        .start();
-    for spelling in SPELLINGS {
-        let mut client = gateway.client();
-        client.send(format!(
-            "GET {spelling} HTTP/1.1\r\nHost: gateway.test\r\n\r\n"
-        ));
-        let response = client.response("GET");
-        if response.status == 400 || response.status == 308 {
-            continue;
+    for policy in policies() {
+        let mut setup = Setup::new(driver)
+            .upstream("guarded", guarded.address(), "")
+            .upstream("open", open.address(), "")
+            .route("admin", "/admin/{rest*}", "upstream = \"guarded\"")
+            .catch_all("open");
+        for (key, value) in &policy.keys {
+            setup = setup.set("path", key, value);
         }
-        assert_eq!(response.status, 200, "{spelling}");
-        let (who, target) = response.text().split_once(' ').unwrap();
-        // What the open origin gets must not decode to the guarded path, were it to
-        // resolve the target in the laxest way known.
-        let reached = laxest(target);
-        if who == "open" {
-            assert!(
-                !reached.starts_with("/admin"),
-                "{spelling} came to {target} ({reached})"
-            );
-        } else {
-            assert!(
-                reached.starts_with("/admin"),
-                "{spelling} came to {target} ({reached})"
+        let gateway = setup.start();
+        for spelling in SPELLINGS {
+            let mut client = gateway.client();
+            client.send(format!(
+                "GET {spelling} HTTP/1.1\r\nHost: gateway.test\r\n\r\n"
+            ));
+            let response = client.response("GET");
+            if response.status == 400 || response.status == 308 {
+                continue;
+            }
+            assert_eq!(response.status, 200, "{spelling} under {:?}", policy.keys);
+            let (who, target) = response.text().split_once(' ').unwrap();
+            // What the open origin gets must not decode to the guarded path, were it to
+            // resolve the target in the laxest way that the policy leaves it.
+            let reached = laxest(target, &policy);
+            let guarded = reached.starts_with("/admin/");
+            assert_eq!(
+                who == "guarded",
+                guarded,
+                "{spelling} came to {target} ({reached}) of {who} under {:?}",
+                policy.keys
             );
         }
     }
 }
 
+/// A path policy, and what it leaves to the origin by the operator's word.
+struct Policy {
+    keys: Vec<(&'static str, &'static str)>,
+    slashes_merge: bool,
+    slashes_decode: bool,
+}
+
+fn policies() -> Vec<Policy> {
+    let mut all = vec![Policy {
+        keys: Vec::new(),
+        slashes_merge: true,
+        slashes_decode: true,
+    }];
+    for encoded in ["\"reject\"", "\"keep\"", "\"decode\""] {
+        for backslash in ["\"reject\"", "\"slash\""] {
+            for merge in ["true", "false"] {
+                for dots in ["\"resolve\"", "\"reject\""] {
+                    all.push(Policy {
+                        keys: vec![
+                            ("encoded_slash", encoded),
+                            ("backslash", backslash),
+                            ("merge_slashes", merge),
+                            ("dot_segments", dots),
+                        ],
+                        slashes_merge: merge == "true",
+                        slashes_decode: encoded != "\"keep\"",
+                    });
+                }
+            }
+        }
+    }
+    all
+}
+
 /// Resolves a path as a careless server would: decodes once, takes backslashes for
 /// slashes, merges slashes, then resolves dot segments.
-fn laxest(target: &str) -> String {
-    let bytes = target.as_bytes();
+fn laxest(target: &str, policy: &Policy) -> String {
+    let target = match policy.slashes_decode {
+        true => target.to_owned(),
+        false => target.replace("%2F", "%252F").replace("%2f", "%252F"),
+    };
+    let text = decoded(&target).replace('\\', "/");
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in text.split('/').skip(1) {
+        match segment {
+            "" if policy.slashes_merge => {}
+            "." => {}
+            ".." => drop(segments.pop()),
+            other => segments.push(other),
+        }
+    }
+    format!("/{}", segments.join("/"))
+}
+
+fn decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
     let mut decoded = Vec::new();
     let mut at = 0;
     while at < bytes.len() {
-        let hex = target
-            .get(at + 1..at + 3)
-            .and_then(|h| u8::from_str_radix(h, 16).ok());
+        let hex = text.get(at + 1..at + 3);
+        let hex = hex.and_then(|h| u8::from_str_radix(h, 16).ok());
         match (bytes[at], hex) {
             (b'%', Some(byte)) => {
                 decoded.push(byte);
@@ -211,16 +263,7 @@ fn laxest(target: &str) -> String {
             }
         }
     }
-    let text = String::from_utf8_lossy(&decoded).replace('\\', "/");
-    let mut segments: Vec<&str> = Vec::new();
-    for segment in text.split('/') {
-        match segment {
-            "" | "." => {}
-            ".." => drop(segments.pop()),
-            other => segments.push(other),
-        }
-    }
-    format!("/{}", segments.join("/"))
+    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 fn refuses_targets_of_no_known_form(driver: Driver) {

@@ -20,6 +20,7 @@ on_both_drivers!(
     drops_an_upgrade_to_h2c,
     refuses_a_101_nobody_asked_for,
     carries_much_data_both_ways,
+    refuses_a_switch_to_another_protocol,
 );
 
 fn tunnel(driver: Driver, origin: &Origin) -> Gateway {
@@ -223,4 +224,11 @@ fn carries_much_data_both_ways(driver: Driver) {
         received.len(),
         sent.len()
     );
+}
+
+fn refuses_a_switch_to_another_protocol(driver: Driver) {
+    let origin = Origin::answering(SWITCHING.replace("Upgrade: websocket", "Upgrade: h2c"));
+    let gateway = tunnel(driver, &origin);
+    let response = gateway.client().exchange(UPGRADE);
+    assert_eq!(response.status, 502);
 }
