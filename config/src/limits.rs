@@ -164,8 +164,8 @@ pub(crate) static LIMITS: Section = Section {
                 max: 10_000_000,
             },
             "100000",
-            "Open connections of one listener, shared out evenly among the workers; a connection \
-             beyond it gets 503 and is closed. It bounds file descriptors and memory.",
+            "Open connections of one listener, over all workers; a connection beyond it gets 503 \
+             and is closed. It bounds file descriptors and memory.",
         ),
         Key::default(
             "requests_per_connection_max",

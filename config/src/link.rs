@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::model::{
     Action, Config, Filter, FilterId, FilterKind, ListenAddr, Name, PathRewrite, Route,
-    SplitTarget, UpstreamId, Workers,
+    SplitTarget, UpstreamId,
 };
 use crate::nearest::nearest;
 use crate::read::{Parts, RawAction, RawRoute, Reader, Text, quote};
@@ -245,25 +245,6 @@ fn check_listeners(r: &mut Reader<'_>, parts: &Parts, root: Span) {
             .help("give one of them another port")
             .related(first, "first here"),
         );
-    }
-    let Some(Workers::Count(workers)) = parts.runtime.as_ref().map(|runtime| *runtime.workers)
-    else {
-        return;
-    };
-    for listener in &parts.listeners {
-        if listener.limits.connections_max < workers {
-            let message = format!(
-                "fewer connections than workers on listener {}",
-                quote(&listener.name)
-            );
-            r.report(
-                Diagnostic::error("impossible-limit", message, listener.name.span)
-                    .label("some workers could accept nothing")
-                    .help(format!(
-                        "`connections_max` is shared out among {workers} workers: make it larger"
-                    )),
-            );
-        }
     }
 }
 

@@ -17,7 +17,7 @@ mod reload;
 mod start;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -52,6 +52,10 @@ pub struct Gateway {
     state: Mutex<State>,
     pulses: Mutex<Vec<node::Pulse>>,
     draining: AtomicBool,
+    /// The most connections since memory was last given back.
+    most_connections: AtomicU64,
+    /// A former snapshot's memory has not been given back yet.
+    owes_memory: AtomicBool,
     requests: Sender<Request>,
 }
 
@@ -86,7 +90,8 @@ impl Gateway {
 
     /// Looks after what nobody asks for: former snapshots, and workers that stand still.
     fn make_round(&self) {
-        self.bury_former();
+        let buried = self.bury_former();
+        self.give_memory_back(buried);
         for (worker, stalled) in self.feel_pulses().into_iter().enumerate() {
             match stalled {
                 node::Beat::Stopped { silent } => error!(
@@ -100,19 +105,51 @@ impl Gateway {
         }
     }
 
+    /// Once a burst of connections or a former snapshot is gone, what it held goes back to the
+    /// kernel: at a moment without requests, as the allocator is busy with it for a while.
+    fn give_memory_back(&self, buried: Buried) {
+        let workers = &self.registry.workers;
+        let connections = workers.sum(|worker| &worker.connections);
+        let most = self
+            .most_connections
+            .fetch_max(connections, Ordering::Relaxed);
+        let wanes = most >= BURST_MIN && connections < most / 2;
+        if buried == Buried::Some {
+            self.owes_memory.store(true, Ordering::Relaxed);
+        }
+        let owes = self.owes_memory.load(Ordering::Relaxed);
+        if (wanes || owes) && workers.sum(|worker| &worker.active) == 0 {
+            self.most_connections.store(connections, Ordering::Relaxed);
+            self.owes_memory.store(false, Ordering::Relaxed);
+            ringgate_core::rt::release_free_memory();
+        }
+    }
+
     /// Drops former snapshots that no request needs any more, and their counters.
-    fn bury_former(&self) {
+    fn bury_former(&self) -> Buried {
         let unused: Vec<_> = {
             let mut state = self.state();
             let unused = |former: &mut Arc<Snapshot>| Arc::strong_count(former) == 1;
             state.former.extract_if(.., unused).collect()
         };
-        if !unused.is_empty() {
-            drop(unused);
-            self.registry.prune();
+        if unused.is_empty() {
+            return Buried::None;
         }
+        drop(unused);
+        self.registry.prune();
+        Buried::Some
     }
 }
+
+/// Whether former snapshots have been dropped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Buried {
+    None,
+    Some,
+}
+
+/// Fewer connections than these are no burst worth a visit of the allocator.
+const BURST_MIN: u64 = 1_000;
 
 /// How often the main thread looks after the others.
 const ROUND_EVERY: Duration = Duration::from_secs(1);

@@ -86,6 +86,8 @@ pub fn start(file: PathBuf) -> Result<Running, NotStarted> {
             former: Vec::new(),
         }),
         draining: false.into(),
+        most_connections: 0.into(),
+        owes_memory: false.into(),
         requests: asked,
     });
     let control = start_control(&gateway, admin)?;

@@ -66,8 +66,7 @@ pub(crate) static UPSTREAM: Section = Section {
                 max: "5m",
             },
             "1s",
-            "Limit for opening a connection; then the next endpoint is tried or the client gets \
-             504.",
+            "Limit for opening a connection; then the client gets 504.",
         ),
         Key::default(
             "response_timeout",
@@ -104,7 +103,8 @@ pub(crate) static UPSTREAM: Section = Section {
                 max: 65_535,
             },
             "64",
-            "Unused connections that each worker keeps; 0 closes each after its response.",
+            "Unused connections that each worker keeps to each endpoint; 0 closes each after its \
+             response.",
         ),
         Key::optional(
             "health",

@@ -15,6 +15,8 @@ mod join;
 #[allow(unsafe_code)]
 mod limits;
 mod listener;
+#[allow(unsafe_code)]
+mod memory;
 mod pause;
 #[allow(unsafe_code)]
 mod pooled;
@@ -34,6 +36,7 @@ pub use isolate::isolate;
 pub use join::{First, join, race};
 pub use limits::raise_descriptor_limit;
 pub use listener::{Accepted, Listener, bind};
+pub use memory::release_free_memory;
 pub use pause::{pause, yield_turn};
 pub use pooled::{Pooled, pooled, trim_pooled};
 pub use socket::{CHUNK_TAILROOM, Liveness, Socket};
