@@ -2,6 +2,7 @@
 //! and what must come of them, side by side.
 
 mod cli;
+mod cuts;
 mod errors;
 mod examples;
 mod explained;
@@ -16,9 +17,12 @@ mod relay;
 mod reload;
 mod retry;
 mod routing;
+mod runtime;
 mod seeing;
 mod shutdown;
 mod targets;
 mod timeouts;
+mod traces;
 mod upgrade;
+mod uploads;
 mod upstreams;

@@ -10,6 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
+use super::setup::Starting;
 use super::sys::{self, Signal};
 use super::{Client, PATIENCE, Response, Setup, ringgate, wait_until};
 use serde_json::Value;
@@ -31,20 +32,22 @@ impl Gateway {
     /// Starts the gateway on `file` and waits until it serves.
     #[track_caller]
     pub fn start_on(file: &Path) -> Self {
-        Self::launch(file, None)
+        Self::launch(file, &Starting::default())
     }
 
     #[track_caller]
-    pub(super) fn launch(file: &Path, descriptors: Option<u64>) -> Self {
+    pub(super) fn launch(file: &Path, starting: &Starting) -> Self {
+        Self::try_launch(file, starting).unwrap_or_else(|said| {
+            let config = fs::read_to_string(file).unwrap_or_default();
+            panic!("the gateway is not ready: {said}\n{config}")
+        })
+    }
+
+    /// Starts it; the error is what it wrote to its standard error.
+    pub(super) fn try_launch(file: &Path, starting: &Starting) -> Result<Self, String> {
         let (reader, writer) = std::io::pipe().unwrap();
-        // The readiness pipe comes as descriptor 0 and moves to 3; exec keeps the id.
-        let limit = descriptors.map_or(String::new(), |n| format!("ulimit -n {n}; "));
-        let script = format!("{limit}exec \"$0\" run \"$1\" 3>&0 </dev/null");
-        let mut command = Command::new("/bin/sh");
+        let mut command = command_line(file, starting);
         command
-            .args(["-c", &script])
-            .arg(ringgate())
-            .arg(file)
             .env("RINGGATE_READY_FD", "3")
             .stdin(OwnedFd::from(writer))
             .stdout(Stdio::piped())
@@ -53,15 +56,13 @@ impl Gateway {
         // The command holds our copy of the pipe's write end.
         drop(command);
         let stdout = capture(child.stdout.take().unwrap());
-        let stderr = capture(child.stderr.take().unwrap());
+        let (stderr, said_all) = capture_to_end(child.stderr.take().unwrap());
         let Some(ready) = first_line(reader) else {
             let _ = child.kill();
             let _ = child.wait();
-            let config = fs::read_to_string(file).unwrap_or_default();
-            panic!(
-                "the gateway is not ready: {}\n{config}",
-                stderr.lock().unwrap()
-            );
+            let _ = said_all.recv_timeout(PATIENCE);
+            let said = stderr.lock().unwrap().clone();
+            return Err(said);
         };
         let ready: Value = serde_json::from_str(&ready).unwrap();
         let listeners = ready["listeners"]
@@ -72,17 +73,16 @@ impl Gateway {
                     .collect()
             });
         let admin = ready["admin"].as_str().map(str::to_owned);
-        let file = file.to_owned();
-        Self {
+        Ok(Self {
             child,
             ready,
             listeners,
             admin,
             stdout,
             stderr,
-            file,
+            file: file.to_owned(),
             setup: None,
-        }
+        })
     }
 
     /// The address of the listener `public`.
@@ -309,9 +309,31 @@ pub fn sum_samples(text: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
         .sum()
 }
 
+/// `ringgate run FILE` under the circumstances asked for. The readiness pipe comes as
+/// descriptor 0 and moves to 3; exec keeps the process id.
+fn command_line(file: &Path, starting: &Starting) -> Command {
+    let limit = starting.descriptors_max;
+    let limit = limit.map_or(String::new(), |n| format!("ulimit -n {n}; "));
+    let cores = starting.cores.as_deref();
+    let cores = cores.map_or(String::new(), |list| format!("taskset -c {list} "));
+    let script = format!("{limit}exec {cores}\"$0\" run \"$1\" 3>&0 </dev/null");
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", &script]).arg(ringgate()).arg(file);
+    if starting.io_uring_refused {
+        sys::refuse_io_uring(&mut command);
+    }
+    command
+}
+
 fn capture(source: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+    capture_to_end(source).0
+}
+
+/// Gathers what is written; the channel closes at its end.
+fn capture_to_end(source: impl Read + Send + 'static) -> (Arc<Mutex<String>>, mpsc::Receiver<()>) {
     let text = Arc::new(Mutex::new(String::new()));
     let sink = Arc::clone(&text);
+    let (ended, at_end) = mpsc::channel();
     thread::spawn(move || {
         let mut source = BufReader::new(source);
         let mut line = Vec::new();
@@ -321,8 +343,9 @@ fn capture(source: impl Read + Send + 'static) -> Arc<Mutex<String>> {
                 .push_str(&String::from_utf8_lossy(&line));
             line.clear();
         }
+        drop(ended);
     });
-    text
+    (text, at_end)
 }
 
 fn first_line(source: impl Read + Send + 'static) -> Option<String> {

@@ -33,7 +33,18 @@ pub struct Setup {
     keys: Vec<(&'static str, &'static str, String)>,
     body: String,
     include: String,
-    descriptors_max: Option<u64>,
+    starting: Starting,
+}
+
+/// Under which circumstances the gateway starts.
+#[derive(Clone, Debug, Default)]
+pub struct Starting {
+    /// As `ulimit -n` sets it.
+    pub descriptors_max: Option<u64>,
+    /// As `taskset -c` takes it.
+    pub cores: Option<String>,
+    /// The kernel refuses io_uring.
+    pub io_uring_refused: bool,
 }
 
 impl Setup {
@@ -47,7 +58,7 @@ impl Setup {
             keys: Vec::new(),
             body: String::new(),
             include: String::new(),
-            descriptors_max: None,
+            starting: Starting::default(),
         }
         .set("runtime", "workers", "1")
         .set("runtime", "driver", &driver)
@@ -113,7 +124,19 @@ impl Setup {
 
     /// Lets the gateway have only this many descriptors.
     pub fn descriptors_max(mut self, count: u64) -> Self {
-        self.descriptors_max = Some(count);
+        self.starting.descriptors_max = Some(count);
+        self
+    }
+
+    /// Lets the gateway run only on these cores, such as "0".
+    pub fn cores(mut self, list: &str) -> Self {
+        self.starting.cores = Some(list.to_owned());
+        self
+    }
+
+    /// Has the kernel refuse io_uring to the gateway.
+    pub fn io_uring_refused(mut self) -> Self {
+        self.starting.io_uring_refused = true;
         self
     }
 
@@ -151,12 +174,23 @@ impl Setup {
         text + &self.body
     }
 
+    /// Starts the gateway where it must not start, and returns what it says.
+    #[track_caller]
+    pub fn fails_to_start(self) -> String {
+        let file = self.dir.path().join("ringgate.toml");
+        fs::write(&file, self.render()).unwrap();
+        match Gateway::try_launch(&file, &self.starting) {
+            Ok(gateway) => panic!("it started: {}", gateway.readiness()),
+            Err(said) => said,
+        }
+    }
+
     /// Writes the configuration and starts the gateway on it.
     #[track_caller]
     pub fn start(self) -> Gateway {
         let file = self.dir.path().join("ringgate.toml");
         fs::write(&file, self.render()).unwrap();
-        let mut gateway = Gateway::launch(&file, self.descriptors_max);
+        let mut gateway = Gateway::launch(&file, &self.starting);
         gateway.setup = Some(self);
         gateway
     }

@@ -4,6 +4,8 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// What a test sends to a process that it started.
 #[derive(Clone, Copy, Debug)]
@@ -70,4 +72,47 @@ pub fn shrink_accept_queue(listener: &TcpListener) {
     // SAFETY: the descriptor is open for as long as `listener` is borrowed.
     let outcome = unsafe { libc::listen(listener.as_raw_fd(), 0) };
     assert_eq!(outcome, 0, "listen: {}", std::io::Error::last_os_error());
+}
+
+/// Makes the kernel refuse io_uring to the process that `command` starts, as container
+/// runtimes do.
+pub fn refuse_io_uring(command: &mut Command) {
+    let statement = |code: u32, k: u32| libc::sock_filter {
+        code: u16::try_from(code).unwrap(),
+        jt: 0,
+        jf: 0,
+        k,
+    };
+    let setup = u32::try_from(libc::SYS_io_uring_setup).unwrap();
+    let refusal = libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned();
+    let mut program = [
+        // The number of the system call is the first word that a filter can load.
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
+        libc::sock_filter {
+            jf: 1,
+            ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, setup)
+        },
+        statement(libc::BPF_RET | libc::BPF_K, refusal),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
+    ];
+    let install = move || {
+        let program = libc::sock_fprog {
+            len: 4,
+            filter: program.as_mut_ptr(),
+        };
+        // SAFETY: plain integers; no memory is touched.
+        let private = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+        let filter = &raw const program;
+        // SAFETY: `program` and the four statements it points to outlive the call, which
+        // copies them.
+        let filtered =
+            unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, filter) };
+        match (private, filtered) {
+            (0, 0) => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: between fork and exec the closure only makes two system calls; it neither
+    // allocates nor takes a lock.
+    unsafe { command.pre_exec(install) };
 }
