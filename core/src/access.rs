@@ -8,7 +8,6 @@
 mod format;
 
 use std::io::{self, Write};
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,7 +44,7 @@ pub struct Record<'a> {
     /// The request id; empty when off.
     pub request_id: &'a [u8],
     /// The client's address.
-    pub client: IpAddr,
+    pub client: &'a [u8],
     /// The listener's name.
     pub listener: &'a str,
     /// As sent.
@@ -63,7 +62,7 @@ pub struct Record<'a> {
     /// The upstream's name.
     pub upstream: Option<&'a str>,
     /// The endpoint's address.
-    pub endpoint: Option<&'a crate::rt::Addr>,
+    pub endpoint: Option<&'a str>,
     /// Attempts made at origins.
     pub attempts: u8,
     /// Body bytes from the client.
@@ -267,7 +266,7 @@ mod tests {
         Record {
             unix_ms: 1_732_233_600_123,
             request_id: b"id-1",
-            client: [192, 0, 2, 7].into(),
+            client: b"192.0.2.7",
             listener: "public",
             method: b"GET",
             host: b"api.example.com",

@@ -173,7 +173,7 @@ pub struct Attributes {
     /// The address of the peer that the connection comes from; unspecified for UNIX sockets.
     pub peer: PeerAddr,
     /// The client's address: the peer, or what a trusted peer says.
-    pub client: IpAddr,
+    pub client: PeerAddr,
     /// Whether the peer is a trusted proxy.
     pub trust: Trust,
     /// The listener's index in the snapshot.
@@ -192,7 +192,7 @@ impl Default for Attributes {
     fn default() -> Attributes {
         Attributes {
             peer: PeerAddr::new(IpAddr::from([0, 0, 0, 0])),
-            client: IpAddr::from([0, 0, 0, 0]),
+            client: PeerAddr::new(IpAddr::from([0, 0, 0, 0])),
             trust: Trust::Untrusted,
             listener: 0,
             request_id: RequestId::default(),
@@ -218,17 +218,39 @@ const ADDR_TEXT_MAX: usize = 45;
 impl PeerAddr {
     /// The address and its text.
     pub fn new(ip: IpAddr) -> PeerAddr {
-        use std::io::Write;
-        let mut text = [0; ADDR_TEXT_MAX];
-        let mut rest = &mut text[..];
-        // The text fits by the definition of the constant. RFC 7239, 6.2 has a word for peers
-        // without an address, such as those of UNIX sockets.
-        let _ = match ip.is_unspecified() {
-            true => rest.write_all(b"unknown"),
-            false => write!(rest, "{ip}"),
+        let mut addr = PeerAddr {
+            ip,
+            text: [0; ADDR_TEXT_MAX],
+            len: 0,
         };
-        let len = (ADDR_TEXT_MAX - rest.len()) as u8;
-        PeerAddr { ip, text, len }
+        match ip {
+            // RFC 7239, 6.2 has a word for peers without an address, such as those of UNIX
+            // sockets.
+            _ if ip.is_unspecified() => addr.push(b"unknown"),
+            // Trusted proxies name a client with each request, nearly always of this kind.
+            IpAddr::V4(v4) => {
+                for (index, octet) in v4.octets().into_iter().enumerate() {
+                    if index > 0 {
+                        addr.push(b".");
+                    }
+                    addr.push(itoa::Buffer::new().format(octet).as_bytes());
+                }
+            }
+            IpAddr::V6(v6) => {
+                use std::io::Write;
+                let mut rest = &mut addr.text[..];
+                // The text fits by the definition of the constant.
+                let _ = write!(rest, "{v6}");
+                addr.len = (ADDR_TEXT_MAX - rest.len()) as u8;
+            }
+        }
+        addr
+    }
+
+    fn push(&mut self, text: &[u8]) {
+        let at = usize::from(self.len);
+        self.text[at..at + text.len()].copy_from_slice(text);
+        self.len += text.len() as u8;
     }
 
     /// The address as text, IPv6 without brackets.
@@ -325,4 +347,19 @@ pub struct Summary {
     pub received: u64,
     /// Body bytes to the client.
     pub sent: u64,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peers_text_is_that_of_its_address() {
+        for text in ["192.0.2.255", "10.0.0.1", "2001:db8::1", "::ffff:192.0.2.1"] {
+            let ip: IpAddr = text.parse().unwrap();
+            assert_eq!(PeerAddr::new(ip).text(), ip.to_string().as_bytes());
+        }
+        assert_eq!(PeerAddr::new([0, 0, 0, 0].into()).text(), b"unknown");
+    }
 }

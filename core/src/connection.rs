@@ -159,7 +159,7 @@ impl<F: Filter> Connection<F> {
     fn identify_refused(&self, installed: &Installed<F>, exchange: &mut Exchange<F>) {
         exchange.attributes = Attributes {
             peer: self.peer,
-            client: self.peer.ip,
+            client: self.peer,
             listener: self.listener,
             ..Attributes::default()
         };

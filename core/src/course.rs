@@ -66,10 +66,16 @@ impl Course {
     }
 
     /// The client was told to go on, or did so by itself.
-    pub(crate) fn called_for(&self) {
-        if self.request.get() == Request::Withheld {
-            self.request.set(Request::Long);
-            self.head_deadline.set(Deadline::default());
+    pub(crate) fn called_for(&self, origin: &Socket, exchange: Deadline) {
+        if self.request.get() != Request::Withheld {
+            return;
+        }
+        self.request.set(Request::Long);
+        self.head_deadline.set(Deadline::default());
+        if self.response.get() == Response::Awaited {
+            // A receive with the former deadline may be under way.
+            let wait = exchange.within(Ticks::NEVER);
+            origin.recv_timer().arm(wait, Due::ShutBoth);
         }
     }
 

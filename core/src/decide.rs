@@ -172,8 +172,8 @@ fn identify<F: Filter>(
         false => Trust::Untrusted,
     };
     attributes.client = match attributes.trust {
-        Trust::Trusted => client_behind(caller.peer.ip, fields, policy),
-        Trust::Untrusted => caller.peer.ip,
+        Trust::Trusted => PeerAddr::new(client_behind(caller.peer.ip, fields, policy)),
+        Trust::Untrusted => caller.peer,
     };
     attributes.request_id.set(b"");
     let Some(name) = &policy.request_id else {

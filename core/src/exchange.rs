@@ -13,7 +13,8 @@ use crate::halves::Deadline;
 use crate::http::h1::BodyDecoder;
 use crate::http::{BodyLen, Known, RequestHead, ResponseHead, Version};
 use crate::rt::clock::Stamp;
-use crate::snapshot::{Endpoint, Snapshot};
+use crate::snapshot::Snapshot;
+use crate::upstream::Placed;
 use crate::worker::{Installed, Worker};
 
 /// One request and its answer.
@@ -45,7 +46,7 @@ pub(crate) struct Account {
     pub(crate) phase: Phase,
     pub(crate) route: Option<usize>,
     pub(crate) upstream: Option<usize>,
-    pub(crate) endpoint: Option<Rc<Endpoint>>,
+    pub(crate) endpoint: Option<Rc<Placed>>,
     /// The filter that answered, by its place in the program.
     pub(crate) answered_by: Option<usize>,
     pub(crate) attempts: u8,
@@ -154,7 +155,7 @@ impl<F: Filter> Exchange<F> {
         Record {
             unix_ms: worker.wall().unix_ms(account.began),
             request_id: self.attributes.request_id.as_bytes(),
-            client: self.attributes.client,
+            client: self.attributes.client.text(),
             listener: snapshot
                 .listeners
                 .get(self.attributes.listener)
@@ -175,7 +176,7 @@ impl<F: Filter> Exchange<F> {
                 .upstream
                 .and_then(|upstream| snapshot.upstreams.get(upstream))
                 .map(|upstream| &*upstream.name),
-            endpoint: account.endpoint.as_deref().map(|endpoint| &endpoint.addr),
+            endpoint: account.endpoint.as_deref().map(|placed| &*placed.label),
             attempts: account.attempts,
             received,
             sent: account.sent,

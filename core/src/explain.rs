@@ -140,7 +140,7 @@ impl<F: Filter> DryCore<F> {
         let decision = decide::begin(&caller, snapshot, &mut exchange);
         explanation.route = exchange.account.route;
         explanation.answered_by = exchange.account.answered_by;
-        explanation.client = exchange.attributes.client;
+        explanation.client = exchange.attributes.client.ip;
         explanation.routed = Some(routed(&exchange, before));
         explanation.outcome = match decision {
             Decision::Waits { calls, .. } => {
@@ -179,7 +179,9 @@ impl<F: Filter> DryCore<F> {
             weight: 1,
             authority: "".into(),
         };
-        let endpoint = choice.as_ref().map_or(&nowhere, |choice| &choice.endpoint);
+        let endpoint = choice
+            .as_ref()
+            .map_or(&nowhere, |choice| &**choice.endpoint);
         if let Some(route) = exchange
             .account
             .route
@@ -191,7 +193,7 @@ impl<F: Filter> DryCore<F> {
         }
         Outcome::Forward {
             upstream,
-            endpoint: choice.map(|choice| (*choice.endpoint).clone()),
+            endpoint: choice.map(|choice| (**choice.endpoint).clone()),
             head: std::mem::take(&mut exchange.out),
         }
     }

@@ -154,7 +154,7 @@ impl<F: Filter> Reply<'_, F> {
                 }
                 ResponseKind::Interim => {
                     self.response.fields.put_text(block);
-                    self.interim().await?;
+                    self.interim(origin).await?;
                     block = self.response.fields.take_text();
                 }
             }
@@ -222,7 +222,7 @@ impl<F: Filter> Reply<'_, F> {
         }
     }
 
-    async fn interim(&mut self) -> Result<(), Fault> {
+    async fn interim(&mut self, origin: &Socket) -> Result<(), Fault> {
         let is_continue = self.response.status == 100;
         let wanted = match is_continue {
             true => self.request.expect_continue,
@@ -235,9 +235,9 @@ impl<F: Filter> Reply<'_, F> {
         encode_response(self.response, &ResponseOut::default(), self.out);
         let mut sink = self.sink(BodyLen::None);
         sink.start(self.out, None, b"").await?;
-        if is_continue {
+        if is_continue && self.course.is_withheld() {
             // From here on the client owes its body.
-            self.course.called_for();
+            self.course.called_for(origin, self.deadline);
             let wait = self.deadline.within(self.connection.limits.body_timeout);
             let timer = self.connection.socket.recv_timer();
             timer.arm(wait, CLIENT.due);

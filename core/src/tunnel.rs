@@ -1,6 +1,7 @@
 //! Tunnels: bytes both ways behind a 101, until both sides have ended or nobody speaks.
 
 use std::cell::Cell;
+use std::io;
 use std::net::Shutdown;
 
 use crate::block::{Block, BlockClass};
@@ -26,7 +27,11 @@ pub(crate) async fn relay(
     send: Ticks,
 ) -> (Passed, Option<Fault>) {
     let (from_client, from_origin) = (Cell::new(0), Cell::new(0));
-    let pair = Pair { idle, send };
+    let pair = Pair {
+        idle,
+        send,
+        sending: Cell::new(0),
+    };
     let (up, down) = join(
         pair.direction(client, origin, ahead.0, &from_client, (&CLIENT, &ORIGIN)),
         pair.direction(origin, client, ahead.1, &from_origin, (&ORIGIN, &CLIENT)),
@@ -42,6 +47,8 @@ pub(crate) async fn relay(
 struct Pair {
     idle: Ticks,
     send: Ticks,
+    /// Directions that wait for their peer to take something.
+    sending: Cell<u8>,
 }
 
 impl Pair {
@@ -72,7 +79,7 @@ impl Pair {
                 false => class,
             };
             passed.set(passed.get() + block.len() as u64);
-            let (sent, _) = to.send(block, || self.send).await;
+            let sent = self.send(block, from, to).await;
             if sent.is_err() {
                 from.shutdown(Shutdown::Both);
                 return Err(match to.send_timer().take_fired() {
@@ -83,6 +90,21 @@ impl Pair {
         }
     }
 
+    /// A slow reader is the send's concern: no direction counts as idle meanwhile. A byte in
+    /// either direction keeps both alive.
+    async fn send(&self, block: Block, from: &Socket, to: &Socket) -> io::Result<()> {
+        self.sending.set(self.sending.get() + 1);
+        from.recv_timer().disarm();
+        to.recv_timer().disarm();
+        let (sent, _) = to.send(block, || self.send).await;
+        self.sending.set(self.sending.get() - 1);
+        if self.sending.get() == 0 {
+            from.recv_timer().arm(self.idle, Due::ShutBoth);
+            to.recv_timer().arm(self.idle, Due::ShutBoth);
+        }
+        sent
+    }
+
     async fn receive(
         &self,
         from: &Socket,
@@ -90,7 +112,9 @@ impl Pair {
         class: BlockClass,
         faults: &PeerFaults,
     ) -> Result<Option<Block>, Fault> {
-        from.recv_timer().arm(self.idle, Due::ShutBoth);
+        if self.sending.get() == 0 {
+            from.recv_timer().arm(self.idle, Due::ShutBoth);
+        }
         let (result, block) = from.recv_block(class).await;
         if from.recv_timer().take_fired() {
             to.shutdown(Shutdown::Both);
@@ -101,13 +125,7 @@ impl Pair {
                 from.recv_timer().disarm();
                 Ok(None)
             }
-            Ok(_) => {
-                // A slow reader is the send's concern, and a byte in either direction keeps
-                // both alive.
-                from.recv_timer().disarm();
-                to.recv_timer().arm(self.idle, Due::ShutBoth);
-                Ok(Some(block))
-            }
+            Ok(_) => Ok(Some(block)),
             Err(_) => {
                 to.shutdown(Shutdown::Both);
                 Err(faults.closed)

@@ -6,6 +6,7 @@
 //! first one taken.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -35,7 +36,7 @@ enum Keeping {
 #[derive(Clone, Debug)]
 pub struct Choice {
     /// The endpoint.
-    pub endpoint: Rc<Endpoint>,
+    pub endpoint: Rc<Placed>,
     index: usize,
     epoch: u64,
 }
@@ -66,6 +67,22 @@ pub enum Use {
     Reused,
 }
 
+/// An endpoint in a pool, with the text that logs name it by.
+#[derive(Debug)]
+pub struct Placed {
+    endpoint: Endpoint,
+    /// The address as text.
+    pub label: Box<str>,
+}
+
+impl Deref for Placed {
+    type Target = Endpoint;
+
+    fn deref(&self) -> &Endpoint {
+        &self.endpoint
+    }
+}
+
 struct State {
     slots: Vec<Slot>,
     /// Changes with the endpoints, so that an old choice is not taken for a new index.
@@ -82,7 +99,7 @@ enum Uniform {
 }
 
 struct Slot {
-    endpoint: Rc<Endpoint>,
+    endpoint: Rc<Placed>,
     /// Smooth weighted round robin: credit gathered so far.
     credit: i64,
     idle: Vec<Idle>,
@@ -115,7 +132,11 @@ impl Pool {
     pub fn replace_endpoints(&self, endpoints: &[Endpoint], stats: &UpstreamStats) {
         let mut state = self.state.borrow_mut();
         if state.slots.len() == endpoints.len()
-            && state.slots.iter().map(|slot| &*slot.endpoint).eq(endpoints)
+            && state
+                .slots
+                .iter()
+                .map(|slot| &slot.endpoint.endpoint)
+                .eq(endpoints)
         {
             return;
         }
@@ -127,7 +148,10 @@ impl Pool {
                     .iter_mut()
                     .find(|slot| slot.endpoint.addr == endpoint.addr);
                 Slot {
-                    endpoint: Rc::new(endpoint.clone()),
+                    endpoint: Rc::new(Placed {
+                        label: endpoint.addr.to_string().into(),
+                        endpoint: endpoint.clone(),
+                    }),
                     credit: 0,
                     idle: same
                         .map(|slot| std::mem::take(&mut slot.idle))

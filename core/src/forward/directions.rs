@@ -11,7 +11,7 @@ use crate::connection::{DRAIN_MAX, DRAIN_TIMEOUT};
 use crate::course::{Course, Withheld};
 use crate::error::Fault;
 use crate::exchange::Exchange;
-use crate::halves::{Broken, Last, Piece, Sink, Source, Wanted, pump};
+use crate::halves::{Broken, Deadline, Last, Piece, Sink, Source, Wanted, pump};
 use crate::outgoing::Upgrade;
 use crate::reply::{Ended, Reply};
 use crate::rt::wheel::{Due, Gone, Ticks};
@@ -126,7 +126,13 @@ impl<F: Filter> Attempt<'_, F> {
         let outcome = {
             let (chain, mut reply) = self.reply(exchange, (&course, &sent), upgrade);
             let mut relaying = pin!(reply.relay(origin));
-            let mut pumping = pin!(self.send_rest(chain, body, later, sink, (&wanted, &course)));
+            let mut pumping = pin!(self.send_rest(
+                chain,
+                body,
+                later,
+                (origin, sink),
+                (&wanted, &course, deadline)
+            ));
             match race(&mut pumping, &mut relaying).await {
                 First::Left(Ok(())) => {
                     course.finished(origin, response_timeout, deadline);
@@ -173,8 +179,8 @@ impl<F: Filter> Attempt<'_, F> {
         chain: Run<'_, F>,
         body: &mut Source<'_>,
         later: Option<&Block>,
-        sink: &mut Sink<'_>,
-        (wanted, course): (&Wanted, &Course),
+        (origin, sink): (&Socket, &mut Sink<'_>),
+        (wanted, course, deadline): (&Wanted, &Course, Deadline),
     ) -> Result<(), Broken> {
         if let Some(whole) = later {
             let piece = Piece {
@@ -185,7 +191,7 @@ impl<F: Filter> Attempt<'_, F> {
         }
         let body_max = self.body_max();
         pump(body, sink, wanted, |piece, before| {
-            course.called_for();
+            course.called_for(origin, deadline);
             look(chain, &self.instead, body_max, piece, before)
         })
         .await
