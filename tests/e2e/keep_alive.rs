@@ -13,6 +13,7 @@ on_both_drivers!(
     keeps_an_http_1_0_connection_that_asks,
     answers_the_request_before_a_broken_one,
     skips_one_empty_line_before_a_request,
+    takes_an_http_1_0_post,
 );
 
 fn serves_many_requests_on_one_connection(driver: Driver) {
@@ -123,4 +124,14 @@ fn skips_one_empty_line_before_a_request(driver: Driver) {
     // but browsers of old sent it after a POST.
     client.send("\r\n".to_owned() + &get("/a"));
     assert_eq!(client.response("GET").text(), "x");
+}
+
+fn takes_an_http_1_0_post(driver: Driver) {
+    let origin = Origin::replying(|r| ok(std::str::from_utf8(&r.body).unwrap()).into_bytes());
+    let gateway = Setup::proxy(driver, origin.address()).start();
+    let mut client = gateway.client();
+    let response =
+        client.exchange("POST /a HTTP/1.0\r\nHost: gateway.test\r\nContent-Length: 3\r\n\r\nabc");
+    assert_eq!(response.text(), "abc");
+    client.expect_closed();
 }

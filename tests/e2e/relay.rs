@@ -28,6 +28,7 @@ on_both_drivers!(
     delivers_small_pieces_as_they_come,
     holds_back_a_client_that_pipelines_and_never_reads,
     tells_a_client_that_uploads_to_nowhere,
+    never_reads_the_rest_of_a_body_as_requests,
 );
 
 fn passes_a_response_while_the_request_still_flows(driver: Driver) {
@@ -417,5 +418,46 @@ fn tells_a_client_that_uploads_to_nowhere(driver: Driver) {
             }
         }
         assert_eq!(client.response("POST").status, status);
+    }
+}
+
+fn never_reads_the_rest_of_a_body_as_requests(driver: Driver) {
+    // The origin answers early and whole; what is left of the body looks like requests.
+    for closes in [false, true] {
+        let origin = Origin::start(move |conn| {
+            while let Some(head) = conn.head() {
+                conn.count(&head);
+                conn.send(ok(&head.target));
+                if head.method == "POST" {
+                    if closes {
+                        return;
+                    }
+                    conn.body(head);
+                }
+            }
+        });
+        let gateway = Setup::proxy(driver, origin.address()).start();
+        for size in [10, 1000, 30_000, 60_000, 300_000, 3_000_000] {
+            let evil = get("/evil");
+            let body = evil.repeat(size / evil.len() + 1);
+            let mut client = gateway.client();
+            client.send(format!(
+                "POST /early HTTP/1.1\r\nHost: gateway.test\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            ));
+            let early = client.response("POST");
+            assert!([200, 502].contains(&early.status), "{early:?}");
+            if !client.try_send(body + &get("/next")) {
+                continue;
+            }
+            match client.try_response("GET") {
+                Ok(next) => assert_eq!(next.text(), "/next", "behind {size} bytes"),
+                Err(error) => assert!(!matches!(
+                    error,
+                    crate::support::message::ReadError::TimedOut
+                )),
+            }
+        }
+        assert!(origin.requests().iter().all(|r| r.target != "/evil"));
     }
 }

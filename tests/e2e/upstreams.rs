@@ -16,6 +16,7 @@ on_both_drivers!(
     serves_with_several_workers,
     takes_over_a_socket_file_that_was_left_behind,
     tells_origins_nothing_false_about_unix_clients,
+    keeps_no_more_idle_connections_than_told,
 );
 
 fn connects_to_a_unix_socket(driver: Driver) {
@@ -192,4 +193,36 @@ fn tells_origins_nothing_false_about_unix_clients(driver: Driver) {
     let told = request.fields.all("x-forwarded-for").join(", ");
     assert!(!told.contains("203.0.113.9"), "{told}");
     drop(gateway);
+}
+
+fn keeps_no_more_idle_connections_than_told(driver: Driver) {
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    let gone = std::sync::Mutex::new(gone);
+    let origin = Origin::start(move |conn| {
+        while conn.request().is_some() {
+            let _ = gone.lock().unwrap().recv();
+            conn.send(ok("x"));
+        }
+    });
+    let gateway = Setup::new(driver)
+        .upstream("app", origin.address(), "keepalive_max = 4")
+        .catch_all("app")
+        .start();
+    let mut clients: Vec<Client> = (0..40).map(|_| gateway.client()).collect();
+    for client in &mut clients {
+        client.send(get("/a"));
+    }
+    origin.wait_for_requests(40);
+    assert_eq!(origin.open(), 40);
+    for _ in 0..40 {
+        go.send(()).unwrap();
+    }
+    for client in &mut clients {
+        assert_eq!(client.response("GET").text(), "x");
+    }
+    wait_until("four are kept", || origin.open() == 4);
+    assert_eq!(
+        gateway.metric("ringgate_upstream_idle_connections", &[]),
+        4.0
+    );
 }
