@@ -1,6 +1,8 @@
 //! The smuggling corpus: every request is refused, or the origin sees exactly the one
 //! unambiguous request that was meant. `README.md` has the format of the cases.
 
+mod mutations;
+
 use crate::support::message::{ReadError, requests_in};
 use crate::support::{Client, Driver, Gateway, Origin, Request, Setup, on_both_drivers};
 
@@ -29,6 +31,16 @@ fn fields(driver: Driver) {
 fn pipelines(driver: Driver) {
     run(driver, include_str!("pipelines.txt"));
 }
+
+/// The files of the corpus.
+const TEXTS: [&str; 6] = [
+    include_str!("framing.txt"),
+    include_str!("chunks.txt"),
+    include_str!("lines.txt"),
+    include_str!("targets.txt"),
+    include_str!("fields.txt"),
+    include_str!("pipelines.txt"),
+];
 
 /// Method, target and body of a request that the client meant.
 type Intended = (String, String, Vec<u8>);
@@ -270,18 +282,11 @@ fn unescape(text: &str) -> Vec<u8> {
 
 #[test]
 fn the_corpus_has_at_least_150_cases_with_names_of_their_own() {
-    let mut names: Vec<String> = [
-        include_str!("framing.txt"),
-        include_str!("chunks.txt"),
-        include_str!("lines.txt"),
-        include_str!("targets.txt"),
-        include_str!("fields.txt"),
-        include_str!("pipelines.txt"),
-    ]
-    .iter()
-    .flat_map(|text| parse(text))
-    .map(|case| case.name)
-    .collect();
+    let mut names: Vec<String> = TEXTS
+        .iter()
+        .flat_map(|text| parse(text))
+        .map(|case| case.name)
+        .collect();
     names.sort();
     let count = names.len();
     names.dedup();
