@@ -4,4 +4,5 @@
 mod clients;
 mod crowds;
 mod origins;
+mod responses;
 mod shuffles;
