@@ -249,9 +249,13 @@ fn find_route<'s, F: Filter>(
     }
     let head = &mut exchange.request;
     if matches!(head.method, Method::Trace | Method::Options)
-        && let Some(answer) = count_forward(head)
+        && count_forward(head) == Forwards::Spent
     {
-        return Err(Plan::Answer(Box::new(answer)));
+        return Err(match head.method {
+            // In the origin's place, the gateway shows no request to anybody.
+            Method::Trace => Plan::Fault(Fault::TraceRefused),
+            _ => Plan::Answer(Box::new(server_options())),
+        });
     }
     match path::normalise(head.path(), &snapshot.path_policy, &mut exchange.text) {
         Ok(Normal::Unchanged) => {}
@@ -330,11 +334,21 @@ fn server_options() -> Answer {
     }
 }
 
-/// `Max-Forwards` of a TRACE or OPTIONS request (RFC 9110, 7.6.2): takes one off, and answers
-/// in the origin's place when none is left.
-fn count_forward(head: &mut RequestHead) -> Option<Answer> {
-    let value = head.fields.value(Known::MaxForwards)?;
-    let left: u64 = std::str::from_utf8(value).ok()?.parse().ok()?;
+/// Whether a request may go on to another hop.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Forwards {
+    Left,
+    /// It is answered here, in the origin's place.
+    Spent,
+}
+
+/// Takes one off `Max-Forwards` of a TRACE or OPTIONS request (RFC 9110, 7.6.2).
+fn count_forward(head: &mut RequestHead) -> Forwards {
+    let value = head.fields.value(Known::MaxForwards).unwrap_or_default();
+    let number = std::str::from_utf8(value).ok().map(str::parse::<u64>);
+    let Some(Ok(left)) = number else {
+        return Forwards::Left;
+    };
     match left.checked_sub(1) {
         Some(left) => {
             let mut digits = itoa::Buffer::new();
@@ -342,9 +356,9 @@ fn count_forward(head: &mut RequestHead) -> Option<Answer> {
             let _ = head
                 .fields
                 .set("max-forwards", digits.format(left).as_bytes());
-            None
+            Forwards::Left
         }
-        None => Some(server_options()),
+        None => Forwards::Spent,
     }
 }
 
