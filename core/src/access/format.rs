@@ -113,7 +113,7 @@ fn escape(text: &[u8], out: &mut Vec<u8>) {
     let text = &text[..text.len().min(FIELD_MAX)];
     // Without an early exit, so that the loop becomes vector instructions.
     let plain = text.iter().fold(true, |plain, &b| {
-        plain & (b >= 0x20) & (b < 0x7f) & (b != b'"') & (b != b'\\')
+        plain & (0x20..0x7f).contains(&b) & (b != b'"') & (b != b'\\')
     });
     if plain {
         out.extend_from_slice(text);
