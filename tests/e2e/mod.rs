@@ -2,6 +2,7 @@
 //! and what must come of them, side by side.
 
 mod cli;
+mod closing;
 mod cuts;
 mod errors;
 mod examples;
@@ -14,6 +15,7 @@ mod keep_alive;
 mod limits;
 mod pace;
 mod patience;
+mod protocol;
 mod real_peers;
 mod relay;
 mod reload;
@@ -25,6 +27,7 @@ mod shutdown;
 mod sizes;
 mod targets;
 mod timeouts;
+mod tokens;
 mod traces;
 mod upgrade;
 mod uploads;
