@@ -1,6 +1,9 @@
 //! Origins that break off or talk nonsense.
 
-use crate::support::{Conn, Driver, Origin, Setup, get, ok, on_both_drivers, settle};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::support::{Conn, Driver, Origin, Setup, get, ok, on_both_drivers, settle, wait_until};
 
 on_both_drivers!(
     malformed_responses_get_502,
@@ -171,11 +174,14 @@ fn extra_bytes_poison_the_connection(driver: Driver) {
 }
 
 fn an_unasked_response_poisons_an_idle_connection(driver: Driver) {
-    let origin = Origin::start(|conn| {
+    let forged = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&forged);
+    let origin = Origin::start(move |conn| {
         while let Some(request) = conn.request() {
             conn.send(ok(&request.target));
             settle();
             conn.send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged");
+            counter.fetch_add(1, Ordering::SeqCst);
         }
     });
     let gateway = Setup::proxy(driver, origin.address()).start();
@@ -183,7 +189,10 @@ fn an_unasked_response_poisons_an_idle_connection(driver: Driver) {
     for i in 0..5 {
         let path = format!("/{i}");
         assert_eq!(client.get(&path).text(), path);
-        settle();
+        // Bytes that come after the next request was sent would be its answer by protocol.
+        wait_until("the forged response is sent", || {
+            forged.load(Ordering::SeqCst) > i
+        });
         settle();
     }
 }
