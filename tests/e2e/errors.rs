@@ -26,6 +26,7 @@ fn speaks_json_to_who_accepts_it(driver: Driver) {
     for accept in [
         "Accept: application/json\r\n",
         "Accept: */*\r\n",
+        "Accept: application/*, text/plain;q=0.5\r\n",
         "Accept: text/plain;q=0.2, application/json;q=0.9\r\n",
         "",
     ] {
@@ -48,6 +49,7 @@ fn speaks_text_to_who_prefers_it(driver: Driver) {
         "Accept: text/plain\r\n",
         "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\n",
         "Accept: text/*\r\n",
+        "Accept: application/json;q=0, text/*\r\n",
     ] {
         let response = ask(&gateway, accept);
         assert_eq!(response.status, 502);
