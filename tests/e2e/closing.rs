@@ -3,6 +3,7 @@
 
 use std::io::Read as _;
 use std::net::TcpListener;
+use std::process::Command;
 
 use crate::support::sys::Signal;
 use crate::support::{
@@ -13,6 +14,7 @@ on_both_drivers!(
     requests_sent_before_the_end_are_answered,
     connections_made_before_the_end_are_answered,
     a_request_in_pieces_is_answered_at_the_end,
+    a_request_behind_a_promise_is_answered_at_the_end,
     a_refused_origin_spoils_no_pipeline,
     a_refused_origin_spoils_no_connection_with_a_body,
     the_last_request_of_a_connection_is_answered_whole,
@@ -50,18 +52,45 @@ fn long_grace(driver: Driver, origin: &Origin) -> Setup {
     Setup::proxy(driver, origin.address()).set("runtime", "shutdown_grace", "\"10m\"")
 }
 
+/// The gateway stands still, as on a busy machine, while `act` runs: all that happens
+/// meanwhile meets it at once.
+fn while_frozen(gateway: &Gateway, act: impl FnOnce()) {
+    let kill = |signal: &str| {
+        let pid = gateway.pid().to_string();
+        let status = Command::new("kill").args([signal, &pid]).status();
+        assert!(status.unwrap().success());
+    };
+    kill("-STOP");
+    wait_until("every thread stands still", || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", gateway.pid())).unwrap();
+        // The state comes behind the name, which ends with the last bracket.
+        let stat = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("stat"));
+        tasks
+            .map(|task| stat(task.unwrap()).unwrap())
+            .all(|stat| stat.rsplit_once(") ").unwrap().1.starts_with('T'))
+    });
+    act();
+    kill("-CONT");
+}
+
 fn requests_sent_before_the_end_are_answered(driver: Driver) {
     let origin = echoing();
     let mut gateway = long_grace(driver, &origin).start();
     let mut clients = used_clients(&gateway, 40);
+    let mut idle = used_clients(&gateway, 3);
     settle();
-    for (i, client) in clients.iter_mut().enumerate() {
-        client.send(get(&format!("/{i}")));
-    }
-    gateway.signal(Signal::Terminate);
+    while_frozen(&gateway, || {
+        for (i, client) in clients.iter_mut().enumerate() {
+            client.send(get(&format!("/{i}")));
+        }
+        gateway.signal(Signal::Terminate);
+    });
     for (i, client) in clients.iter_mut().enumerate() {
         assert_eq!(client.response("GET").text(), format!("/{i}"));
         assert_ends_well(client);
+    }
+    for client in &mut idle {
+        client.expect_closed();
     }
     assert!(gateway.wait().success());
 }
@@ -69,14 +98,15 @@ fn requests_sent_before_the_end_are_answered(driver: Driver) {
 fn connections_made_before_the_end_are_answered(driver: Driver) {
     let origin = echoing();
     let mut gateway = long_grace(driver, &origin).start();
-    let mut clients: Vec<Client> = (0..40)
-        .map(|i| {
+    let mut clients = Vec::new();
+    while_frozen(&gateway, || {
+        for i in 0..40 {
             let mut client = gateway.client();
             client.send(get(&format!("/{i}")));
-            client
-        })
-        .collect();
-    gateway.signal(Signal::Terminate);
+            clients.push(client);
+        }
+        gateway.signal(Signal::Terminate);
+    });
     for (i, client) in clients.iter_mut().enumerate() {
         assert_eq!(client.response("GET").text(), format!("/{i}"));
         assert_ends_well(client);
@@ -103,6 +133,49 @@ fn a_request_in_pieces_is_answered_at_the_end(driver: Driver) {
         assert_ends_well(client);
     }
     assert!(gateway.wait().success());
+}
+
+fn a_request_behind_a_promise_is_answered_at_the_end(driver: Driver) {
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    let gone = std::sync::Mutex::new(gone);
+    let origin = Origin::start(move |conn| {
+        while let Some(request) = conn.request() {
+            if request.target == "/first" {
+                conn.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf");
+                let _ = gone.lock().unwrap().recv();
+                conn.send("more");
+            } else {
+                conn.send(ok(&request.target));
+            }
+        }
+    });
+    for pipelined in [true, false] {
+        let mut gateway = long_grace(driver, &origin).start();
+        let mut client = gateway.client();
+        client.send(get("/first"));
+        if pipelined {
+            client.send(get("/second"));
+        }
+        let response = client.head("GET");
+        // The head promises that the connection stays, so the next request is on its way.
+        assert_ne!(response.field("connection"), Some("close"));
+        assert_eq!(client.take(4), b"half");
+        if !pipelined {
+            client.send(get("/second"));
+        }
+        gateway.signal(Signal::Terminate);
+        wait_until("the shutdown has begun", || {
+            gateway.stderr().contains("shutting down")
+        });
+        settle();
+        go.send(()).unwrap();
+        assert_eq!(client.take(4), b"more");
+        let response = client.response("GET");
+        assert_eq!(response.text(), "/second");
+        assert_eq!(response.field("connection"), Some("close"));
+        assert_ends_well(&client);
+        assert!(gateway.wait().success());
+    }
 }
 
 /// `/refused` goes where nobody listens, everything else to an origin.
@@ -207,15 +280,13 @@ fn two_listeners(driver: Driver, origin: &Origin) -> (Gateway, String) {
     (gateway, address)
 }
 
-fn remove_second(gateway: &mut Gateway, origin: &Origin) {
+fn without_second(gateway: &mut Gateway, origin: &Origin) {
     gateway.rewrite(|setup| {
         setup
             .without_body()
             .upstream("app", origin.address(), "")
             .catch_all("app")
     });
-    let report = gateway.reload();
-    assert_eq!(report.status, 200, "{}", report.text());
 }
 
 fn a_removed_listener_serves_what_it_has_taken(driver: Driver) {
@@ -238,7 +309,9 @@ fn a_removed_listener_serves_what_it_has_taken(driver: Driver) {
     begun.send("GET /begun HTTP/1.1\r\nHo");
     origin.wait_for_requests(2);
     settle();
-    remove_second(&mut gateway, &origin);
+    without_second(&mut gateway, &origin);
+    let report = gateway.reload();
+    assert_eq!(report.status, 200, "{}", report.text());
     wait_until("nobody listens any more", || {
         std::os::unix::net::UnixStream::connect(&address["unix:".len()..]).is_err()
     });
@@ -262,38 +335,46 @@ fn a_removed_listener_serves_what_it_has_taken(driver: Driver) {
 
 fn a_removed_listener_serves_its_queue(driver: Driver) {
     let origin = echoing();
-    for _ in 0..5 {
-        let (mut gateway, address) = two_listeners(driver, &origin);
-        let mut clients: Vec<Client> = (0..60)
-            .map(|i| {
-                let mut client = Client::connect(&address);
-                client.send(get(&format!("/{i}")));
-                client
-            })
-            .collect();
-        remove_second(&mut gateway, &origin);
-        for (i, client) in clients.iter_mut().enumerate() {
-            assert_eq!(client.response("GET").text(), format!("/{i}"));
+    let (mut gateway, address) = two_listeners(driver, &origin);
+    without_second(&mut gateway, &origin);
+    let mut clients = Vec::new();
+    while_frozen(&gateway, || {
+        for i in 0..60 {
+            let mut client = Client::connect(&address);
+            client.send(get(&format!("/{i}")));
+            clients.push(client);
         }
+        gateway.signal(Signal::Hangup);
+    });
+    for (i, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.response("GET").text(), format!("/{i}"));
     }
 }
 
 fn a_pooled_connection_that_just_closed_costs_no_request(driver: Driver) {
-    let origin = Origin::start(|conn| {
+    let (close, closed) = std::sync::mpsc::channel::<()>();
+    let closed = std::sync::Mutex::new(closed);
+    let origin = Origin::start(move |conn| {
         if let Some(request) = conn.request() {
             conn.send(ok(&request.target));
+            let _ = closed.lock().unwrap().recv();
         }
     });
     let gateway = Setup::proxy(driver, origin.address()).start();
     let mut client = gateway.client();
-    for turn in 0..200 {
-        let target = format!("/{turn}");
-        let response = client.exchange(format!(
-            "POST {target} HTTP/1.1\r\nHost: gateway.test\r\nContent-Length: 1\r\n\r\nx"
-        ));
-        assert_eq!(response.text(), target);
-        // It has closed; the gateway may not have been told yet.
-        wait_until("the origin closes", || origin.open() == 0);
+    for turn in 0..20 {
+        let post =
+            format!("POST /{turn} HTTP/1.1\r\nHost: gateway.test\r\nContent-Length: 1\r\n\r\nx");
+        // Both come in one turn of the loop: the close as late as a close can come that the
+        // gateway is still able to notice.
+        while_frozen(&gateway, || {
+            client.send(post);
+            if turn > 0 {
+                close.send(()).unwrap();
+            }
+            wait_until("the origin closes", || origin.open() == 0);
+        });
+        assert_eq!(client.response("POST").text(), format!("/{turn}"));
     }
-    assert_eq!(origin.requests().len(), 200);
+    assert_eq!(origin.requests().len(), 20);
 }
