@@ -10,7 +10,7 @@ mod format;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -47,14 +47,8 @@ pub struct Record<'a> {
     pub client: &'a [u8],
     /// The listener's name.
     pub listener: &'a str,
-    /// As sent.
-    pub method: &'a [u8],
-    /// As sent.
-    pub host: &'a [u8],
-    /// As sent.
-    pub target: &'a [u8],
-    /// `HTTP/1.1` ...
-    pub protocol: &'a str,
+    /// What the client asked for.
+    pub said: Said<'a>,
     /// 0 when no answer was sent.
     pub status: u16,
     /// The route's name.
@@ -81,6 +75,24 @@ pub struct Record<'a> {
     pub user_agent: Option<&'a [u8]>,
 }
 
+/// What a client sent.
+#[derive(Clone, Copy, Debug)]
+pub enum Said<'a> {
+    /// A request, its parts as sent.
+    Request {
+        /// The method.
+        method: &'a [u8],
+        /// Host and port.
+        host: &'a [u8],
+        /// The target.
+        target: &'a [u8],
+        /// `HTTP/1.1` or `HTTP/1.0`.
+        protocol: &'a str,
+    },
+    /// Something that is no request; its first line.
+    Line(&'a [u8]),
+}
+
 /// Phases of an exchange in microseconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Timing {
@@ -94,6 +106,8 @@ pub struct Timing {
     pub connect: Option<u64>,
     /// From the request's departure to the response head.
     pub wait: Option<u64>,
+    /// From the response head to the end.
+    pub relay: Option<u64>,
 }
 
 /// One core's end of the log.
@@ -105,15 +119,39 @@ pub struct LogBuffer {
 
 /// The writer's end: a thread.
 pub struct LogWriter {
+    target: Target,
     queue: Arc<Queue>,
     thread: thread::JoinHandle<()>,
+}
+
+/// What the writer says when its luck changes.
+#[derive(Debug)]
+pub enum WriterState {
+    /// Lines are lost for this reason.
+    Failing(io::Error),
+    /// Lines are written again.
+    Recovered,
 }
 
 struct Queue {
     full: ArrayQueue<Vec<u8>>,
     spare: ArrayQueue<Vec<u8>>,
-    reopen: AtomicBool,
+    /// An output that takes the place of the one in use.
+    fresh: ArrayQueue<Output>,
+    failed_writes: AtomicU64,
     stop: AtomicBool,
+}
+
+impl Queue {
+    fn new(buffers_max: usize) -> Queue {
+        Queue {
+            full: ArrayQueue::new(buffers_max),
+            spare: ArrayQueue::new(buffers_max),
+            fresh: ArrayQueue::new(1),
+            failed_writes: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+        }
+    }
 }
 
 /// Bytes that gather on a core before they are handed over.
@@ -124,23 +162,31 @@ const BUFFERS_MAX: usize = 256;
 const WRITER_PAUSE: Duration = Duration::from_millis(50);
 
 impl LogWriter {
-    /// Opens the target and starts the writer.
+    /// Opens the target and starts the writer, which tells `on_change` when writing begins to
+    /// fail and when it works again.
     ///
     /// # Errors
     /// When the file cannot be opened for appending, or no thread can be had.
-    pub fn start(target: Target) -> io::Result<LogWriter> {
-        let queue = Arc::new(Queue {
-            full: ArrayQueue::new(BUFFERS_MAX),
-            spare: ArrayQueue::new(BUFFERS_MAX),
-            reopen: AtomicBool::new(false),
-            stop: AtomicBool::new(false),
-        });
+    pub fn start(
+        target: Target,
+        on_change: impl Fn(WriterState) + Send + 'static,
+    ) -> io::Result<LogWriter> {
+        let queue = Arc::new(Queue::new(BUFFERS_MAX));
         let output = Output::open(&target)?;
         let writer_queue = Arc::clone(&queue);
         let thread = thread::Builder::new()
             .name("ringgate-log".to_owned())
-            .spawn(move || write_loop(&writer_queue, &target, output))?;
-        Ok(LogWriter { queue, thread })
+            .spawn(move || write_loop(&writer_queue, output, &on_change))?;
+        Ok(LogWriter {
+            target,
+            queue,
+            thread,
+        })
+    }
+
+    /// Writes that failed, each of up to 64 KiB of lines.
+    pub fn failed_writes(&self) -> u64 {
+        self.queue.failed_writes.load(Ordering::Relaxed)
     }
 
     /// A core's end.
@@ -152,10 +198,15 @@ impl LogWriter {
         }
     }
 
-    /// Opens the file anew before the next line, after it was rotated away.
-    pub fn reopen(&self) {
-        self.queue.reopen.store(true, Ordering::Release);
+    /// Opens the file anew, after it was rotated away; later lines go there.
+    ///
+    /// # Errors
+    /// When it cannot be opened; lines then go where they went before.
+    pub fn reopen(&self) -> io::Result<()> {
+        let fresh = Output::open(&self.target)?;
+        self.queue.fresh.force_push(fresh);
         self.thread.thread().unpark();
+        Ok(())
     }
 
     /// Writes what was handed over and ends the thread.
@@ -236,17 +287,26 @@ impl Output {
     }
 }
 
-fn write_loop(queue: &Queue, target: &Target, mut output: Output) {
+fn write_loop(queue: &Queue, mut output: Output, on_change: &dyn Fn(WriterState)) {
+    let mut failing = false;
     loop {
         let stopping = queue.stop.load(Ordering::Acquire);
-        if queue.reopen.swap(false, Ordering::AcqRel)
-            && let Ok(fresh) = Output::open(target)
-        {
+        if let Some(fresh) = queue.fresh.pop() {
             output = fresh;
         }
         while let Some(mut lines) = queue.full.pop() {
             // A full disk or a closed pipe costs log lines, never traffic.
-            let _ = output.write(&lines);
+            let written = output.write(&lines);
+            let fails = written.is_err();
+            match written {
+                Err(error) if !failing => on_change(WriterState::Failing(error)),
+                Ok(()) if failing => on_change(WriterState::Recovered),
+                _ => {}
+            }
+            failing = fails;
+            queue
+                .failed_writes
+                .fetch_add(u64::from(fails), Ordering::Relaxed);
             lines.clear();
             let _ = queue.spare.push(lines);
         }
@@ -268,10 +328,12 @@ mod tests {
             request_id: b"id-1",
             client: b"192.0.2.7",
             listener: "public",
-            method: b"GET",
-            host: b"api.example.com",
-            target: b"/a?b=\"c\"\xff",
-            protocol: "HTTP/1.1",
+            said: Said::Request {
+                method: b"GET",
+                host: b"api.example.com",
+                target: b"/a?b=\"c\"\xff",
+                protocol: "HTTP/1.1",
+            },
             status: 200,
             route: Some("r"),
             upstream: Some("u"),
@@ -289,12 +351,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_drops_lines_and_says_so() {
-        let queue = Arc::new(Queue {
-            full: ArrayQueue::new(1),
-            spare: ArrayQueue::new(1),
-            reopen: AtomicBool::new(false),
-            stop: AtomicBool::new(false),
-        });
+        let queue = Arc::new(Queue::new(1));
         let mut buffer = LogBuffer {
             format: Format::Json,
             lines: Vec::new(),
@@ -306,21 +363,39 @@ mod tests {
     }
 
     #[test]
+    fn a_writer_that_fails_says_so_once() {
+        let (told, states) = std::sync::mpsc::channel();
+        let target = Target::File("/dev/full".into());
+        let writer = LogWriter::start(target, move |state| told.send(state).unwrap()).unwrap();
+        let mut buffer = writer.buffer(Format::Json);
+        for _ in 0..2 {
+            assert!(buffer.push(&record()) && buffer.flush());
+            while !buffer.queue.full.is_empty() {
+                thread::yield_now();
+            }
+        }
+        drop(buffer);
+        writer.stop();
+        let states: Vec<_> = states.iter().collect();
+        assert!(
+            matches!(&states[..], [WriterState::Failing(_)]),
+            "{states:?}"
+        );
+    }
+
+    #[test]
     fn the_writer_appends_and_reopens() {
         let dir = std::env::temp_dir().join(format!("ringgate-log-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let path = dir.join("access.log");
-        let writer = LogWriter::start(Target::File(path.clone())).unwrap();
+        let writer = LogWriter::start(Target::File(path.clone()), |_| {}).unwrap();
         let mut buffer = writer.buffer(Format::Json);
         assert!(buffer.push(&record()) && buffer.flush());
         while std::fs::metadata(&path).unwrap().len() == 0 {
             thread::yield_now();
         }
         std::fs::rename(&path, dir.join("access.log.1")).unwrap();
-        writer.reopen();
-        while !path.exists() {
-            thread::yield_now();
-        }
+        writer.reopen().unwrap();
         assert!(buffer.push(&record()));
         drop(buffer);
         writer.stop();

@@ -176,7 +176,11 @@ async fn receive_head(
     deadline: Deadline,
 ) -> Result<Block, Fault> {
     let mut resume = Resume::default();
+    let head_by = Deadline::after(wait);
     loop {
+        if head_by.has_passed() || deadline.has_passed() {
+            return Err(deadline.fault(Fault::ResponseTimeout));
+        }
         head.clear();
         if !block.is_empty() {
             let parsed = parse_response(&block, &RESPONSE_HEAD, &mut resume, call.method, head);
@@ -187,7 +191,7 @@ async fn receive_head(
         }
         block = with_room(block)?;
         let timer = origin.recv_timer();
-        timer.arm(deadline.within(wait), Due::ShutBoth);
+        timer.arm(deadline.within(head_by.within(wait)), Due::ShutBoth);
         let (result, back) = origin.recv(block).await;
         block = back;
         timer.disarm();

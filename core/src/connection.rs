@@ -9,7 +9,7 @@ use crate::block::{Block, BlockClass};
 use crate::chain::{Attributes, Filter, PeerAddr};
 use crate::decide::{self, Caller, Plan};
 use crate::error::{Fault, Phase};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Parsed};
 use crate::forward;
 use crate::halves::{CLIENT, Deadline, Source};
 use crate::http::h1::{self, HeadError, Parse, Resume, parse_request};
@@ -47,6 +47,8 @@ pub(crate) struct Connection<F: Filter> {
     ahead: Option<Block>,
     /// When the head of the request under way, or of the first one, must have arrived.
     head_deadline: Deadline,
+    /// The snapshot that the limits are from.
+    generation: u64,
     served: u32,
 }
 
@@ -78,6 +80,7 @@ pub(crate) async fn serve<F: Filter>(
         socket: arrived.socket,
         place,
         ahead: None,
+        generation: 0,
         served: 0,
     };
     loop {
@@ -94,6 +97,8 @@ pub(crate) async fn serve<F: Filter>(
 const LINGER_TIMEOUT: Ticks = Ticks(20);
 /// Bytes that a closing connection reads and throws away at most.
 const LINGER_MAX: usize = 1 << 20;
+/// How long a draining worker waits for the first request of a connection.
+pub(crate) const DRAIN_GRACE: Ticks = Ticks(5);
 /// How long an unwanted rest of a request body may still take.
 pub(crate) const DRAIN_TIMEOUT: Ticks = Ticks(20);
 /// Bytes of an unwanted request body that are read so that the connection can be kept.
@@ -185,25 +190,27 @@ impl<F: Filter> Connection<F> {
                     let ahead = (block.len() > head_len).then(|| block.split_off(head_len));
                     exchange.request.fields.put_text(block);
                     exchange.account.head_at = Stamp::now();
+                    exchange.account.parsed = Parsed::Yes;
                     return Arrival::Request(exchange, ahead);
                 }
                 Ok(Parse::Partial) => exchange.request.clear(),
-                Err(error) => return Arrival::Refused(exchange, Fault::RequestHead(error)),
+                Err(error) => return refused(exchange, block, Fault::RequestHead(error)),
             }
-            block = match self.more_head(block).await {
-                Ok(block) => block,
-                Err(fault) => return Arrival::Refused(exchange, fault),
-            };
+            let (received, back) = self.more_head(block).await;
+            block = back;
+            if let Err(fault) = received {
+                return refused(exchange, block, fault);
+            }
         }
     }
 
     /// Waits between requests, with nothing but the smallest block in hand.
     async fn first_bytes(&mut self) -> Option<Block> {
-        if self.worker.is_draining() && self.socket.liveness() != Liveness::Readable {
-            return None;
-        }
-        let wait = match self.served {
-            0 => self.limits.header_timeout,
+        let wait = match (self.worker.is_draining(), self.served) {
+            // The request that the connection was opened for is probably on its way.
+            (true, 0) => DRAIN_GRACE,
+            (true, _) if self.socket.liveness() != Liveness::Readable => return None,
+            (_, 0) => self.limits.header_timeout,
             _ => self.limits.idle_timeout,
         };
         let timer = self.socket.recv_timer();
@@ -218,30 +225,29 @@ impl<F: Filter> Connection<F> {
     }
 
     /// Receives more of a head that is not complete.
-    async fn more_head(&self, mut block: Block) -> Result<Block, Fault> {
+    async fn more_head(&self, mut block: Block) -> (Result<(), Fault>, Block) {
         if block.tailroom() <= rt::CHUNK_TAILROOM {
             let class = BlockClass::fitting(block.len() * 4).unwrap_or(BlockClass::Large);
             let mut larger = Block::new(class);
             if larger.append(&block) < block.len() || larger.tailroom() <= rt::CHUNK_TAILROOM {
-                return Err(Fault::RequestHead(HeadError::HeadTooLarge));
+                return (Err(Fault::RequestHead(HeadError::HeadTooLarge)), block);
             }
             block = larger;
         }
         let deadline = self.head_deadline;
         if deadline.has_passed() {
-            return Err(Fault::HeadTimeout);
+            return (Err(Fault::HeadTimeout), block);
         }
         let timer = self.socket.recv_timer();
         timer.arm(deadline.within(self.limits.header_timeout), Due::ShutRead);
         let (result, block) = self.socket.recv(block).await;
         timer.disarm();
-        if timer.take_fired() {
-            return Err(Fault::HeadTimeout);
-        }
-        match result {
-            Ok(received) if received > 0 => Ok(block),
+        let outcome = match result {
+            _ if timer.take_fired() => Err(Fault::HeadTimeout),
+            Ok(received) if received > 0 => Ok(()),
             _ => Err(Fault::ClientClosed),
-        }
+        };
+        (outcome, block)
     }
 
     /// Takes over the listener's limits from a snapshot; a connection whose listener is gone
@@ -249,6 +255,10 @@ impl<F: Filter> Connection<F> {
     fn refresh(&mut self, installed: &Installed<F>) {
         let listeners = &installed.snapshot.listeners;
         let index = self.acceptor.index();
+        if self.generation == installed.snapshot.generation && index == Some(self.listener) {
+            return;
+        }
+        self.generation = installed.snapshot.generation;
         match index.and_then(|index| Some((index, listeners.get(index)?))) {
             Some((index, listener)) => {
                 self.listener = index;
@@ -352,7 +362,11 @@ impl<F: Filter> Connection<F> {
     /// Closes in a way that lets the client read the answer: the sending side first, then
     /// what the client still sends is read and thrown away for a while (RFC 9112, 9.6).
     async fn linger(&self) {
-        self.socket.shutdown(Shutdown::Write);
+        // With both directions shut down the kernel resets the connection at the next byte,
+        // and the answer with it; then the end goes out when the connection closes.
+        if !self.socket.is_cut() {
+            self.socket.shutdown(Shutdown::Write);
+        }
         let deadline = Deadline::after(LINGER_TIMEOUT);
         let mut block = Block::new(BlockClass::Head);
         let mut left = LINGER_MAX;
@@ -372,6 +386,14 @@ impl<F: Filter> Connection<F> {
             }
         }
     }
+}
+
+/// Nothing of a refused head is believed, but the log shows how it began.
+fn refused<F: Filter>(mut exchange: Loan<F>, block: Block, fault: Fault) -> Arrival<F> {
+    exchange.request.clear();
+    exchange.request.fields.put_text(block);
+    exchange.account.head_at = Stamp::now();
+    Arrival::Refused(exchange, fault)
 }
 
 /// Whether a connection has to close behind an answer.

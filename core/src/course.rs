@@ -82,6 +82,12 @@ impl Course {
     /// The request's last byte has gone out: from here on the origin has so long to answer.
     pub(crate) fn finished(&self, origin: &Socket, response_timeout: Ticks, exchange: Deadline) {
         self.request.set(Request::Sent);
+        self.given_up(origin, response_timeout, exchange);
+    }
+
+    /// No more of the request goes out, though the client may send on: from here on the
+    /// origin has so long to answer.
+    pub(crate) fn given_up(&self, origin: &Socket, response_timeout: Ticks, exchange: Deadline) {
         if self.response.get() == Response::Awaited {
             self.head_deadline.set(Deadline::after(response_timeout));
             // A receive without this deadline may be under way.

@@ -64,6 +64,8 @@ pub enum Fault {
     FilterRefused,
     /// A rewritten target cannot be sent.
     RewriteFailed,
+    /// The grace of a shutdown was over.
+    Shutdown,
     /// A program error ended the exchange.
     Internal,
 }
@@ -77,6 +79,17 @@ pub enum Origin {
     Upstream,
     /// The gateway: a policy, a limit or an error of its own.
     Internal,
+}
+
+impl Origin {
+    /// The name in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Origin::Downstream => "client",
+            Origin::Upstream => "origin",
+            Origin::Internal => "gateway",
+        }
+    }
 }
 
 /// Whether another attempt may be made after a fault.
@@ -174,6 +187,7 @@ impl Fault {
             Fault::FilterFailed => (Internal, 500, "filter_failed", Never),
             Fault::FilterRefused => (Internal, 403, "filter_refused", Never),
             Fault::RewriteFailed => (Internal, 500, "rewrite_failed", Never),
+            Fault::Shutdown => (Internal, 0, "shutdown", Never),
             Fault::Internal => (Internal, 500, "internal", Never),
         };
         Row {

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::access::{Record, Timing};
+use crate::access::{Record, Said, Timing};
 use crate::chain::{Attributes, Filter, Run, Summary};
 use crate::error::{Fault, Phase};
 use crate::halves::Deadline;
@@ -44,6 +44,7 @@ pub(crate) struct Account {
     pub(crate) connected_at: Option<Stamp>,
     pub(crate) answered_at: Option<Stamp>,
     pub(crate) phase: Phase,
+    pub(crate) parsed: Parsed,
     pub(crate) route: Option<usize>,
     pub(crate) upstream: Option<usize>,
     pub(crate) endpoint: Option<Rc<Placed>>,
@@ -58,6 +59,14 @@ pub(crate) struct Account {
     pub(crate) sent: u64,
     /// Body bytes from the client, where the decoder does not count them.
     pub(crate) received: u64,
+}
+
+/// Whether what the client sent is a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Parsed {
+    #[default]
+    No,
+    Yes,
 }
 
 impl<F: Filter> Default for Exchange<F> {
@@ -107,15 +116,21 @@ impl<F: Filter> Exchange<F> {
     pub(crate) fn settle(&mut self, worker: &Worker<F>, installed: &Installed<F>) {
         let now = Stamp::now();
         let snapshot = &*installed.snapshot;
+        if let Some(fault) = &mut self.account.fault
+            && worker.has_cut()
+        {
+            // Whatever it looks like from here, it was the end of the grace.
+            *fault = Fault::Shutdown;
+        }
         let account = &self.account;
         let total = now.micros_since(account.began);
         let received = account.received.max(self.request_body.received());
         let class = usize::from(account.status / 100).min(5);
         let stats = worker.stats();
         if let Some(fault) = account.fault {
-            stats.faults.count(fault.row().code);
+            stats.faults.fault(fault);
         } else if !account.code.is_empty() {
-            stats.faults.count(account.code);
+            stats.faults.answer(account.code);
         }
         match account.route.and_then(|route| snapshot.routes.get(route)) {
             Some(route) => {
@@ -139,19 +154,18 @@ impl<F: Filter> Exchange<F> {
             }
             None => stats.unrouted[class].add(1),
         }
-        worker.log(|| self.record(worker, snapshot, total, received));
+        worker.log(|| self.record(worker, snapshot, now, received));
     }
 
     fn record<'a>(
         &'a self,
         worker: &Worker<F>,
         snapshot: &'a Snapshot<F>,
-        total: u64,
+        now: Stamp,
         received: u64,
     ) -> Record<'a> {
         let account = &self.account;
         let request = &self.request;
-        let connected = account.connected_at;
         Record {
             unix_ms: worker.wall().unix_ms(account.began),
             request_id: self.attributes.request_id.as_bytes(),
@@ -160,13 +174,7 @@ impl<F: Filter> Exchange<F> {
                 .listeners
                 .get(self.attributes.listener)
                 .map_or("", |listener| &listener.name),
-            method: request.method_text(),
-            host: request.authority(),
-            target: request.target(),
-            protocol: match request.version {
-                Version::Http10 => "HTTP/1.0",
-                Version::Http11 => "HTTP/1.1",
-            },
+            said: self.said(),
             status: account.status,
             route: account
                 .route
@@ -180,20 +188,7 @@ impl<F: Filter> Exchange<F> {
             attempts: account.attempts,
             received,
             sent: account.sent,
-            timing: Timing {
-                total,
-                head: account.head_at.micros_since(account.began),
-                policy: account
-                    .decided_at
-                    .map_or(0, |at| at.micros_since(account.head_at)),
-                connect: connected
-                    .zip(account.decided_at)
-                    .map(|(at, decided)| at.micros_since(decided)),
-                wait: account
-                    .answered_at
-                    .zip(connected)
-                    .map(|(at, connected)| at.micros_since(connected)),
-            },
+            timing: account.timing(now),
             termination: match account.fault {
                 Some(fault) => fault.termination(account.phase),
                 None => *b"--",
@@ -204,6 +199,43 @@ impl<F: Filter> Exchange<F> {
                 .or_else(|| (!account.code.is_empty()).then_some(account.code)),
             referer: request.fields.value(Known::Referer),
             user_agent: request.fields.value(Known::UserAgent),
+        }
+    }
+
+    fn said(&self) -> Said<'_> {
+        let request = &self.request;
+        if self.account.parsed == Parsed::No {
+            let bytes = &request.fields.text()[..];
+            let end = bytes.iter().position(|b| matches!(b, b'\r' | b'\n'));
+            return Said::Line(&bytes[..end.unwrap_or(bytes.len())]);
+        }
+        Said::Request {
+            method: request.method_text(),
+            host: request.authority(),
+            target: request.target(),
+            protocol: match request.version {
+                Version::Http10 => "HTTP/1.0",
+                Version::Http11 => "HTTP/1.1",
+            },
+        }
+    }
+}
+
+impl Account {
+    /// The phases so far; one that was under way at the end counts until then.
+    fn timing(&self, now: Stamp) -> Timing {
+        let forwarded = self.decided_at.filter(|_| self.upstream.is_some());
+        let connected = self.connected_at;
+        let until = |end: Option<Stamp>, begin: Stamp| end.unwrap_or(now).micros_since(begin);
+        Timing {
+            total: now.micros_since(self.began),
+            head: self.head_at.micros_since(self.began),
+            policy: self
+                .decided_at
+                .map_or(0, |at| at.micros_since(self.head_at)),
+            connect: forwarded.map(|begin| until(connected, begin)),
+            wait: connected.map(|begin| until(self.answered_at, begin)),
+            relay: self.answered_at.map(|begin| until(None, begin)),
         }
     }
 }

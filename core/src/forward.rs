@@ -231,7 +231,7 @@ impl<F: Filter> Attempt<'_, F> {
             // An origin that refuses a request may close before it has read it all: what it
             // answered counts more than that the rest could not be sent.
             Ok(()) | Err(Fault::OriginClosed) => {
-                let ended = self.reply_only(exchange, origin, upgrade).await?;
+                let ended = self.reply_only(exchange, body, origin, upgrade).await?;
                 (ended, sent.is_ok() && body.is_ended())
             }
             Err(fault) => return Err(fault),
@@ -283,11 +283,13 @@ impl<F: Filter> Attempt<'_, F> {
                     self.pool.put_back(choice, origin, self.upstream);
                 }
                 Ok(match client {
-                    h1::Connection::KeepAlive if request_read => Next::KeepAlive,
+                    h1::Connection::KeepAlive => {
+                        self.connection.after_answer(Next::KeepAlive, body).await
+                    }
                     // What the client has sent on is read before the connection closes: a
                     // reset could take the end of the answer with it.
                     h1::Connection::Close
-                        if request_read
+                        if body.is_ended()
                             && !body.has_more()
                             && self.connection.socket.liveness() != Liveness::Readable =>
                     {
@@ -329,7 +331,10 @@ impl<F: Filter> Attempt<'_, F> {
             Fault::BodyTooLarge if !body.is_ended() => Close::Yes,
             _ => close_behind(exchange, body),
         };
-        let instead = self.instead.borrow_mut().take();
+        let instead = match fault {
+            Fault::FilterRefused => self.instead.borrow_mut().take(),
+            _ => None,
+        };
         let next = match instead {
             Some(instead) => {
                 exchange.account.fault = None;

@@ -429,29 +429,31 @@ pub enum Broken {
 
 /// Whether a pump passes pieces on or throws them away because nobody wants them any more.
 #[derive(Debug, Default)]
-pub struct Wanted(Cell<u64>);
+pub struct Wanted(Cell<Option<Unwanted>>);
 
-/// A mark above every count of bytes: pieces are passed on.
-const PASS: u64 = u64::MAX;
+/// How much of an unwanted body may still be read, and until when.
+#[derive(Clone, Copy, Debug)]
+struct Unwanted {
+    left: u64,
+    until: Deadline,
+}
 
 impl Wanted {
-    /// Pieces are passed on.
-    pub fn passing() -> Wanted {
-        Wanted(Cell::new(PASS))
-    }
-
-    /// From now on pieces are thrown away, and the pump ends as broken after `max` bytes.
-    pub fn discard(&self, max: u64) {
-        self.0.set(max);
-    }
-
-    fn is_passing(&self) -> bool {
-        self.0.get() == PASS
+    /// From now on pieces are thrown away, and the pump ends as broken after `max` bytes or
+    /// at the deadline.
+    pub fn discard(&self, max: u64, until: Deadline) {
+        self.0.set(Some(Unwanted { left: max, until }));
     }
 
     fn discards(&self, bytes: usize) -> bool {
-        let left = self.0.get().checked_sub(bytes as u64);
-        self.0.set(left.unwrap_or(0));
+        let Some(unwanted) = self.0.get() else {
+            return false;
+        };
+        let left = unwanted.left.checked_sub(bytes as u64);
+        self.0.set(Some(Unwanted {
+            left: left.unwrap_or(0),
+            ..unwanted
+        }));
         left.is_some()
     }
 }
@@ -468,12 +470,15 @@ pub async fn pump(
 ) -> Result<(), Broken> {
     loop {
         let before = source.received();
+        if let Some(unwanted) = wanted.0.get() {
+            source.limit(unwanted.until);
+        }
         let mut piece = source.next().await.map_err(Broken::Source)?;
         let last = piece.last;
-        if wanted.is_passing() {
+        if wanted.0.get().is_none() {
             look(&mut piece, before).map_err(Broken::Source)?;
             let sent = sink.write(piece, source.trailers()).await;
-            if wanted.is_passing() {
+            if wanted.0.get().is_none() {
                 sent.map_err(Broken::Sink)?;
             }
         } else if !wanted.discards(piece.block.len()) {

@@ -183,8 +183,8 @@ impl<F: Filter> Reply<'_, F> {
     async fn head(&mut self, origin: &Socket, mut block: Block) -> Result<Block, Fault> {
         let mut resume = Resume::default();
         loop {
-            self.response.clear();
             if !block.is_empty() {
+                self.response.clear();
                 let method = self.request.method;
                 let parsed =
                     parse_response(&block, &RESPONSE_HEAD, &mut resume, method, self.response);
@@ -198,7 +198,6 @@ impl<F: Filter> Reply<'_, F> {
     }
 
     async fn more(&mut self, origin: &Socket, block: Block) -> Result<Block, Fault> {
-        let block = with_room(block)?;
         let begun = !block.is_empty();
         let deadline = self.course.head_deadline();
         if deadline.has_passed() || self.deadline.has_passed() {
@@ -207,7 +206,10 @@ impl<F: Filter> Reply<'_, F> {
         let timer = origin.recv_timer();
         let wait = deadline.within(Ticks::NEVER);
         timer.arm(self.deadline.within(wait), Due::ShutBoth);
-        let (result, block) = origin.recv(block).await;
+        let (result, block) = match begun {
+            true => origin.recv(with_room(block)?).await,
+            false => origin.recv_block(BlockClass::Small).await,
+        };
         timer.disarm();
         if self.course.is_sent() {
             self.account.phase = Phase::ResponseHead;

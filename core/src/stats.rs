@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crossbeam::utils::CachePadded;
 
+use crate::error::{Fault, Origin};
+
 /// A counter or gauge with one writer.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -161,10 +163,13 @@ pub struct WorkerStats {
 /// Counters by log code. The codes are literals of the error table and of filters, so the
 /// set is small and fixed; a slot takes its code the first time it is counted.
 #[derive(Debug)]
-pub struct CodeCounts(Box<[(OnceLock<&'static str>, Counter)]>);
+pub struct CodeCounts(Box<[(OnceLock<Cause>, Counter)]>);
+
+/// Who ended exchanges early, and the log code.
+pub type Cause = (&'static str, &'static str);
 
 /// More slots than there are codes; counting never fails, codes beyond share the last slot.
-const CODES_MAX: usize = 128;
+const CODES_MAX: usize = 192;
 
 impl Default for CodeCounts {
     fn default() -> CodeCounts {
@@ -173,10 +178,20 @@ impl Default for CodeCounts {
 }
 
 impl CodeCounts {
-    /// Counts a code once. Only the owning core calls this.
-    pub fn count(&self, code: &'static str) {
+    /// Counts a fault once. Only the owning core calls this.
+    pub fn fault(&self, fault: Fault) {
+        let row = fault.row();
+        self.count((row.origin.name(), row.code));
+    }
+
+    /// Counts a filter's own answer once. Only the owning core calls this.
+    pub fn answer(&self, code: &'static str) {
+        self.count((Origin::Internal.name(), code));
+    }
+
+    fn count(&self, cause: Cause) {
         for (slot, counter) in &self.0 {
-            if *slot.get_or_init(|| code) == code {
+            if *slot.get_or_init(|| cause) == cause {
                 return counter.add(1);
             }
         }
@@ -186,10 +201,10 @@ impl CodeCounts {
     }
 
     /// Adds the counts so far to the totals given.
-    pub fn merge_into(&self, totals: &mut BTreeMap<&'static str, u64>) {
+    pub fn merge_into(&self, totals: &mut BTreeMap<Cause, u64>) {
         for (slot, counter) in &self.0 {
-            let Some(code) = slot.get() else { return };
-            *totals.entry(code).or_default() += counter.value();
+            let Some(cause) = slot.get() else { return };
+            *totals.entry(*cause).or_default() += counter.value();
         }
     }
 }

@@ -247,6 +247,9 @@ impl Pool {
     /// Puts a connection back whose exchange ended cleanly.
     pub fn put_back(&self, choice: &Choice, socket: Socket, spec: &Upstream) {
         socket.disarm();
+        if socket.is_cut() {
+            return;
+        }
         let stats = spec.stats.of(self.core);
         let mut state = self.state.borrow_mut();
         let Some(slot) = state.slot_of(choice) else {

@@ -16,6 +16,7 @@ use crate::exchange::Exchange;
 use crate::http::date::DateCache;
 use crate::http::request_id::RequestIds;
 use crate::rt::clock::Stamp;
+use crate::rt::wheel::{Due, Ticks};
 use crate::rt::{Liveness, Socket};
 use crate::snapshot::Snapshot;
 use crate::stats::{CoreIndex, Registry, WorkerStats};
@@ -55,6 +56,8 @@ pub(crate) struct Installed<F: Filter> {
 pub(crate) enum Stage {
     Serving,
     Draining,
+    /// The grace is over: what is left has been cut.
+    Cut,
 }
 
 /// Exchanges that a core keeps for reuse.
@@ -75,7 +78,12 @@ impl<F: Filter> Worker<F> {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.stage.get() == Stage::Draining
+        self.stage.get() != Stage::Serving
+    }
+
+    /// Whether the grace of a drain is over.
+    pub(crate) fn has_cut(&self) -> bool {
+        self.stage.get() == Stage::Cut
     }
 
     pub(crate) fn wall(&self) -> WallClock {
@@ -162,6 +170,7 @@ impl<F: Filter> Worker<F> {
 
     /// Ends every connection.
     fn cut_all(&self) {
+        self.stage.set(Stage::Cut);
         for (socket, _) in self.connections.borrow().places.iter().flatten() {
             socket.shutdown(Shutdown::Both);
         }
@@ -253,11 +262,12 @@ impl Connections {
         }
     }
 
+    /// Ends the wait of idle connections. A deadline does it, not a shutdown at once: a
+    /// request that has just been received has its turn first and clears the deadline.
     fn close_idle(&self) {
         for (socket, activity) in self.places.iter().flatten() {
-            // Where a request waits to be read it is served first.
             if *activity == Activity::Idle && socket.liveness() != Liveness::Readable {
-                socket.shutdown(Shutdown::Read);
+                socket.recv_timer().arm(Ticks(1), Due::ShutRead);
             }
         }
     }

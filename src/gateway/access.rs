@@ -1,7 +1,10 @@
 //! The access log of the process: one writer, with a buffer for each worker.
 
+use std::io;
+
 use ringgate_config::model::{self, LogFormat};
-use ringgate_core::access::{Format, LogBuffer, LogWriter, Target};
+use ringgate_core::access::{Format, LogBuffer, LogWriter, Target, WriterState};
+use tracing::{error, info};
 
 use super::StartError;
 
@@ -30,7 +33,7 @@ impl AccessLog {
         let Some(target) = target(log) else {
             return Ok(None);
         };
-        let writer = LogWriter::start(target.clone()).map_err(|error| {
+        let writer = LogWriter::start(target.clone(), say).map_err(|error| {
             let to = match &target {
                 Target::Stdout => "standard output".to_owned(),
                 Target::File(path) => path.display().to_string(),
@@ -61,13 +64,31 @@ impl AccessLog {
     }
 
     /// Opens the file anew, after it was rotated away.
-    pub fn reopen(&self) {
-        self.writer.reopen();
+    ///
+    /// # Errors
+    /// When it cannot be opened; lines then go where they went before.
+    pub fn reopen(&self) -> io::Result<()> {
+        self.writer.reopen()
+    }
+
+    /// Writes that failed.
+    pub fn failed_writes(&self) -> u64 {
+        self.writer.failed_writes()
     }
 
     /// Writes out what workers have handed over, and closes.
     pub fn close(self) {
         self.writer.stop();
+    }
+}
+
+fn say(state: WriterState) {
+    match state {
+        WriterState::Failing(error) => error!(
+            %error,
+            "the access log cannot be written: lines are lost until it can; look at the disk and the directory"
+        ),
+        WriterState::Recovered => info!("the access log is written again"),
     }
 }
 

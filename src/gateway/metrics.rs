@@ -223,10 +223,10 @@ fn write_workers(workers: &PerCore<WorkerStats>, out: &mut Exposition) {
     out.family(
         "ringgate_faults_total",
         Kind::Counter,
-        "What kept exchanges from their plain course, by the code of the access log.",
+        "What kept exchanges from their plain course: who ended them, and the code of the access log.",
     );
-    for (code, count) in faults {
-        out.sample(&[("code", code)], count);
+    for ((by, code), count) in faults {
+        out.sample(&[("by", by), ("code", code)], count);
     }
 }
 

@@ -107,10 +107,10 @@ impl Node for Gateway {
     }
 
     fn reopen_logs(&self) -> io::Result<()> {
-        if let Some(access) = &self.state().access {
-            access.reopen();
+        match &self.state().access {
+            Some(access) => access.reopen(),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

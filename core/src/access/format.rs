@@ -1,6 +1,6 @@
 //! What a line looks like, in either format.
 
-use super::Record;
+use super::{Record, Said};
 
 /// Bytes of a field that a peer chose, at most, in a line.
 pub(super) const FIELD_MAX: usize = 1024;
@@ -20,10 +20,20 @@ pub(super) fn json_line(record: &Record<'_>, out: &mut Vec<u8>) {
         json_text(",\"id\":\"", record.request_id, out);
     }
     json_text(",\"listener\":\"", record.listener.as_bytes(), out);
-    json_text(",\"method\":\"", record.method, out);
-    json_text(",\"host\":\"", record.host, out);
-    json_text(",\"target\":\"", record.target, out);
-    json_text(",\"protocol\":\"", record.protocol.as_bytes(), out);
+    match record.said {
+        Said::Request {
+            method,
+            host,
+            target,
+            protocol,
+        } => {
+            json_text(",\"method\":\"", method, out);
+            json_text(",\"host\":\"", host, out);
+            json_text(",\"target\":\"", target, out);
+            json_text(",\"protocol\":\"", protocol.as_bytes(), out);
+        }
+        Said::Line(line) => json_text(",\"line\":\"", line, out),
+    }
     number(out, ",\"status\":", u64::from(record.status));
     if let Some(route) = record.route {
         json_text(",\"route\":\"", route.as_bytes(), out);
@@ -46,6 +56,9 @@ pub(super) fn json_line(record: &Record<'_>, out: &mut Vec<u8>) {
     if let Some(wait) = record.timing.wait {
         number(out, ",\"wait\":", wait);
     }
+    if let Some(relay) = record.timing.relay {
+        number(out, ",\"relay\":", relay);
+    }
     json_text("},\"end\":\"", &record.termination, out);
     if let Some(code) = record.code {
         json_text(",\"code\":\"", code.as_bytes(), out);
@@ -65,11 +78,21 @@ pub(super) fn combined_line(record: &Record<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b" - - [");
     crate::wall::common_log_time(record.unix_ms, out);
     out.extend_from_slice(b"] \"");
-    escape(record.method, out);
-    out.push(b' ');
-    escape(record.target, out);
-    out.push(b' ');
-    out.extend_from_slice(record.protocol.as_bytes());
+    match record.said {
+        Said::Request {
+            method,
+            target,
+            protocol,
+            ..
+        } => {
+            escape(method, out);
+            out.push(b' ');
+            escape(target, out);
+            out.push(b' ');
+            out.extend_from_slice(protocol.as_bytes());
+        }
+        Said::Line(line) => escape(line, out),
+    }
     out.extend_from_slice(b"\" ");
     out.extend_from_slice(itoa.format(record.status).as_bytes());
     out.push(b' ');

@@ -26,10 +26,19 @@ impl<F: Filter> Attempt<'_, F> {
     pub(super) async fn reply_only(
         &self,
         exchange: &mut Exchange<F>,
+        body: &Source<'_>,
         origin: &Socket,
         upgrade: Upgrade,
     ) -> Result<Ended, Fault> {
-        let course = Course::sent(self.upstream.response_timeout);
+        let course = match body.is_ended() {
+            true => Course::sent(self.upstream.response_timeout),
+            // The origin has closed its side while the request was being sent.
+            false => {
+                let course = Course::sending(body.left(), Withheld::No);
+                course.expect_answer(self.upstream.response_timeout);
+                course
+            }
+        };
         let sent = Cell::new(0);
         self.watch_client(origin);
         let ended = {
@@ -121,7 +130,7 @@ impl<F: Filter> Attempt<'_, F> {
             }
             false => Course::sending(body.left(), Withheld::No),
         };
-        let (sent, wanted) = (Cell::new(0), Wanted::passing());
+        let (sent, wanted) = (Cell::new(0), Wanted::default());
         let (response_timeout, deadline) = (self.upstream.response_timeout, exchange.deadline);
         let outcome = {
             let (chain, mut reply) = self.reply(exchange, (&course, &sent), upgrade);
@@ -146,9 +155,9 @@ impl<F: Filter> Attempt<'_, F> {
                     Err(fault)
                 }
                 First::Left(Err(Broken::Sink(fault))) => {
-                    course.finished(origin, response_timeout, deadline);
+                    course.given_up(origin, response_timeout, deadline);
                     match relaying.await {
-                        Ok(ended) => Ok((ended, false)),
+                        Ok(ended) => Ok((ended.without_origin(), false)),
                         Err(Fault::OriginClosed) => Err(fault),
                         Err(other) => Err(other),
                     }
@@ -156,7 +165,8 @@ impl<F: Filter> Attempt<'_, F> {
                 First::Right(ended) => {
                     let client = &self.connection.socket;
                     let unread = course.is_withheld() || ended.is_err();
-                    wanted.discard(if unread { 0 } else { DRAIN_MAX });
+                    let most = if unread { 0 } else { DRAIN_MAX };
+                    wanted.discard(most, Deadline::after(DRAIN_TIMEOUT));
                     origin.shutdown(Shutdown::Both);
                     match unread {
                         true => client.shutdown(Shutdown::Read),
@@ -170,7 +180,8 @@ impl<F: Filter> Attempt<'_, F> {
             }
         };
         exchange.account.sent = sent.get();
-        outcome
+        // A gathered body has been read before any of it went out.
+        outcome.map(|(ended, read)| (ended, read || body.is_ended()))
     }
 
     /// Sends what is left of the request: from the client, or what was gathered before.

@@ -170,9 +170,13 @@ impl Socket {
         }
     }
 
-    /// Receives into a fresh block of the class.
+    /// Receives into a fresh block of the class, or takes what an early receive brings.
     pub async fn recv_block(&self, class: BlockClass) -> (io::Result<usize>, Block) {
-        self.recv(Block::new(class)).await
+        match self.early.take() {
+            Early::No => receive(&self.stream, Block::new(class)).await,
+            Early::Waiting(early) => early.await,
+            Early::Ended(received) => received,
+        }
     }
 
     /// Sends the whole payload. The deadline is `wait()`, anew whenever the peer has taken

@@ -41,11 +41,11 @@ pub enum Due {
     /// Both directions end.
     ShutBoth,
     /// The peer is looked at; when it has gone, the socket of `other` is shut down. Otherwise
-    /// the look repeats after the same span.
+    /// the look repeats, after twice the span each time.
     Watch {
         /// The deadline of the socket that waits on behalf of this one.
         other: TimerId,
-        /// Ticks between two looks.
+        /// Ticks until the first look.
         every: Ticks,
         /// What counts as gone.
         gone: Gone,
@@ -142,6 +142,9 @@ fn act(fd: RawFd, due: Due, id: u32) {
                     shut(other, std::net::Shutdown::Both);
                 }
             } else {
+                // The longer a response takes, the less it matters to notice at once.
+                let every = Ticks((every.0 * 2).min(WATCH_TICKS_MAX));
+                let due = Due::Watch { other, every, gone };
                 WHEEL.with_borrow_mut(|wheel| wheel.arm(id, every, due));
             }
         }
@@ -156,6 +159,8 @@ fn shut(fd: RawFd, how: std::net::Shutdown) {
     let _ = socket2::SockRef::from(&fd).shutdown(how);
 }
 
+/// The longest time between two looks at a watched peer: 3.2 seconds.
+const WATCH_TICKS_MAX: u32 = 32;
 const SLOTS: u32 = 1024;
 const NONE: u32 = u32::MAX;
 

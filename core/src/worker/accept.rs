@@ -1,6 +1,6 @@
 //! Accepting connections: one loop per listener and core.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Shutdown};
 use std::os::fd::OwnedFd;
@@ -27,10 +27,11 @@ pub struct OpenListener {
     pub fd: OwnedFd,
 }
 
-/// A listener on this core.
+/// A listener on this core, as its connections know it: they may outlive its socket.
 pub(crate) struct Acceptor {
     addr: Addr,
-    listener: Listener,
+    /// The socket; none once it is closed.
+    listener: RefCell<Option<Rc<Listener>>>,
     /// The index in the snapshot in force; none once the listener is closed.
     index: Cell<Option<usize>>,
     /// Refused clients that are being answered.
@@ -45,7 +46,10 @@ impl Acceptor {
 
     fn close(&self) {
         self.index.set(None);
-        self.listener.close();
+        if let Some(listener) = self.listener.take() {
+            // Wakes the loop that waits on it, which then drops the last reference.
+            listener.close();
+        }
     }
 }
 
@@ -87,7 +91,7 @@ impl<F: Filter> Worker<F> {
         let index = self.index_of(&open.addr);
         let acceptor = Rc::new(Acceptor {
             addr: open.addr,
-            listener: Listener::adopt(open.fd)?,
+            listener: RefCell::new(Some(Rc::new(Listener::adopt(open.fd)?))),
             index: Cell::new(index),
             shedding: Cell::new(0),
         });
@@ -137,8 +141,12 @@ pub(super) fn close_all<F: Filter>(worker: &Rc<Worker<F>>, acceptors: &mut Vec<R
 }
 
 async fn accept_loop<F: Filter>(worker: Rc<Worker<F>>, acceptor: Rc<Acceptor>) {
-    while acceptor.index().is_some() {
-        let ready = acceptor.listener.ready().await;
+    loop {
+        let Some(listener) = acceptor.listener.borrow().as_ref().map(Rc::clone) else {
+            return;
+        };
+        let ready = listener.ready().await;
+        drop(listener);
         let accepted = match ready {
             Ok(()) => accept_waiting(&worker, &acceptor, BURST_MAX),
             Err(error) => Err(error),
@@ -158,7 +166,10 @@ fn accept_waiting<F: Filter>(
     most: usize,
 ) -> io::Result<()> {
     for _ in 0..most {
-        match acceptor.listener.accept()? {
+        let Some(listener) = acceptor.listener.borrow().as_ref().map(Rc::clone) else {
+            break;
+        };
+        match listener.accept()? {
             Some(accepted) => admit(worker, acceptor, accepted),
             None => break,
         }
@@ -181,7 +192,7 @@ fn admit<F: Filter>(worker: &Rc<Worker<F>>, acceptor: &Rc<Acceptor>, accepted: A
         .try_take(listener.limits.connections_max)
     {
         stats.shed.add(1);
-        stats.faults.count(Fault::ConnectionCap.row().code);
+        stats.faults.fault(Fault::ConnectionCap);
         let shedding = acceptor.shedding.get();
         if shedding < SHED_MAX {
             acceptor.shedding.set(shedding + 1);
@@ -214,7 +225,7 @@ fn admit<F: Filter>(worker: &Rc<Worker<F>>, acceptor: &Rc<Acceptor>, accepted: A
     let panicked = Rc::clone(worker);
     rt::spawn(rt::isolate(serve, move || {
         panicked.stats().panics.add(1);
-        panicked.stats().faults.count(Fault::Internal.row().code);
+        panicked.stats().faults.fault(Fault::Internal);
     }));
 }
 

@@ -165,6 +165,8 @@ fn set_up<F: Filter>(options: WorkerOptions<F>) -> io::Result<(Rc<Worker<F>>, Ac
 /// A drain under way.
 struct Drain {
     ends_at: u32,
+    /// Connections that were cut when the grace was over.
+    cut: Option<u64>,
     done: Option<Sender<(CoreIndex, u64)>>,
 }
 
@@ -185,7 +187,9 @@ async fn live<F: Filter>(
                     accept::close_all(worker, &mut acceptors.borrow_mut());
                     worker.drain();
                     *drain.borrow_mut() = Some(Drain {
-                        ends_at: wheel::now() + grace.0,
+                        // The tick under way has partly passed.
+                        ends_at: wheel::now() + grace.0 + 1,
+                        cut: None,
                         done: Some(done),
                     });
                 }
@@ -256,16 +260,24 @@ async fn tick<F: Filter>(worker: Rc<Worker<F>>, drain: Rc<RefCell<Option<Drain>>
     }
 }
 
+/// Ticks that cut exchanges get to book their end.
+const SETTLE_TICKS: u32 = 10;
+
 fn check_drain<F: Filter>(worker: &Worker<F>, drain: &mut Drain) {
     let open = worker.stats().connections.value();
-    if open > 0 && wheel::now() < drain.ends_at {
+    let over = wheel::now() >= drain.ends_at;
+    if open > 0 && !over {
         return;
     }
+    if open > 0 && drain.cut.is_none() {
+        drain.cut = Some(open);
+        drain.ends_at = wheel::now() + SETTLE_TICKS;
+        return worker.cut_all();
+    }
     if let Some(done) = drain.done.take() {
-        worker.cut_all();
         if let Some(log) = worker.log.borrow_mut().as_mut() {
             let _ = log.flush();
         }
-        let _ = done.send((worker.core(), open));
+        let _ = done.send((worker.core(), drain.cut.unwrap_or(0)));
     }
 }
