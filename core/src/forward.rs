@@ -247,7 +247,10 @@ impl<F: Filter> Attempt<'_, F> {
         body: &mut Source<'_>,
     ) -> Result<Option<Piece>, Fault> {
         let mut first = body.next_ready()?;
-        if let Some(piece) = &mut first {
+        // A repeated request has no body, and the filters have seen that it has none.
+        if let Some(piece) = &mut first
+            && exchange.account.attempts == 1
+        {
             self.look(exchange, piece, 0)?;
         }
         Ok(first)
