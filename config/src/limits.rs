@@ -284,7 +284,10 @@ impl Limits {
             ("body_timeout", self.body_timeout),
             ("send_timeout", self.send_timeout),
         ] {
+            // A default is nobody's mistake: the shorter total simply comes first.
+            let is_default = table.item(key).is_none() && part == LIMITS.default_duration(key);
             if let Some(span) = at([key, "request_timeout"])
+                && !is_default
                 && part > total
             {
                 let message = format!("`{key}` never takes effect: `request_timeout` is shorter");

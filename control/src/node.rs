@@ -116,6 +116,15 @@ impl Shutdown {
     }
 }
 
+impl fmt::Display for Shutdown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Terminate => "terminate",
+            Self::Interrupt => "interrupt",
+        })
+    }
+}
+
 /// Whether the node should get traffic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {

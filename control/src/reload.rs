@@ -90,18 +90,17 @@ impl Reloader {
                         longest_core_stall_us = report.longest_core_stall_us,
                         memory_delta_bytes = report.memory_delta_bytes,
                         duration_us = report.duration_us,
-                        warnings = ?report.warnings,
+                        warnings = %report.warnings.join("; "),
                         "configuration reloaded with warnings"
                     );
                 }
             }
             Err(refused) => {
                 self.counters.reloads_refused.fetch_add(1, Relaxed);
-                // Debug keeps diagnostics of many lines in one line of the log.
                 error!(
                     %cause,
-                    refusal = ?refused.refusal,
-                    diagnostics = ?refused.text,
+                    refusal = %refused.refusal,
+                    diagnostics = %refused.in_one_line(),
                     "reload refused: the old configuration stays in force; correct it and reload again"
                 );
             }

@@ -98,6 +98,32 @@ impl ReloadRefused {
             diagnostics: serde_json::Value::Array(Vec::new()),
         }
     }
+
+    /// What is wrong, where, and what to do, without excerpts: a line of a log is one line.
+    pub(crate) fn in_one_line(&self) -> String {
+        let found = self.diagnostics.as_array().map_or(&[][..], Vec::as_slice);
+        let lines: Vec<String> = match found {
+            [] => self.text.lines().map(|line| line.trim().into()).collect(),
+            found => found.iter().map(in_one_line).collect(),
+        };
+        lines.join("; ")
+    }
+}
+
+/// `gateway.toml:3:5: unknown key (did you mean ...?)`
+fn in_one_line(diagnostic: &serde_json::Value) -> String {
+    let text = |key: &str| diagnostic.get(key).and_then(|value| value.as_str());
+    let number = |key: &str| diagnostic.get(key).and_then(|value| value.as_u64());
+    let mut line = String::new();
+    if let (Some(file), Some(row), Some(column)) = (text("file"), number("line"), number("column"))
+    {
+        line = format!("{file}:{row}:{column}: ");
+    }
+    line.push_str(text("message").unwrap_or_default());
+    if let Some(help) = text("help") {
+        line.push_str(&format!(" ({help})"));
+    }
+    line.replace(['\n', '\r'], " ")
 }
 
 impl fmt::Display for ReloadRefused {
@@ -114,8 +140,13 @@ impl std::error::Error for ReloadRefused {}
 pub enum Refusal {
     /// The files do not parse, do not check, or name things that do not exist (422).
     InvalidConfig,
+    /// The files are valid, but use what this build does not do yet (422).
+    UnsupportedConfig,
     /// The files are fine but differ in something only a restart can change (409).
     NeedsRestart,
+    /// The files are fine, but the machine refuses what they ask for: an address that is in
+    /// use, a log that cannot be opened (409).
+    CannotApply,
     /// The node is shutting down (409).
     Draining,
     /// The node failed in a way that is not the configuration's fault (500).
@@ -126,10 +157,28 @@ impl Refusal {
     /// Status of the admin API's answer.
     pub const fn status(self) -> u16 {
         match self {
-            Self::InvalidConfig => 422,
-            Self::NeedsRestart | Self::Draining => 409,
+            Self::InvalidConfig | Self::UnsupportedConfig => 422,
+            Self::NeedsRestart | Self::CannotApply | Self::Draining => 409,
             Self::Internal => 500,
         }
+    }
+
+    /// Its name in the admin API's answer and in the log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidConfig => "invalid_config",
+            Self::UnsupportedConfig => "unsupported_config",
+            Self::NeedsRestart => "needs_restart",
+            Self::CannotApply => "cannot_apply",
+            Self::Draining => "draining",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -152,6 +201,36 @@ mod tests {
             },
         );
         assert_eq!(report.summary(), "2 route added, 1 route removed");
+    }
+
+    #[test]
+    fn diagnostics_fit_into_one_line() {
+        let mut refused = ReloadRefused::new(Refusal::InvalidConfig, "error: no\n --> a.toml\n");
+        assert_eq!(refused.in_one_line(), "error: no; --> a.toml");
+        refused.diagnostics = serde_json::json!([
+            { "file": "a.toml", "line": 3, "column": 5, "message": "unknown key `x`",
+              "help": "did you mean `y`?" },
+            { "message": "cannot read \"b\"" },
+        ]);
+        assert_eq!(
+            refused.in_one_line(),
+            "a.toml:3:5: unknown key `x` (did you mean `y`?); cannot read \"b\""
+        );
+    }
+
+    #[test]
+    fn refusals_are_called_the_same_everywhere() {
+        for refusal in [
+            Refusal::InvalidConfig,
+            Refusal::UnsupportedConfig,
+            Refusal::NeedsRestart,
+            Refusal::CannotApply,
+            Refusal::Draining,
+            Refusal::Internal,
+        ] {
+            let json = serde_json::to_value(refusal).unwrap();
+            assert_eq!(json, refusal.to_string());
+        }
     }
 
     #[test]

@@ -65,10 +65,10 @@ impl Signals {
 
     fn shutdown(&self, node: &dyn Node, cause: Shutdown) {
         if self.shutting_down.swap(true, Relaxed) {
-            warn!(signal = ?cause, "second signal: ending at once, requests in flight are lost");
+            warn!(signal = %cause, "second signal: ending at once, requests in flight are lost");
             node.exit(cause.exit_code());
         } else {
-            info!(signal = ?cause, "shutting down: requests in flight may finish; a second signal ends at once");
+            info!(signal = %cause, "shutting down: requests in flight may finish; a second signal ends at once");
             node.shutdown(cause);
         }
     }

@@ -192,6 +192,26 @@ pub(crate) fn host_name(text: &str) -> Result<Box<str>, &'static str> {
     Ok(text.to_ascii_lowercase().into_boxed_str())
 }
 
+/// A name that the admin API answers to.
+pub(crate) fn admin_host(text: &str) -> Result<Box<str>, Fault> {
+    let fault = |label: &str| {
+        Fault::new(
+            "host name",
+            "a host name without a port, such as \"metrics.internal\"",
+            label,
+        )
+    };
+    if text.parse::<IpAddr>().is_ok() {
+        return Err(fault("IP addresses need no entry").help("remove it"));
+    }
+    if let Some((name, port)) = text.rsplit_once(':')
+        && port.parse::<u16>().is_ok()
+    {
+        return Err(fault("has a port").help(format!("write \"{name}\": any port fits it")));
+    }
+    host_name(text).map_err(fault)
+}
+
 /// What may stand in `Host`: a name or an IP address, with or without a port.
 pub(crate) fn authority(text: &str) -> Result<Box<str>, Fault> {
     let fault = |label: &str| {
@@ -246,6 +266,20 @@ pub(crate) fn network(text: &str) -> Result<IpNet, Fault> {
 }
 
 const CORE_MAX: usize = 4095; // what a kernel's CPU mask can name in practice
+
+/// The only text that stands for a number of workers.
+pub(crate) fn auto_workers(text: &str) -> Result<(), Fault> {
+    let fault = |label: &str| {
+        let expected = "\"auto\" or a number such as 4";
+        Fault::new("number of workers", expected, label)
+    };
+    match (text, text.parse::<u32>()) {
+        ("auto", _) => Ok(()),
+        (_, Ok(count)) => Err(fault("a number has no quotes")
+            .help(format!("write {count}; \"auto\" is one for each core"))),
+        (_, Err(_)) => Err(fault("is neither \"auto\" nor a number")),
+    }
+}
 
 /// `0-3,8`.
 pub(crate) fn cores(text: &str) -> Result<Vec<usize>, Fault> {

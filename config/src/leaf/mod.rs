@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::model::Name;
 use crate::units::UnitFault;
 
-pub(crate) use address::{authority, cores, endpoint, listen, network};
+pub(crate) use address::{admin_host, authority, auto_workers, cores, endpoint, listen, network};
 pub(crate) use http::{
     CREDENTIALS, absolute_path, header_name, header_value, is_credential, limiter_key, location,
     method, prefix, template, untouchable, via,

@@ -59,6 +59,8 @@ pub enum Driver {
 pub struct Admin {
     /// Where the admin API listens.
     pub listen: Spanned<ListenAddr>,
+    /// Host names that it answers to beside IP addresses and `localhost`; in lower case.
+    pub hosts: Vec<Box<str>>,
 }
 
 /// `[log]`

@@ -66,11 +66,21 @@ pub(crate) static RUNTIME: Section = Section {
 pub(crate) static ADMIN: Section = Section {
     title: "[admin]",
     doc: "The admin API. It has no authentication: bind it to the loopback or a private network.",
-    keys: &[Key::required(
-        "listen",
-        Kind::Text(super::listener::LISTEN),
-        "Where `/metrics`, `/healthz`, `/readyz`, `/config` and `/upstreams` are served.",
-    )],
+    keys: &[
+        Key::required(
+            "listen",
+            Kind::Text(super::listener::LISTEN),
+            "Where `/metrics`, `/healthz`, `/readyz`, `/config` and `/upstreams` are served. A \
+             Unix socket here is **not supported yet**.",
+        ),
+        Key::default(
+            "hosts",
+            Kind::List(&Kind::Text("a host name such as \"metrics.internal\"")),
+            "[]",
+            "Host names that requests may come under, beside IP addresses and `localhost`. \
+             Others get 403, so that no web page reaches the API through a name of its own.",
+        ),
+    ],
 };
 
 pub(crate) static LOG: Section = Section {
@@ -185,8 +195,8 @@ pub(crate) fn runtime(r: &mut Reader<'_>, table: Option<Table<'_>>, root: Span) 
     let at = |key| table.map_or(root, |t| t.span_of(key));
     let workers = table.and_then(|t| t.item("workers")).and_then(|item| {
         if item.is_string() && !item.is_reference() {
-            let text = r.text(&item)?;
-            return r.choice(&item, &text, &["auto"]).map(|_| Workers::Auto);
+            let auto = r.parsed(&item, leaf::auto_workers);
+            return auto.map(|_| Workers::Auto);
         }
         let count = bounded_integer(r, &item)?;
         let count = usize::try_from(count).ok().and_then(NonZeroUsize::new)?;
@@ -274,7 +284,15 @@ pub(crate) fn admin(r: &mut Reader<'_>, table: &Table<'_>) -> Option<Admin> {
                 .help("listen on \"127.0.0.1:9901\" or on an address of a private network"),
         );
     }
-    Some(Admin { listen })
+    if let ListenAddr::Unix(_) = &listen.value {
+        r.unsupported("a Unix socket as `listen` of [admin]", listen.span);
+    }
+    let mut hosts = Vec::new();
+    for item in table.list(r, "hosts") {
+        let host = r.parsed(&item, leaf::admin_host);
+        hosts.extend(host.map(|host| host.value));
+    }
+    Some(Admin { listen, hosts })
 }
 
 pub(crate) fn log(r: &mut Reader<'_>, table: Option<Table<'_>>) -> Log {

@@ -45,7 +45,7 @@ impl Guard {
                     StatusCode::FORBIDDEN,
                     format!(
                         "the admin API answers only under an IP address or localhost, not {host:?}; \
-                         ask for the address instead, or add the name to the admin hosts"
+                         ask for the address instead, or add the name to `hosts` under [admin] and restart"
                     ),
                 ));
             }

@@ -131,7 +131,11 @@ async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Resp
     match guard.admit(&parts) {
         Ok(()) => next.run(Request::from_parts(parts, body)).await,
         Err((status, message)) => {
-            warn!(path = parts.uri.path(), message, "admin request refused");
+            warn!(
+                path = parts.uri.path(),
+                reason = message,
+                "admin request refused"
+            );
             failed(status, &message)
         }
     }

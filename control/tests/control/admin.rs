@@ -205,7 +205,9 @@ fn client_reads_reports_and_refusals() {
     assert_eq!(post_reload(address, PATIENCE).unwrap(), Ok(report()));
     for (refusal, status) in [
         (Refusal::InvalidConfig, 422),
+        (Refusal::UnsupportedConfig, 422),
         (Refusal::NeedsRestart, 409),
+        (Refusal::CannotApply, 409),
         (Refusal::Draining, 409),
         (Refusal::Internal, 500),
     ] {

@@ -101,5 +101,6 @@ fn every_result_is_one_line_of_the_log() {
     assert_eq!(lines.len(), 1);
     assert!(!lines[0].contains('\n'), "{lines:?}");
     assert!(lines[0].contains("stays in force"), "{lines:?}");
+    assert!(lines[0].contains("refusal=invalid_config"), "{lines:?}");
     handle.stop();
 }

@@ -120,7 +120,7 @@ pub(super) fn action(
             "upstream" => r.text(item).map(RawAction::Upstream),
             "split" => split(r, item).map(RawAction::Split),
             "respond" => respond(r, item).map(RawAction::Respond),
-            _ => redirect(r, item, path).map(RawAction::Redirect),
+            _ => redirect(r, item, table, path).map(RawAction::Redirect),
         };
         action = action.or(read);
     }
@@ -206,7 +206,12 @@ fn respond(r: &mut Reader<'_>, item: &Item<'_>) -> Option<Respond> {
 
 const REDIRECT_STATUSES: [i64; 5] = [301, 302, 303, 307, 308];
 
-fn redirect(r: &mut Reader<'_>, item: &Item<'_>, path: Option<&Spanned<Text>>) -> Option<Redirect> {
+fn redirect(
+    r: &mut Reader<'_>,
+    item: &Item<'_>,
+    route: &Table<'_>,
+    path: Option<&Spanned<Text>>,
+) -> Option<Redirect> {
     let table = r.open(item, &REDIRECT)?;
     let to = table
         .required(r, "to")
@@ -215,10 +220,30 @@ fn redirect(r: &mut Reader<'_>, item: &Item<'_>, path: Option<&Spanned<Text>>) -
         Some(item) => redirect_status(r, &item),
         None => Some(REDIRECT.default_integer("status")),
     };
-    Some(Redirect {
-        to: to?,
-        status: u16::try_from(status?).ok()?,
-    })
+    let (to, status) = (to?, u16::try_from(status?).ok()?);
+    // After these a client asks with GET, which the route may not take.
+    let may_change_method = matches!(status, 301..=303) && route.item("methods").is_some();
+    if let Some(path) = path
+        && !may_change_method
+    {
+        warn_of_loop(r, &to, path);
+    }
+    Some(Redirect { to, status })
+}
+
+/// A redirect to the very path that it answers goes round for ever. One that sets a query may
+/// lead to another route.
+fn warn_of_loop(r: &mut Reader<'_>, to: &Spanned<Box<str>>, path: &Spanned<Text>) {
+    let target = to.split('#').next().unwrap_or_default();
+    if target != &*path.value.value {
+        return;
+    }
+    r.report(
+        Diagnostic::warning("redirect-loop", "a redirect that points at itself", to.span)
+            .label("the path that this route takes")
+            .help("name another path, or a URL with another host")
+            .related(path.span, "this route's path"),
+    );
 }
 
 fn redirect_status(r: &mut Reader<'_>, item: &Item<'_>) -> Option<i64> {

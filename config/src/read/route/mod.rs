@@ -195,13 +195,33 @@ fn hosts(r: &mut Reader<'_>, table: &Table<'_>) -> Vec<Spanned<Box<str>>> {
             continue;
         };
         match r.checks.host(&text.value.value) {
-            Ok(()) => hosts.push(text.map(|text| text.value)),
+            Ok(()) => {
+                let host = text.map(|text| text.value);
+                warn_of_repeated(r, &hosts, &host);
+                hosts.push(host);
+            }
             Err(fault) => {
                 r.refuse_pattern("host pattern", &text, fault);
             }
         }
     }
     hosts
+}
+
+/// A host that is there twice is most often another one misspelt.
+fn warn_of_repeated(r: &mut Reader<'_>, hosts: &[Spanned<Box<str>>], host: &Spanned<Box<str>>) {
+    let first = hosts
+        .iter()
+        .find(|first| first.eq_ignore_ascii_case(&host.value));
+    if let Some(first) = first {
+        let message = format!("the host {} is listed twice", quote(host));
+        r.report(
+            Diagnostic::warning("duplicate-host", message, host.span)
+                .label("adds nothing: host names have no case")
+                .help("remove it, or correct it if another host was meant")
+                .related(first.span, "the first one"),
+        );
+    }
 }
 
 fn empty_list(r: &mut Reader<'_>, item: &Item<'_>, what: &str) {
