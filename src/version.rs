@@ -15,12 +15,8 @@ pub fn long() -> &'static str {
 
 static LONG: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "{VERSION}\ncommit:  {}\nbuild:   {} {}-{}\nrust:    {} or later\ndrivers: {}\nconfig:  TOML, see `ringgate schema`",
-        COMMIT.unwrap_or("unknown"),
-        PROFILE,
-        std::env::consts::ARCH,
-        std::env::consts::OS,
-        env!("CARGO_PKG_RUST_VERSION"),
+        "{VERSION}\ncommit:  {}\nbuild:   {PROFILE} for {TARGET}\nrust:    {RUSTC}\ndrivers: {}\nconfig:  TOML, see `ringgate schema`",
+        COMMIT.unwrap_or("none, built outside a checkout"),
         DRIVERS.map(Driver::name).join(", "),
     )
 });
@@ -31,20 +27,33 @@ pub fn facts() -> Value {
         "version": VERSION,
         "commit": COMMIT,
         "profile": PROFILE,
+        "target": TARGET,
         "arch": std::env::consts::ARCH,
         "os": std::env::consts::OS,
-        "rust": env!("CARGO_PKG_RUST_VERSION"),
+        "rust": RUSTC,
         "drivers": DRIVERS.map(Driver::name),
     })
 }
 
-/// Set by whoever builds a release.
+// The build script finds these out.
 const COMMIT: Option<&str> = option_env!("RINGGATE_COMMIT");
-
-const PROFILE: &str = if cfg!(debug_assertions) {
-    "debug"
-} else {
-    "release"
-};
+const RUSTC: &str = env!("RINGGATE_RUSTC");
+const TARGET: &str = env!("RINGGATE_TARGET");
+const PROFILE: &str = env!("RINGGATE_PROFILE");
 
 const DRIVERS: [Driver; 2] = [Driver::IoUring, Driver::Epoll];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_build_knows_its_compiler_and_target() {
+        assert!(RUSTC.starts_with("rustc "), "{RUSTC}");
+        assert!(TARGET.contains("-linux-"), "{TARGET}");
+        for fact in [RUSTC, TARGET, PROFILE] {
+            assert!(long().contains(fact), "{}", long());
+            assert!(!fact.contains("unknown") || fact == TARGET, "{fact}");
+        }
+    }
+}

@@ -48,8 +48,7 @@ pub fn compile(
     around: &Surroundings<'_>,
 ) -> Result<(Snapshot, Vec<Diagnostic>), Vec<Diagnostic>> {
     let router = routes::router(config)?;
-    let mut findings = conflicts(config, &router);
-    findings.extend(unsupported(config));
+    let findings = conflicts(config, &router);
     if findings.iter().any(|f| f.severity != Severity::Warning) {
         return Err(findings);
     }
@@ -79,23 +78,6 @@ pub fn listen_addr(listen: &ringgate_config::model::ListenAddr) -> Addr {
     match listen {
         ringgate_config::model::ListenAddr::Tcp(tcp) => Addr::Tcp(*tcp),
         ringgate_config::model::ListenAddr::Unix(path) => Addr::Unix(path.clone()),
-    }
-}
-
-/// What the configuration allows and this build does not do.
-fn unsupported(config: &Config) -> Option<Diagnostic> {
-    let admin = config.admin.as_ref()?;
-    match admin.listen.value {
-        ringgate_config::model::ListenAddr::Tcp(_) => None,
-        ringgate_config::model::ListenAddr::Unix(_) => Some(
-            Diagnostic::new(
-                Severity::Unsupported,
-                "unsupported",
-                "an admin API on a Unix socket is not supported yet",
-                admin.listen.span,
-            )
-            .help("listen on an address such as \"127.0.0.1:9901\""),
-        ),
     }
 }
 

@@ -177,15 +177,6 @@ fn a_shadowed_route_is_a_warning() {
 }
 
 #[test]
-fn an_admin_api_on_a_unix_socket_is_said_to_come_later() {
-    let found = refused(&format!(
-        "[admin]\nlisten = \"unix:/run/admin.sock\"\n{LISTENER}\
-         [[route]]\nname = \"r\"\npath = \"/\"\nrespond = {{ status = 204 }}\n"
-    ));
-    assert_eq!(found[0].severity, Severity::Unsupported);
-}
-
-#[test]
 fn routes_are_judged_even_when_other_parts_come_later() {
     let text = format!(
         "{LISTENER}{UPSTREAM}[filter.f]\ntype = \"rate_limit\"\nkey = \"client_ip\"\nlimit = 1\nper = \"1s\"\n\

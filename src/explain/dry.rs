@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use ringgate_config::Config;
-use ringgate_config::model::{EndpointAddr, Route};
+use ringgate_config::model::{EndpointAddr, ListenAddr, Route};
+use ringgate_core::answer;
 use ringgate_core::chain::{self, Filter as _};
 use ringgate_core::error::Fault;
 use ringgate_core::explain::{self, Described, DryCore, Explanation, Routed};
+use ringgate_core::http::RequestHead;
+use ringgate_core::http::h1::HeadError;
+use ringgate_core::http::request_id::RequestIds;
 use ringgate_core::rt::Addr;
 use ringgate_core::snapshot::{Action, Endpoint};
 use ringgate_filters::Filter;
@@ -63,6 +67,15 @@ impl Dry {
         self.config.listeners[listener].listen.to_string()
     }
 
+    /// The host of a request to a listener that names none: its address, and what clients send
+    /// through a socket in the file system.
+    pub fn host_of(&self, listener: usize) -> String {
+        match &self.config.listeners[listener].listen.value {
+            ListenAddr::Tcp(address) => address.to_string(),
+            ListenAddr::Unix(_) => "localhost".to_owned(),
+        }
+    }
+
     /// What would become of a request.
     pub fn explain(&self, asked: &Asked, listener: usize, unix_ms: u64) -> Report {
         let explanation = self.core.explain(
@@ -83,7 +96,7 @@ impl Dry {
                 true => self.steps(&explanation),
                 false => Vec::new(),
             },
-            outcome: self.outcome(&explanation, won),
+            outcome: self.outcome(&explanation, won, unix_ms),
             routes,
         }
     }
@@ -195,22 +208,9 @@ impl Dry {
         .collect()
     }
 
-    fn outcome(&self, told: &Explanation, won: bool) -> Outcome {
+    fn outcome(&self, told: &Explanation, won: bool, unix_ms: u64) -> Outcome {
         match &told.outcome {
-            explain::Outcome::Refused(error) => {
-                let fault = Fault::RequestHead(*error);
-                Outcome::Refuse(report::Answer {
-                    route: None,
-                    by: "the request head".to_owned(),
-                    status: error.status(),
-                    code: fault.row().code.to_owned(),
-                    meaning: format!(
-                        "the head breaks a rule of HTTP ({error}); the connection closes"
-                    ),
-                    fields: Vec::new(),
-                    body: String::new(),
-                })
-            }
+            explain::Outcome::Refused(error) => self.refused_head(*error, unix_ms),
             explain::Outcome::Forward {
                 upstream,
                 endpoint,
@@ -234,6 +234,25 @@ impl Dry {
                     .collect(),
             },
         }
+    }
+
+    /// Nothing of such a head is believed, so the answer depends on nothing in it.
+    fn refused_head(&self, error: HeadError, unix_ms: u64) -> Outcome {
+        let fault = Fault::RequestHead(error);
+        let id = match self.snapshot.forwarding.request_id {
+            Some(_) => RequestIds::new().next(unix_ms).to_vec(),
+            None => Vec::new(),
+        };
+        let answer = answer::of_fault(fault, &RequestHead::default(), &id);
+        let mut answer = report::Answer {
+            by: "the request head".to_owned(),
+            code: fault.row().code.to_owned(),
+            meaning: format!("the head breaks a rule of HTTP ({error}); the connection closes"),
+            ..plain(&answer)
+        };
+        let close = ("Connection".to_owned(), "close".to_owned());
+        answer.fields.push(close);
+        Outcome::Refuse(answer)
     }
 
     fn forward(

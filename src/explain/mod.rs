@@ -122,7 +122,7 @@ impl Explain {
             headers: &self.headers,
             body_length: self.body_length,
             peer: self.peer,
-            fallback_host: &dry.address_of(listener),
+            fallback_host: &dry.host_of(listener),
         });
         let asked = match asked {
             Ok(asked) => asked,

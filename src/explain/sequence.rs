@@ -141,7 +141,7 @@ impl Entry {
             headers: &headers,
             body_length: self.body_length,
             peer: self.peer.unwrap_or(defaults.peer),
-            fallback_host: &dry.address_of(defaults.listener),
+            fallback_host: &dry.host_of(defaults.listener),
         })
     }
 }

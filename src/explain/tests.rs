@@ -160,7 +160,23 @@ fn each_loser_has_its_reason_and_line() {
 fn a_head_that_breaks_the_rules_is_refused() {
     let said = said(&["GET", "/", "-H", "transfer-encoding: gzip"]);
     assert!(said.out.contains("-> 501"), "{}", said.out);
+    for part in [
+        "  Connection: close\n",
+        "  content-type: application/json\n",
+        "{\"status\":501,",
+        "\"request_id\":\"",
+    ] {
+        assert!(said.out.contains(part), "{part} in {}", said.out);
+    }
     assert_eq!(said.exit, Exit::Refused);
+}
+
+#[test]
+fn a_path_alone_has_a_host_on_a_unix_socket_too() {
+    let config = CONFIG.replace("127.0.0.1:8080", "unix:/run/gate.sock");
+    let said = said_of(&config, &["GET", "/ping"]);
+    assert!(said.out.contains("http://localhost/ping"), "{}", said.out);
+    assert_eq!(said.exit, Exit::Fine);
 }
 
 #[test]

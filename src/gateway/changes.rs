@@ -49,11 +49,16 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
             old.runtime.backlog == new.runtime.backlog,
         ),
         ("admin.listen", admin(old) == admin(new)),
+        ("admin.hosts", admin_hosts(old) == admin_hosts(new)),
     ]
     .into_iter()
     .filter(|(_, same)| !same)
     .map(|(key, _)| key)
     .collect()
+}
+
+fn admin_hosts(config: &Config) -> &[Box<str>] {
+    config.admin.as_ref().map_or(&[], |admin| &admin.hosts)
 }
 
 fn compare<T: PartialEq>(old: &[T], new: &[T], name: fn(&T) -> &Name) -> ObjectChanges {

@@ -13,6 +13,8 @@ use super::StartError;
 pub struct Layout {
     /// One for each worker: the core it is pinned to, or none.
     pub pins: Vec<Option<usize>>,
+    /// Why workers have no cores of their own, when they have none.
+    pub unpinned: Option<String>,
 }
 
 impl Layout {
@@ -43,20 +45,30 @@ fn layout(runtime: &Runtime, available: &[usize], quota: Option<usize>) -> Layou
         Cores::Auto => None,
     };
     let cores = listed.unwrap_or(available);
-    let (workers, pinning) = match (runtime.workers.value, listed, quota) {
-        (Workers::Count(count), _, _) => (count.get(), true),
-        (Workers::Auto, Some(cores), _) => (cores.len(), true),
+    let there = cores.len();
+    let (workers, unpinned) = match (runtime.workers.value, listed, quota) {
+        (Workers::Count(count), _, _) if count.get() > there => {
+            let why = format!("runtime.workers is {count} and there are {there} cores");
+            (count.get(), Some(why))
+        }
+        (Workers::Count(count), _, _) => (count.get(), None),
+        (Workers::Auto, Some(cores), _) => (cores.len(), None),
         // A quota is time, not places: every container of the machine would be pinned to the
         // same first cores.
-        (Workers::Auto, None, Some(quota)) if quota < cores.len() => (quota, false),
-        (Workers::Auto, None, _) => (cores.len(), true),
+        (Workers::Auto, None, Some(quota)) if quota < there => {
+            let why =
+                format!("the CPU quota of the control group is worth {quota} of {there} cores");
+            (quota, Some(why))
+        }
+        (Workers::Auto, None, _) => (there, None),
     };
-    let pin = |worker: usize| match pinning && workers <= cores.len() {
-        true => cores.get(worker).copied(),
-        false => None,
+    let pin = |worker: usize| match &unpinned {
+        None => cores.get(worker).copied(),
+        Some(_) => None,
     };
     Layout {
         pins: (0..workers.max(1)).map(pin).collect(),
+        unpinned,
     }
 }
 
@@ -136,13 +148,17 @@ mod tests {
     use super::*;
 
     fn pins(lines: &str, available: &[usize], quota: Option<usize>) -> Vec<Option<usize>> {
+        laid_out(lines, available, quota).pins
+    }
+
+    fn laid_out(lines: &str, available: &[usize], quota: Option<usize>) -> Layout {
         let text = format!(
             "[runtime]\n{lines}\n[[listener]]\nname = \"l\"\nlisten = \"127.0.0.1:0\"\n\
              [[route]]\nname = \"r\"\npath = \"/\"\nrespond = {{ status = 204 }}\n"
         );
         let patterns = crate::compile::RouterPatterns;
         let loaded = ringgate_config::load_str("t.toml", &text, &|_| None, &patterns);
-        layout(&loaded.config.unwrap().runtime, available, quota).pins
+        layout(&loaded.config.unwrap().runtime, available, quota)
     }
 
     #[test]
@@ -171,6 +187,17 @@ mod tests {
     #[test]
     fn more_workers_than_cores_are_not_pinned() {
         assert_eq!(pins("workers = 3", &[0, 1], None), [None, None, None]);
+    }
+
+    #[test]
+    fn workers_without_cores_have_a_reason() {
+        assert_eq!(laid_out("workers = 2", &[0, 1], None).unpinned, None);
+        let why = |lines, quota| laid_out(lines, &[0, 1], quota).unpinned.unwrap();
+        assert_eq!(
+            why("workers = 3", None),
+            "runtime.workers is 3 and there are 2 cores"
+        );
+        assert!(why("", Some(1)).contains("worth 1 of 2 cores"));
     }
 
     #[test]

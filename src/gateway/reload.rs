@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use ringgate_config::Style;
 use ringgate_config::model::ListenAddr;
+use ringgate_config::{Style, Verdict};
 use ringgate_control::{Refusal, ReloadRefused, ReloadReport};
 use ringgate_core::rt::Addr;
 use ringgate_core::snapshot::Listener;
@@ -242,14 +242,17 @@ fn forget_paths(former: &Snapshot, snapshot: &Snapshot) {
 
 fn invalid(refused: &Refused) -> ReloadRefused {
     ReloadRefused {
-        refusal: Refusal::InvalidConfig,
+        refusal: match refused.verdict {
+            Verdict::Unsupported => Refusal::UnsupportedConfig,
+            Verdict::Invalid | Verdict::Runnable => Refusal::InvalidConfig,
+        },
         text: refused.findings.render(Style::Plain),
         diagnostics: refused.findings.to_json(),
     }
 }
 
 fn not_possible(error: &StartError) -> ReloadRefused {
-    ReloadRefused::new(Refusal::Internal, error.to_string())
+    ReloadRefused::new(Refusal::CannotApply, error.to_string())
 }
 
 /// A reload does not wait longer for name servers: what fails is tried again later.

@@ -121,6 +121,12 @@ fn prepare(file: &Path) -> Result<Prepared, NotStarted> {
     for warning in checked.findings.lines() {
         warn!("{warning}");
     }
+    if let Some(reason) = &layout.unpinned {
+        info!(
+            reason,
+            "workers are not pinned: each runs on whatever core the kernel gives it"
+        );
+    }
     raise_descriptor_limit(&checked.config);
     Ok(Prepared {
         log,
@@ -154,15 +160,22 @@ fn open_listeners(
 fn open_admin(config: &Config) -> Result<Option<TcpListener>, StartError> {
     match config.admin.as_ref().map(|admin| &admin.listen.value) {
         Some(ListenAddr::Tcp(address)) => open::open_admin(*address).map(Some),
-        // The compiler has refused Unix sockets here.
+        // The reader has refused Unix sockets here.
         Some(ListenAddr::Unix(_)) | None => Ok(None),
     }
 }
 
 fn start_control(gateway: &Arc<Gateway>, admin: Option<TcpListener>) -> Result<Handle, StartError> {
     let node: Arc<dyn ringgate_control::Node> = Arc::clone(gateway) as _;
+    let hosts = gateway.state().config.admin.as_ref().map(|admin| {
+        let hosts = admin.hosts.iter();
+        hosts.map(ToString::to_string).collect()
+    });
     let options = Options {
-        admin: admin.map(AdminOptions::new),
+        admin: admin.map(|listener| AdminOptions {
+            listener,
+            hosts: hosts.unwrap_or_default(),
+        }),
         ..Options::default()
     };
     ControlPlane::start(node, options)
@@ -220,13 +233,18 @@ impl Gateway {
         let cores: Vec<String> = self
             .pins
             .iter()
-            .map(|pin| pin.map_or("-".to_owned(), |core| core.to_string()))
+            .flatten()
+            .map(ToString::to_string)
             .collect();
+        let cores = match cores.is_empty() {
+            true => "unpinned".to_owned(),
+            false => cores.join(","),
+        };
         info!(
             version = env!("CARGO_PKG_VERSION"),
             driver = self.driver.name(),
             workers = self.pins.len(),
-            cores = cores.join(","),
+            cores,
             listeners = shown.join(" "),
             admin = self.admin.map_or("off".to_owned(), |admin| admin.to_string()),
             routes = state.snapshot.routes.len(),

@@ -35,6 +35,15 @@ fn version_tells_the_build() {
 }
 
 #[test]
+fn version_names_the_compiler() {
+    let outcome = run(&["--version"]);
+    let line = outcome.stdout.lines().find(|l| l.starts_with("rust:"));
+    let line = line.unwrap_or_else(|| panic!("{}", outcome.stdout));
+    assert!(line.contains("rustc 1."), "{line}");
+    assert!(!line.contains("unknown"), "{line}");
+}
+
+#[test]
 fn help_lists_every_command() {
     let outcome = run(&["--help"]);
     assert_eq!(outcome.code, 0);
@@ -222,6 +231,40 @@ fn explain_speaks_json() {
     let outcome = run_in(dir.path(), &["explain", "c.toml", "GET", url, "--json"]);
     let value: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
     assert!(value.to_string().contains("/v2/7"), "{value}");
+}
+
+#[test]
+fn explain_follows_a_sequence() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("c.toml"), GOOD).unwrap();
+    let sequence = "[[request]]\nurl = \"/api/users/7\"\nrepeat = 3\n\
+                    [[request]]\nat = \"2s\"\nmethod = \"POST\"\nurl = \"/nowhere\"\n";
+    fs::write(dir.path().join("seq.toml"), sequence).unwrap();
+    let explain = |more: &[&str]| {
+        let mut arguments = vec!["explain", "c.toml", "--requests", "seq.toml"];
+        arguments.extend(more);
+        run_in(dir.path(), &arguments)
+    };
+    let told = explain(&[]);
+    assert_eq!(told.code, 4, "{}{}", told.stdout, told.stderr);
+    let lines: Vec<&str> = told.stdout.lines().collect();
+    assert_eq!(lines.len(), 2, "{}", told.stdout);
+    assert!(
+        lines[0].contains("x3") && lines[0].contains("/v2/7"),
+        "{}",
+        told.stdout
+    );
+    assert!(
+        lines[1].contains("2s") && lines[1].contains("404"),
+        "{}",
+        told.stdout
+    );
+    let rows: serde_json::Value = serde_json::from_str(&explain(&["--json"]).stdout).unwrap();
+    assert_eq!(rows.as_array().unwrap().len(), 2, "{rows}");
+    fs::write(dir.path().join("seq.toml"), "[[request]]\n").unwrap();
+    let broken = explain(&[]);
+    assert_eq!(broken.code, 1);
+    assert!(broken.stderr.contains("url"), "{}", broken.stderr);
 }
 
 #[test]

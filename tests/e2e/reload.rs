@@ -301,3 +301,86 @@ fn limits_change_for_open_connections(driver: Driver) {
     says(&gateway, "two");
     assert_eq!(client.exchange(post).status, 413);
 }
+
+#[test]
+fn a_log_that_cannot_be_opened_has_its_own_refusal() {
+    let mut gateway = saying(Driver::Epoll, "one");
+    gateway.rewrite(|setup| {
+        let setup = setup.set("log", "access", "\"/nowhere/at/all/access.log\"");
+        said(setup.without_body(), "two")
+    });
+    let report = gateway.reload();
+    assert_eq!(report.status, 409, "{}", report.text());
+    assert_eq!(report.json()["refusal"], "cannot_apply");
+    assert!(
+        report.text().contains("/nowhere/at/all"),
+        "{}",
+        report.text()
+    );
+    assert_eq!(gateway.get("/word").text(), "one");
+}
+
+#[test]
+fn the_command_tells_an_unsupported_file_from_an_invalid_one() {
+    let gateway = saying(Driver::Epoll, "one");
+    let text = fs::read_to_string(gateway.file()).unwrap();
+    let code = || run(&["reload", "--admin", gateway.admin_address()]).code;
+    gateway.write_config(&text.replace("[[route]]", "[[consumer]]\nname = \"a\"\n[[route]]"));
+    assert_eq!(code(), 3);
+    let address = format!("{:?}", gateway.admin_address());
+    gateway.write_config(&text.replace(
+        "[admin]\nlisten = \"127.0.0.1:0\"",
+        "[admin]\nlisten = \"unix:/run/a.sock\"",
+    ));
+    assert_eq!(code(), 3, "{address}");
+    gateway.write_config(&text.replace("respond", "respnod"));
+    assert_eq!(code(), 2);
+    gateway.write_config(&text);
+    assert_eq!(code(), 0);
+}
+
+#[test]
+fn the_log_says_why_without_escaping_twice() {
+    let gateway = saying(Driver::Epoll, "one");
+    let text = fs::read_to_string(gateway.file()).unwrap();
+    gateway.write_config(&text.replace("respond", "respnod"));
+    assert_eq!(gateway.reload().status, 422);
+    let stderr = gateway.stderr();
+    let mut lines = stderr
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    let refused = lines.find(|line: &serde_json::Value| line["refusal"].is_string());
+    let refused = refused.unwrap_or_else(|| panic!("{stderr}"));
+    assert_eq!(refused["refusal"], "invalid_config");
+    let diagnostics = refused["diagnostics"].as_str().unwrap();
+    assert!(
+        diagnostics.contains("unknown key `respnod`"),
+        "{diagnostics}"
+    );
+    assert!(!diagnostics.contains('\\'), "{diagnostics}");
+}
+
+#[test]
+fn the_command_finds_the_admin_api_on_localhost() {
+    let gateway = saying(Driver::Epoll, "one");
+    let (_, port) = gateway.admin_address().rsplit_once(':').unwrap();
+    let outcome = run(&["reload", "--admin", &format!("localhost:{port}")]);
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    let outcome = run(&["reload", "--admin", "gateway.internal:1"]);
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.stderr.contains("IP address"), "{}", outcome.stderr);
+}
+
+#[test]
+fn the_admin_api_answers_under_configured_names() {
+    let gateway = said(Setup::new(Driver::Epoll), "one")
+        .set("admin", "hosts", "[\"Metrics.internal\"]")
+        .start();
+    let status = |host: &str| {
+        let mut client = Client::connect(gateway.admin_address());
+        let request = format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        client.exchange(request).status
+    };
+    assert_eq!(status("metrics.internal:9901"), 200);
+    assert_eq!(status("other.internal"), 403);
+}

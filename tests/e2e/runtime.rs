@@ -73,6 +73,10 @@ fn auto_falls_back_to_epoll_and_says_why() {
         .filter(|l| l.contains("io_uring") && l.contains("WARN"))
         .collect();
     assert_eq!(warnings.len(), 1, "{stderr}");
+    let line: serde_json::Value = serde_json::from_str(warnings[0]).unwrap();
+    let reason = line["reason"].as_str().unwrap();
+    assert!(reason.starts_with("io_uring is forbidden"), "{reason}");
+    assert!(reason.contains("seccomp"), "{reason}");
 }
 
 #[test]
@@ -82,4 +86,18 @@ fn io_uring_by_name_does_not_start_without_it() {
         .io_uring_refused()
         .fails_to_start();
     assert!(said.contains("io_uring"), "{said}");
+}
+
+#[test]
+fn more_workers_than_cores_are_said_to_be_unpinned() {
+    let origin = Origin::named("x");
+    let gateway = Setup::proxy(Driver::Epoll, origin.address())
+        .cores("0")
+        .set("runtime", "workers", "2")
+        .start();
+    assert_eq!(gateway.get("/a").text(), "x");
+    let stderr = gateway.stderr();
+    assert!(stderr.contains("\"cores\":\"unpinned\""), "{stderr}");
+    let reasons = stderr.matches("runtime.workers is 2 and there are 1 cores");
+    assert_eq!(reasons.count(), 1, "{stderr}");
 }

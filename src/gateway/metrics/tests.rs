@@ -40,13 +40,13 @@ fn workers_are_told_apart() {
     let second = registry.workers.of(CoreIndex(1));
     second.requests.add(7);
     second.stall_us.set(2_500);
-    second.faults.count("no_route");
+    second.faults.answer("no_route");
     let text = text(|out| write_workers(&registry.workers, out));
     for line in [
         "ringgate_worker_requests_total{worker=\"0\"} 0\n",
         "ringgate_worker_requests_total{worker=\"1\"} 7\n",
         "ringgate_worker_stall_seconds{worker=\"1\"} 0.0025\n",
-        "ringgate_faults_total{code=\"no_route\"} 1\n",
+        "ringgate_faults_total{by=\"gateway\",code=\"no_route\"} 1\n",
     ] {
         assert!(text.contains(line), "{line} in {text}");
     }
