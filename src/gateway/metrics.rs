@@ -12,6 +12,7 @@ use ringgate_core::stats::{
 };
 
 use self::families::{UPSTREAM_FAMILIES, WORKER_FAMILIES};
+use super::access::AccessLog;
 use super::{Gateway, process};
 use crate::compile::{self, Snapshot};
 use crate::version;
@@ -26,6 +27,18 @@ impl Gateway {
         let snapshot = self.state().snapshot.clone();
         write_listeners(&snapshot, out);
         self.write_endpoints(out);
+        self.write_log(out);
+    }
+
+    fn write_log(&self, out: &mut Exposition) {
+        out.family(
+            "ringgate_log_write_errors_total",
+            Kind::Counter,
+            "Writes of the access log that failed, with all their lines, since it was opened.",
+        );
+        let access = &self.state().access;
+        let failed = access.as_ref().map_or(0, AccessLog::failed_writes);
+        out.sample(&[], failed);
     }
 
     fn write_endpoints(&self, out: &mut Exposition) {

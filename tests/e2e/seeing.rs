@@ -295,3 +295,18 @@ fn every_request_has_its_line(driver: Driver) {
         lines.iter().map(|line| line["id"].to_string()).collect();
     assert_eq!(ids.len(), 2000, "each request has an id of its own");
 }
+
+#[test]
+fn a_full_disk_costs_lines_but_no_traffic() {
+    let origin = Origin::named("x");
+    let gateway = Setup::proxy(Driver::Epoll, origin.address())
+        .set("log", "access", "\"/dev/full\"")
+        .start();
+    assert_eq!(gateway.get("/a").status, 200);
+    gateway.wait_for_metric("ringgate_log_write_errors_total", &[], 1.0);
+    assert_eq!(gateway.get("/b").text(), "x");
+    gateway.wait_for_metric("ringgate_log_write_errors_total", &[], 2.0);
+    let stderr = gateway.stderr();
+    let said = stderr.matches("the access log cannot be written").count();
+    assert_eq!(said, 1, "{stderr}");
+}

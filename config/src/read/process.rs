@@ -160,7 +160,8 @@ pub(crate) static FORWARDED: Section = Section {
             Kind::List(&Kind::Text("an IP network, such as \"10.0.0.0/8\"")),
             "[]",
             "Peers, such as a load balancer in front, whose `X-Forwarded-*`, `Forwarded` and \
-             request id are believed and extended; anybody else's are replaced.",
+             request id are believed and extended, and whose `X-Real-IP` is passed on; anybody \
+             else's are replaced, and their `X-Real-IP` is removed.",
         ),
         Key::default(
             "x_forwarded",
