@@ -179,8 +179,8 @@ impl Socket {
         }
     }
 
-    /// Sends the whole payload. The deadline is `wait()`, anew whenever the peer has taken
-    /// something; it shuts down both directions. The block comes back with what was not sent.
+    /// Sends the whole payload. When the peer takes nothing for `wait()`, both directions are
+    /// shut down; that is noticed between one and one and a half times that span. The block comes back with what was not sent.
     pub async fn send(
         &self,
         mut block: Block,
@@ -188,7 +188,10 @@ impl Socket {
     ) -> (io::Result<()>, Block) {
         let mut result = Ok(());
         while !block.is_empty() {
-            self.send_timer.arm(wait(), Due::ShutBoth);
+            // Two looks within the wait: a peer that takes nothing between them is stuck.
+            let every = Ticks(wait().0.div_ceil(2));
+            let queued = None;
+            self.send_timer.arm(every, Due::ShutStuck { queued, every });
             // SAFETY: as in `receive`; sends are not issued concurrently with each other.
             let stream = unsafe { &mut *self.stream.get() };
             let (sent, buffer) = fair(stream.write(SendBuf(block))).await;
@@ -319,6 +322,17 @@ pub(super) fn liveness_of(fd: RawFd) -> Liveness {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Liveness::Quiet,
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Liveness::Quiet,
         Err(_) => Liveness::Reset,
+    }
+}
+
+/// Bytes that the kernel holds and the peer has not taken.
+pub(super) fn unsent(fd: RawFd) -> u32 {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the request writes one int; callers hold the socket open during the call.
+    match unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &raw mut bytes) } {
+        0 => bytes as u32,
+        // Nothing is known: no look finds progress then.
+        _ => u32::MAX,
     }
 }
 

@@ -40,6 +40,15 @@ pub enum Due {
     ShutRead,
     /// Both directions end.
     ShutBoth,
+    /// Both directions end if the peer has taken nothing since the last look at what waits
+    /// for it in the kernel. A send alone does not tell: it goes on only when a good part of
+    /// a buffer of megabytes is free again.
+    ShutStuck {
+        /// Bytes that waited at the last look; none before the first one.
+        queued: Option<u32>,
+        /// Ticks between two looks.
+        every: Ticks,
+    },
     /// The peer is looked at; when it has gone, the socket of `other` is shut down. Otherwise
     /// the look repeats, after twice the span each time.
     Watch {
@@ -131,6 +140,19 @@ fn act(fd: RawFd, due: Due, id: u32) {
     match due {
         Due::ShutRead => shut(fd, std::net::Shutdown::Read),
         Due::ShutBoth => shut(fd, std::net::Shutdown::Both),
+        Due::ShutStuck { queued, every } => {
+            let now = super::socket::unsent(fd);
+            if queued.is_none_or(|before| now < before) {
+                let queued = Some(now);
+                let due = Due::ShutStuck { queued, every };
+                return WHEEL.with_borrow_mut(|wheel| wheel.arm(id, every, due));
+            }
+            WHEEL.with_borrow_mut(|wheel| {
+                let entry = &mut wheel.entries[id as usize];
+                (entry.fired, entry.cut) = (true, true);
+            });
+            shut(fd, std::net::Shutdown::Both);
+        }
         Due::Watch { other, every, gone } => {
             let seen = super::socket::liveness_of(fd);
             if seen == Liveness::Reset || (seen == Liveness::Ended && gone == Gone::Ended) {
@@ -296,7 +318,7 @@ impl Wheel {
             return;
         }
         entry.at = NONE;
-        let shuts = !matches!(entry.due, Due::Watch { .. });
+        let shuts = matches!(entry.due, Due::ShutRead | Due::ShutBoth);
         (entry.fired, entry.cut) = (shuts, entry.cut || shuts);
         due.push((entry.fd, entry.due, id));
     }
