@@ -23,11 +23,10 @@ on_both_drivers!(
 /// More than the buffers between two peers hold.
 const LARGE: usize = 24 << 20;
 
-/// Reads at a steady pace, for longer than the deadlines of these cases. The kernel tells a
-/// sender of progress only after a good part of its buffer was taken, so the pace is such that
-/// this happens several times within a deadline.
-fn sip(client: &Client, slices: usize) -> usize {
-    let mut slice = vec![0; 128 << 10];
+/// Reads slices of so many bytes at a steady pace, for longer than the deadlines of these
+/// cases.
+fn sip(client: &Client, slices: usize, size: usize) -> usize {
+    let mut slice = vec![0; size];
     let mut socket = client.peer().tcp();
     let mut received = 0;
     for _ in 0..slices {
@@ -40,7 +39,7 @@ fn sip(client: &Client, slices: usize) -> usize {
 fn a_slow_but_steady_reader_gets_its_whole_body(driver: Driver) {
     // A constant is sent in one piece, which takes longer than the deadline as a whole.
     let gateway = Setup::new(driver)
-        .set("limits", "send_timeout", "\"2s\"")
+        .set("limits", "send_timeout", "\"1s\"")
         .route(
             "large",
             "/large",
@@ -49,7 +48,8 @@ fn a_slow_but_steady_reader_gets_its_whole_body(driver: Driver) {
         .start();
     let mut client = gateway.client();
     client.send(get("/large"));
-    let received = sip(&client, 100);
+    // So slow that a send is not told of any progress within the deadline.
+    let received = sip(&client, 120, 16 << 10);
     assert!(received < LARGE, "it was not slow");
     assert!(client.takes(LARGE - received), "the answer was cut");
     assert_eq!(gateway.log_line()["end"], "--");

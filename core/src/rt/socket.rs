@@ -21,6 +21,7 @@ use monoio::net::TcpStream;
 use super::wheel::{Due, Ticks, Timer};
 use super::{Addr, Driver, Pooled, pooled};
 use crate::block::{Block, BlockClass};
+pub use crate::http::h1::CHUNK_TAILROOM;
 
 /// A connected stream socket (TCP or UNIX) on this thread's driver.
 pub struct Socket {
@@ -58,10 +59,6 @@ pub enum Liveness {
     /// The connection is broken.
     Reset,
 }
-
-/// Bytes that a receive leaves free at the end of a block, so that the end of a chunk and
-/// of the last chunk can be written behind the data.
-pub const CHUNK_TAILROOM: usize = 16;
 
 impl Socket {
     /// Takes over a connected stream socket.
