@@ -9,11 +9,10 @@ use crate::block::Block;
 use crate::chain::{Call, CallOutcome, CallResponse, Calls, Filter};
 use crate::error::Fault;
 use crate::halves::{Deadline, Last, ORIGIN, Sink, Source};
-use crate::http::h1::{BodyDecoder, Parse, Resume, parse_response};
+use crate::http::h1::BodyDecoder;
 use crate::http::{BodyLen, Method, ResponseHead, ResponseKind};
-use crate::reply::{INTERIM_MAX, RESPONSE_HEAD, with_room};
+use crate::reply::{INTERIM_MAX, receive_head};
 use crate::rt::Socket;
-use crate::rt::wheel::{Due, Ticks};
 use crate::snapshot::Upstream;
 use crate::upstream::{Look, Pool, Use};
 use crate::worker::{Installed, Worker};
@@ -128,13 +127,13 @@ async fn on_connection(
     );
     sink.start(&request, None, b"").await?;
     let mut head = ResponseHead::default();
-    let wait = deadline.within(upstream.response_timeout);
-    let mut block = receive_head(origin, Block::empty(), call, &mut head, wait, deadline).await?;
+    let head_by = Deadline::after(upstream.response_timeout);
+    let mut block = Block::empty();
     for _ in 0..INTERIM_MAX {
+        block = receive_head(origin, block, call.method, &mut head, || head_by, deadline).await?;
         if head.kind() != ResponseKind::Interim {
             break;
         }
-        block = receive_head(origin, block, call, &mut head, wait, deadline).await?;
     }
     if head.kind() != ResponseKind::Final {
         return Err(Fault::BadUpgrade);
@@ -165,44 +164,6 @@ async fn on_connection(
     }
     let keep = source.take_rest().is_none() && head.is_persistent();
     Ok((CallResponse { head, body }, keep))
-}
-
-async fn receive_head(
-    origin: &Socket,
-    mut block: Block,
-    call: &Call,
-    head: &mut ResponseHead,
-    wait: Ticks,
-    deadline: Deadline,
-) -> Result<Block, Fault> {
-    let mut resume = Resume::default();
-    let head_by = Deadline::after(wait);
-    loop {
-        if head_by.has_passed() || deadline.has_passed() {
-            return Err(deadline.fault(Fault::ResponseTimeout));
-        }
-        head.clear();
-        if !block.is_empty() {
-            let parsed = parse_response(&block, &RESPONSE_HEAD, &mut resume, call.method, head);
-            if let Parse::Complete { head_len } = parsed.map_err(Fault::ResponseHead)? {
-                block.advance(head_len);
-                return Ok(block);
-            }
-        }
-        block = with_room(block)?;
-        let timer = origin.recv_timer();
-        timer.arm(deadline.within(head_by.within(wait)), Due::ShutBoth);
-        let (result, back) = origin.recv(block).await;
-        block = back;
-        timer.disarm();
-        if timer.take_fired() {
-            return Err(deadline.fault(Fault::ResponseTimeout));
-        }
-        match result {
-            Ok(received) if received > 0 => {}
-            _ => return Err(Fault::OriginClosed),
-        }
-    }
 }
 
 /// The request as bytes. Whatever could break a line is refused: a filter may have built

@@ -16,7 +16,7 @@ use crate::http::h1::{
     self, BodyDecoder, BodyError, HeadError, HeadLimits, Parse, ResponseOut, Resume,
     client_framing, encode_response, parse_response,
 };
-use crate::http::{BodyLen, RequestHead, ResponseHead, ResponseKind, Version};
+use crate::http::{BodyLen, Method, RequestHead, ResponseHead, ResponseKind, Version};
 use crate::outgoing::Upgrade;
 use crate::rt::Socket;
 use crate::rt::clock::Stamp;
@@ -77,7 +77,7 @@ pub(crate) const INTERIM_MAX: u32 = 16;
 
 /// Limits of response heads. An origin is less hostile than a client, but its memory is
 /// ours all the same.
-pub(crate) const RESPONSE_HEAD: HeadLimits = HeadLimits {
+const RESPONSE_HEAD: HeadLimits = HeadLimits {
     head_max: 64 << 10,
     uri_max: 0,
     headers_max: 200,
@@ -180,48 +180,15 @@ impl<F: Filter> Reply<'_, F> {
     }
 
     /// Receives one response head; returns its block with the window behind the head.
-    async fn head(&mut self, origin: &Socket, mut block: Block) -> Result<Block, Fault> {
-        let mut resume = Resume::default();
-        loop {
-            if !block.is_empty() {
-                self.response.clear();
-                let method = self.request.method;
-                let parsed =
-                    parse_response(&block, &RESPONSE_HEAD, &mut resume, method, self.response);
-                if let Parse::Complete { head_len } = parsed.map_err(Fault::ResponseHead)? {
-                    block.advance(head_len);
-                    return Ok(block);
-                }
-            }
-            block = self.more(origin, block).await?;
-        }
-    }
-
-    async fn more(&mut self, origin: &Socket, block: Block) -> Result<Block, Fault> {
-        let begun = !block.is_empty();
-        let deadline = self.course.head_deadline();
-        if deadline.has_passed() || self.deadline.has_passed() {
-            return Err(self.deadline.fault(Fault::ResponseTimeout));
-        }
-        let timer = origin.recv_timer();
-        let wait = deadline.within(Ticks::NEVER);
-        timer.arm(self.deadline.within(wait), Due::ShutBoth);
-        let (result, block) = match begun {
-            true => origin.recv(with_room(block)?).await,
-            false => origin.recv_block(BlockClass::Small).await,
-        };
-        timer.disarm();
+    async fn head(&mut self, origin: &Socket, block: Block) -> Result<Block, Fault> {
+        let method = self.request.method;
+        let head_by = || self.course.head_deadline();
+        let received =
+            receive_head(origin, block, method, self.response, head_by, self.deadline).await;
         if self.course.is_sent() {
             self.account.phase = Phase::ResponseHead;
         }
-        if timer.take_fired() {
-            return Err(self.deadline.fault(Fault::ResponseTimeout));
-        }
-        match result {
-            Ok(received) if received > 0 => Ok(block),
-            _ if begun => Err(Fault::ResponseBody(BodyError::Truncated)),
-            _ => Err(Fault::OriginClosed),
-        }
+        received
     }
 
     async fn interim(&mut self, origin: &Socket) -> Result<(), Fault> {
@@ -395,11 +362,52 @@ impl<F: Filter> Reply<'_, F> {
     }
 }
 
-/// A block that a receive can add to.
-pub(crate) fn with_room(block: Block) -> Result<Block, Fault> {
-    if block.capacity() == 0 {
-        return Ok(Block::new(BlockClass::Small));
+/// Receives one response head to a request with `method`, beginning with what `block` holds;
+/// returns the block with its window behind the head. It must have come by `head_by()`, which
+/// may move while it is awaited, and by the end of the exchange.
+pub(crate) async fn receive_head(
+    origin: &Socket,
+    mut block: Block,
+    method: Method,
+    head: &mut ResponseHead,
+    head_by: impl Fn() -> Deadline,
+    exchange: Deadline,
+) -> Result<Block, Fault> {
+    let mut resume = Resume::default();
+    loop {
+        let begun = !block.is_empty();
+        if begun {
+            head.clear();
+            let parsed = parse_response(&block, &RESPONSE_HEAD, &mut resume, method, head);
+            if let Parse::Complete { head_len } = parsed.map_err(Fault::ResponseHead)? {
+                block.advance(head_len);
+                return Ok(block);
+            }
+        }
+        if head_by().has_passed() || exchange.has_passed() {
+            return Err(exchange.fault(Fault::ResponseTimeout));
+        }
+        let timer = origin.recv_timer();
+        let wait = head_by().within(Ticks::NEVER);
+        timer.arm(exchange.within(wait), Due::ShutBoth);
+        let (result, received) = match begun {
+            true => origin.recv(with_room(block)?).await,
+            false => origin.recv_block(BlockClass::Small).await,
+        };
+        timer.disarm();
+        if timer.take_fired() {
+            return Err(exchange.fault(Fault::ResponseTimeout));
+        }
+        block = match result {
+            Ok(bytes) if bytes > 0 => received,
+            _ if begun => return Err(Fault::ResponseBody(BodyError::Truncated)),
+            _ => return Err(Fault::OriginClosed),
+        };
     }
+}
+
+/// A block that a receive can add to.
+fn with_room(block: Block) -> Result<Block, Fault> {
     if block.tailroom() > crate::rt::CHUNK_TAILROOM {
         return Ok(block);
     }
