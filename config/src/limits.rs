@@ -125,8 +125,9 @@ pub(crate) static LIMITS: Section = Section {
                 max: "1h",
             },
             "30s",
-            "How long a client may take no byte of its response before the connection is closed. A \
-             client that stops reading holds buffers here and a connection to an origin.",
+            "How long a client may take no byte of its response before the connection is closed \
+             (noticed within half of it more). A client that stops reading holds buffers here and \
+             a connection to an origin.",
         ),
         Key::default(
             "request_timeout",

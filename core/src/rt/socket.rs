@@ -365,6 +365,8 @@ unsafe impl IoBufMut for RecvBuf {
         self.0.tailroom() - CHUNK_TAILROOM
     }
 
+    // SAFETY: the runtime calls this with the count that the kernel wrote, which is at most
+    // `bytes_total`; the window is checked against the memory all the same.
     unsafe fn set_init(&mut self, received: usize) {
         let window = self.0.window();
         self.0.set_window(window.start..window.end + received);
