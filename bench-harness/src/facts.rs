@@ -3,8 +3,71 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
+
+use crate::process;
+use crate::results::{Circumstances, Machine, SCHEMA};
+
+/// When, where and by which command something is measured. To be asked for before anything is
+/// started: the machine's load is among it.
+pub fn begin() -> Circumstances {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let words = std::env::args_os().skip(1);
+    let words = words.map(|word| process::shown(&word));
+    let command: Vec<String> = ["ringgate-bench".to_owned()]
+        .into_iter()
+        .chain(words)
+        .collect();
+    Circumstances {
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_unix: now.map_or(0, |since| since.as_secs()),
+        command: command.join(" "),
+        machine: machine(),
+    }
+}
+
+/// Notes what the machine was busy with at the end.
+pub fn finish(circumstances: &mut Circumstances) {
+    circumstances.machine.load_after = load_average();
+}
+
+/// A few lines on the machine for people.
+pub fn machine_text(machine: &Machine) -> String {
+    let mut text = format!(
+        "machine       {}, {} cores, Linux {}\nload average  {} before, {} after",
+        machine.cpu, machine.cores, machine.kernel, machine.load_before, machine.load_after
+    );
+    if is_busy(&machine.load_before, machine.cores) {
+        text.push_str("\nbeware        ");
+        text.push_str(BUSY);
+    }
+    text
+}
+
+fn machine() -> Machine {
+    let cpuinfo = read("/proc/cpuinfo");
+    let governor = fs::read_to_string("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = memory.lines().find_map(|line| {
+        let line = line.strip_prefix("MemTotal:")?;
+        line.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Machine {
+        cpu: model(&cpuinfo).to_owned(),
+        cores: count(&cpuinfo),
+        kernel: read("/proc/sys/kernel/osrelease"),
+        governor: governor.ok().map(|text| text.trim().to_owned()),
+        isolated: fs::read_to_string("/sys/devices/system/cpu/isolated")
+            .map(|text| text.trim().to_owned())
+            .unwrap_or_default(),
+        memory_bytes: kib.unwrap_or(0) * 1024,
+        load_before: load_average(),
+        load_after: String::new(),
+    }
+}
 
 /// What a report says about its circumstances.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -7,39 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use crate::cores::Core;
+use crate::cores::Cores;
 use crate::fault::{Fault, Result};
-use crate::http;
 use crate::interrupt;
-use crate::process::{self, Plan, Process, Until};
-use crate::report;
-
-/// How workers talk to the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[value(rename_all = "snake_case")]
-pub enum Driver {
-    /// What the gateway chooses.
-    Auto,
-    /// io_uring.
-    IoUring,
-    /// epoll.
-    Epoll,
-}
-
-impl Driver {
-    /// As the configuration spells it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Driver::Auto => "auto",
-            Driver::IoUring => "io_uring",
-            Driver::Epoll => "epoll",
-        }
-    }
-}
+use crate::output;
+use crate::process::{self, Output, Plan, Process, Until};
 
 /// The program.
 #[derive(Debug)]
@@ -85,25 +59,31 @@ impl Binary {
     ///
     /// # Errors
     /// When it does not come up.
-    pub fn start(&self, config: &str, core: Option<Core>, directory: &Path) -> Result<Gateway> {
+    pub fn start(&self, config: &str, cores: Option<&Cores>, directory: &Path) -> Result<Gateway> {
         let file = directory.join("ringgate.toml");
         fs::write(&file, config).map_err(|error| Fault::io("write ringgate.toml", &error))?;
-        self.start_on(&file, core, directory)
+        self.start_on(&file, cores, directory)
     }
 
     /// Starts it on a file and waits until it serves.
     ///
     /// # Errors
     /// When it does not come up.
-    pub fn start_on(&self, file: &Path, core: Option<Core>, directory: &Path) -> Result<Gateway> {
+    pub fn start_on(
+        &self,
+        file: &Path,
+        cores: Option<&Cores>,
+        directory: &Path,
+    ) -> Result<Gateway> {
         let plan = Plan {
             name: "ringgate",
             program: &self.path,
             arguments: vec!["run".into(), file.into()],
             // The line about readiness comes on its standard output: nothing else does.
             environment: vec![("RINGGATE_READY_FD", "1")],
-            core,
+            cores,
             directory,
+            output: Output::Read,
         };
         let mut process = plan.start()?;
         let line = process.output(Until::Line, READY_MAX)?;
@@ -127,116 +107,21 @@ impl Gateway {
         self.ready.listeners.public
     }
 
-    /// The admin API.
-    pub fn admin(&self) -> SocketAddr {
-        self.ready.admin
-    }
-
     /// The driver that it chose.
     pub fn driver(&self) -> &str {
         &self.ready.driver
     }
-
-    /// A counter's sum over all workers.
-    ///
-    /// # Errors
-    /// When the admin API does not answer or does not know it.
-    pub fn counter(&self, name: &str) -> Result<u64> {
-        counter(self.admin(), name)
-    }
-}
-
-/// A counter's sum over all of its samples, from the admin API at `admin`.
-///
-/// # Errors
-/// When the admin API does not answer or does not know it.
-pub fn counter(admin: SocketAddr, name: &str) -> Result<u64> {
-    let answer = http::fetch(admin, "/metrics")
-        .map_err(|error| Fault::io("ask ringgate for its metrics", &error))?;
-    let text = String::from_utf8_lossy(&answer.body);
-    let status = answer.status;
-    sum_samples(&text, name)
-        .ok_or_else(|| Fault::Setup(format!("ringgate has no metric {name} (status {status})")))
-}
-
-/// The configuration of the figures that forward: one worker, metrics and JSON access log on,
-/// one header filter on the only route, connections kept for as long as the other side does.
-pub fn forwarding(
-    driver: Driver,
-    core: Option<Core>,
-    origin: SocketAddr,
-    access_log: &Path,
-) -> String {
-    let core = core.map_or_else(|| "auto".to_owned(), |core| core.0.to_string());
-    let access_log = access_log.display();
-    let driver = driver.name();
-    format!(
-        r#"[runtime]
-workers = 1
-cores = "{core}"
-driver = "{driver}"
-shutdown_grace = "1s"
-
-[admin]
-listen = "127.0.0.1:0"
-
-[log]
-level = "warn"
-access = "{access_log}"
-format = "json"
-
-[limits]
-idle_timeout = "1h"
-requests_per_connection_max = "off"
-
-[[listener]]
-name = "public"
-listen = "127.0.0.1:0"
-
-[[upstream]]
-name = "origin"
-endpoints = ["{origin}"]
-idle_timeout = "50m"
-keepalive_max = 256
-
-[filter.mark]
-type = "headers"
-response.set = {{ x-served-by = "bench" }}
-
-[[route]]
-name = "everything"
-path = "/{{rest*}}"
-filters = ["mark"]
-upstream = "origin"
-"#
-    )
 }
 
 #[derive(Debug, Deserialize)]
 struct Ready {
     listeners: Listeners,
-    admin: SocketAddr,
     driver: String,
 }
 
 #[derive(Debug, Deserialize)]
 struct Listeners {
     public: SocketAddr,
-}
-
-fn sum_samples(text: &str, name: &str) -> Option<u64> {
-    let samples = text.lines().filter_map(|line| {
-        let rest = line.strip_prefix(name)?;
-        let value = rest
-            .strip_prefix(' ')
-            .or_else(|| match rest.starts_with('{') {
-                true => rest.rsplit_once(' ').map(|(_, value)| value),
-                false => None,
-            })?;
-        value.parse::<f64>().ok()
-    });
-    let values: Vec<f64> = samples.collect();
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() as u64)
 }
 
 /// `build:   debug x86_64-linux`
@@ -272,7 +157,7 @@ fn released() -> Result<PathBuf> {
 fn build() -> Result<()> {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    report::complain("there is no release build of ringgate yet: cargo builds it");
+    output::complain("there is no release build of ringgate yet: cargo builds it");
     let failed =
         |error: std::io::Error| Fault::io("run cargo; name the program with --gateway", &error);
     let mut child = Command::new(cargo)
@@ -293,9 +178,6 @@ fn build() -> Result<()> {
     }
 }
 
-/// Connections that workers accepted.
-pub const ACCEPTED: &str = "ringgate_worker_accepted_total";
-
 const READY_MAX: Duration = Duration::from_secs(30);
 const BUILD_MAX: Duration = Duration::from_secs(3600);
 
@@ -305,20 +187,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn samples_of_one_metric_are_summed_and_no_others() {
-        let text = "# HELP ringgate_x_total X.\nringgate_x_total{worker=\"0\"} 3\n\
-                    ringgate_x_total{worker=\"1\"} 4\nringgate_x_total_more 9\nringgate_y 5\n";
-        assert_eq!(sum_samples(text, "ringgate_x_total"), Some(7));
-        assert_eq!(sum_samples(text, "ringgate_y"), Some(5));
-        assert_eq!(sum_samples(text, "ringgate_z"), None);
-    }
-
-    #[test]
     fn the_line_about_readiness_is_read() {
         let line = r#"{"admin":"127.0.0.1:2","driver":"epoll","listeners":{"public":"127.0.0.1:1"},"pid":5,"ready":true,"workers":1}"#;
         let ready: Ready = serde_json::from_str(line).unwrap();
         assert_eq!(ready.listeners.public.port(), 1);
-        assert_eq!((ready.admin.port(), &ready.driver[..]), (2, "epoll"));
+        assert_eq!(ready.driver, "epoll");
     }
 
     #[test]
@@ -327,13 +200,5 @@ mod tests {
             |profile| format!("ringgate 0.1.0\ncommit:  x\nbuild:   {profile} x86_64-linux\n");
         assert!(is_debug(&version("debug")));
         assert!(!is_debug(&version("release")));
-    }
-
-    #[test]
-    fn drivers_are_spelled_as_in_the_configuration() {
-        for driver in Driver::value_variants() {
-            let flag = driver.to_possible_value().unwrap();
-            assert_eq!(flag.get_name(), driver.name());
-        }
     }
 }

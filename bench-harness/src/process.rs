@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, kill_process};
 
-use crate::cores::{self, Core};
+use crate::cores::{self, Cores};
 use crate::fault::{Fault, Result};
 use crate::interrupt;
 use crate::procfs::{self, Member, Pid};
@@ -28,9 +28,20 @@ pub struct Plan<'a> {
     /// Variables beside those of this process.
     pub environment: Vec<(&'a str, &'a str)>,
     /// Where it and its children run; anywhere if none.
-    pub core: Option<Core>,
+    pub cores: Option<&'a Cores>,
     /// An existing directory that takes its standard error.
     pub directory: &'a Path,
+    /// Where its standard output goes.
+    pub output: Output<'a>,
+}
+
+/// Where the standard output of a process goes.
+#[derive(Debug, Clone, Copy)]
+pub enum Output<'a> {
+    /// To us, see [`Process::output`].
+    Read,
+    /// To the end of a file.
+    File(&'a Path),
 }
 
 impl Plan<'_> {
@@ -39,20 +50,27 @@ impl Plan<'_> {
     /// # Errors
     /// When the program cannot be started.
     pub fn start(&self) -> Result<Process> {
-        match self.core {
-            Some(core) => cores::on(core, || self.spawn()),
+        match self.cores {
+            Some(cores) => cores::on(cores, || self.spawn()),
             None => self.spawn(),
         }
     }
 
     fn spawn(&self) -> Result<Process> {
         let failed = |error: std::io::Error| Fault::io(&format!("start {}", self.name), &error);
-        let complaints = self.directory.join("stderr");
+        let complaints = self.directory.join(format!("{}.stderr", self.name));
+        let stdout = match self.output {
+            Output::Read => Stdio::piped(),
+            Output::File(path) => {
+                let file = File::options().create(true).append(true).open(path);
+                file.map_err(failed)?.into()
+            }
+        };
         let child = Command::new(self.program)
             .args(&self.arguments)
             .envs(self.environment.iter().copied())
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(stdout)
             .stderr(File::create(&complaints).map_err(failed)?)
             .spawn()
             .map_err(failed)?;
@@ -66,7 +84,7 @@ impl Plan<'_> {
 
     /// The command as one would type it.
     pub fn command(&self) -> String {
-        let pinned = self.core.map(|core| format!("taskset -c {}", core.0));
+        let pinned = self.cores.map(|cores| format!("taskset -c {cores}"));
         let set = self.environment.iter().map(|(k, v)| format!("{k}={v}"));
         let program = self.program.display().to_string();
         let arguments = self.arguments.iter().map(|word| shown(word));
@@ -240,7 +258,8 @@ fn send(pid: Pid, signal: Signal) {
     }
 }
 
-fn shown(word: &OsStr) -> String {
+/// A word as one would type it.
+pub fn shown(word: &OsStr) -> String {
     let word = word.to_string_lossy();
     match word.contains([' ', ';', '"', '\'']) {
         true => format!("'{word}'"),
@@ -267,8 +286,9 @@ mod tests {
             program: Path::new("/bin/sh"),
             arguments: vec!["-c".into(), script.into()],
             environment: vec![("WORD", "hello")],
-            core: None,
+            cores: None,
             directory,
+            output: Output::Read,
         }
     }
 
@@ -324,7 +344,8 @@ mod tests {
     #[test]
     fn the_command_shows_where_it_runs() {
         let mut plan = plan("a b", Path::new("/"));
-        plan.core = Some(Core(1));
+        let cores = Cores::new([1]);
+        plan.cores = cores.as_ref();
         assert_eq!(plan.command(), "WORD=hello taskset -c 1 /bin/sh -c 'a b'");
     }
 }

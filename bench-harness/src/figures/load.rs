@@ -13,8 +13,8 @@ use super::{Scratch, Subject};
 use crate::facts::Facts;
 use crate::fault::{Fault, Result};
 use crate::gateway::Binary;
-use crate::process::{Plan, Until};
-use crate::report::{self, Shape};
+use crate::process::{Output, Plan, Until};
+use crate::output::{self, Shape};
 use crate::stats::Spread;
 
 /// How it is measured.
@@ -88,7 +88,7 @@ impl Load {
                 check_many: check(&binary, &many, &mut facts)?,
                 check_one: check(&binary, &one, &mut facts)?,
             });
-            report::complain(&format!("run {number} of {}", self.runs));
+            output::complain(&format!("run {number} of {}", self.runs));
         }
         facts.finish();
         let spread = |part: fn(&Run) -> f64| Spread::of(runs.iter().map(part));
@@ -116,13 +116,13 @@ impl Report {
             ["ms, median (min..max)", &many, "1 route"].map(str::to_owned),
             [
                 "start to ready".to_owned(),
-                report::spread(self.ready_many, 1),
-                report::spread(self.ready_one, 1),
+                output::spread(self.ready_many, 1),
+                output::spread(self.ready_one, 1),
             ],
             [
                 "check".to_owned(),
-                report::spread(self.check_many, 1),
-                report::spread(self.check_one, 1),
+                output::spread(self.check_many, 1),
+                output::spread(self.check_one, 1),
             ],
         ];
         format!(
@@ -131,9 +131,9 @@ impl Report {
             self.runs.len(),
             self.routes,
             self.bytes / 1024,
-            report::table(&rows.map(Vec::from)),
+            output::table(&rows.map(Vec::from)),
             self.routes,
-            report::spread(self.loading, 1),
+            output::spread(self.loading, 1),
             self.facts.to_text(),
         )
     }
@@ -168,8 +168,9 @@ fn check(binary: &Binary, case: &Case, facts: &mut Facts) -> Result<f64> {
         program: binary.path(),
         arguments: vec!["check".into(), case.file().into()],
         environment: Vec::new(),
-        core: None,
+        cores: None,
         directory: &case.room,
+        output: Output::Read,
     };
     let command = plan.command();
     if !facts.commands.contains(&command) {

@@ -1,7 +1,5 @@
-//! The figures, one file each.
+//! Figures of Ringgate alone, one file each, and what they share.
 
-pub mod cpu;
-pub mod idle;
 pub mod load;
 
 use std::fs;
@@ -23,30 +21,43 @@ pub struct Subject {
 }
 
 impl Subject {
-    fn find(&self) -> Result<Binary> {
+    /// Finds it.
+    ///
+    /// # Errors
+    /// When there is none, or it is a debug build.
+    pub fn find(&self) -> Result<Binary> {
         Binary::find(self.gateway.as_deref())
     }
 }
 
 /// A directory that goes away with everything in it. It must outlive the processes that use it:
 /// as a variable it is declared before them, as a field after them.
-struct Scratch(TempDir);
+#[derive(Debug)]
+pub struct Scratch(TempDir);
 
 impl Scratch {
-    fn new() -> Result<Scratch> {
+    /// A new one.
+    ///
+    /// # Errors
+    /// When there is no room for it.
+    pub fn new() -> Result<Scratch> {
         let made = tempfile::Builder::new().prefix("ringgate-bench-").tempdir();
         made.map(Scratch)
             .map_err(|error| Fault::io("make a scratch directory", &error))
     }
 
     /// A directory for one process.
-    fn room(&self, name: &str) -> Result<PathBuf> {
+    ///
+    /// # Errors
+    /// When there is one of that name.
+    pub fn room(&self, name: &str) -> Result<PathBuf> {
         let path = self.path().join(name);
         fs::create_dir(&path).map_err(|error| Fault::io("make a scratch directory", &error))?;
         Ok(path)
     }
 
-    fn path(&self) -> &Path {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
         self.0.path()
     }
 }

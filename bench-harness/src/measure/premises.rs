@@ -1,0 +1,256 @@
+//! What must hold for a run to be about what its figure says.
+
+use super::origin::Stats;
+use super::work::{Clients, Pace, Work};
+use crate::results::LoadRun;
+
+/// How a proxy uses connections to the origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Upstream {
+    /// It keeps them and uses them again for any client.
+    Pooled,
+    /// One for each connection of a client, closed with it.
+    PerClient,
+}
+
+/// What was seen from all sides during one run.
+#[derive(Debug, Clone, Copy)]
+pub struct Observed<'a> {
+    /// What the load was to do.
+    pub work: &'a Work,
+    /// What it saw.
+    pub run: &'a LoadRun,
+    /// What the origin saw from the run's start to its end, the warm-up included.
+    pub origin: Stats,
+    /// How the proxy uses connections to it.
+    pub upstream: Upstream,
+    /// Requests that the origin saw between the two readings.
+    pub counted: u64,
+    /// Lines that the proxy added to its access log, if it has one.
+    pub lines: Option<u64>,
+}
+
+impl Observed<'_> {
+    /// Every premise that does not hold, in words.
+    pub fn faults(&self) -> Vec<String> {
+        let Observed {
+            work, run, origin, ..
+        } = *self;
+        let answered = run.requests + run.warmup_requests;
+        // A load that stops leaves at most one request on each connection unanswered, or one on
+        // each stream.
+        let seen = answered..=answered + work.under_way_max();
+        let failures: Vec<String> = run
+            .errors
+            .iter()
+            .filter(|(_, count)| **count > 0)
+            .map(|(kind, count)| format!("{count} {kind}"))
+            .collect();
+        let bad = run.statuses.iter();
+        let bad: Vec<String> = bad
+            .filter(|(status, _)| !(200..300).contains(*status))
+            .map(|(status, count)| format!("{count} of {status}"))
+            .collect();
+        let few = match work.pace {
+            Pace::Saturating => 4 * work.under_way_max(),
+            Pace::Rate(_) => 20,
+        };
+        let mut faults = Vec::new();
+        let mut must = |holds: bool, fault: String| {
+            if !holds {
+                faults.push(fault);
+            }
+        };
+        must(
+            run.requests > few && self.counted > 0,
+            format!(
+                "only {} requests were answered: too few to mean anything; give it more --seconds",
+                run.requests
+            ),
+        );
+        must(
+            failures.is_empty(),
+            format!("the load met failures: {}", failures.join(", ")),
+        );
+        must(
+            bad.is_empty(),
+            format!("answers were not 2xx: {}", bad.join(", ")),
+        );
+        must(
+            seen.contains(&origin.requests),
+            format!(
+                "{answered} requests were answered, but {} reached the origin",
+                origin.requests
+            ),
+        );
+        let reused = origin.accepted <= self.upstream_max();
+        must(
+            reused,
+            format!(
+                "the proxy opened {} connections to the origin: it does not reuse them",
+                origin.accepted
+            ),
+        );
+        let kept = work.clients == Clients::New || run.opened <= 2 * u64::from(work.connections);
+        must(
+            kept,
+            format!(
+                "the load opened {} connections: they are not kept alive",
+                run.opened
+            ),
+        );
+        if let Some(lines) = self.lines {
+            must(
+                seen.contains(&lines),
+                format!("{answered} requests were answered, but {lines} were logged"),
+            );
+        }
+        faults
+    }
+
+    /// Some may be opened anew, but nothing like one for each request.
+    fn upstream_max(&self) -> u64 {
+        match (self.upstream, self.work.clients) {
+            (Upstream::PerClient, Clients::New) => u64::MAX,
+            _ => 2 * self.work.under_way_max() + SPARE_CONNECTIONS,
+        }
+    }
+}
+
+/// Health checks, and what a pool opens ahead.
+const SPARE_CONNECTIONS: u64 = 16;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::facts;
+    use crate::results::Latency;
+
+    fn run() -> LoadRun {
+        LoadRun {
+            circumstances: facts::begin(),
+            target: "http://127.0.0.1:1/".to_owned(),
+            protocol: "http/1.1".to_owned(),
+            tls: false,
+            connections: 64,
+            in_flight: 1,
+            rates: None,
+            seconds: 3.0,
+            requests: 100_000,
+            warmup_requests: 30_000,
+            requests_per_second: 33_333.3,
+            unsent: 0,
+            errors: [("reset".to_owned(), 0)].into(),
+            statuses: [(200, 100_000)].into(),
+            body_bytes: 0,
+            opened: 64,
+            latency: Latency {
+                mean_us: 1.0,
+                deviation_us: 0.0,
+                min_us: 1.0,
+                p50_us: 1.0,
+                p90_us: 1.0,
+                p99_us: 1.0,
+                p99_9_us: 1.0,
+                max_us: 1.0,
+                curve: Vec::new(),
+            },
+            service: None,
+        }
+    }
+
+    #[track_caller]
+    fn faults(
+        change_run: impl FnOnce(&mut LoadRun),
+        change: impl FnOnce(&mut Observed<'_>),
+    ) -> Vec<String> {
+        let mut run = run();
+        change_run(&mut run);
+        let work = Work::get("/", 64);
+        let mut observed = Observed {
+            work: &work,
+            run: &run,
+            origin: Stats {
+                accepted: 64,
+                requests: 130_064,
+            },
+            upstream: Upstream::Pooled,
+            counted: 90_000,
+            lines: Some(130_020),
+        };
+        change(&mut observed);
+        observed.faults()
+    }
+
+    #[track_caller]
+    fn breaks(faults: &[String], word: &str) {
+        assert!(faults.len() == 1 && faults[0].contains(word), "{faults:?}");
+    }
+
+    #[test]
+    fn a_sound_run_has_no_faults() {
+        assert_eq!(faults(|_| {}, |_| {}), Vec::<String>::new());
+        assert_eq!(faults(|_| {}, |o| o.lines = None), Vec::<String>::new());
+    }
+
+    #[test]
+    fn failures_and_other_statuses_break_a_run() {
+        let one = |run: &mut LoadRun| *run.errors.get_mut("reset").unwrap() = 1;
+        breaks(&faults(one, |_| {}), "1 reset");
+        let one = |run: &mut LoadRun| {
+            run.statuses.insert(503, 2);
+        };
+        breaks(&faults(one, |_| {}), "2 of 503");
+    }
+
+    #[test]
+    fn connections_that_are_not_reused_break_a_run() {
+        breaks(
+            &faults(|_| {}, |o| o.origin.accepted = 50_000),
+            "to the origin",
+        );
+        breaks(&faults(|run| run.opened = 50_000, |_| {}), "not kept alive");
+    }
+
+    #[test]
+    fn a_connection_for_each_request_may_be_what_was_asked_for() {
+        let mut work = Work::get("/", 64);
+        work.clients = Clients::New;
+        let run = LoadRun {
+            opened: 130_000,
+            ..run()
+        };
+        let observed = Observed {
+            work: &work,
+            run: &run,
+            origin: Stats {
+                accepted: 130_000,
+                requests: 130_000,
+            },
+            upstream: Upstream::PerClient,
+            counted: 90_000,
+            lines: None,
+        };
+        assert_eq!(observed.faults(), Vec::<String>::new());
+        let pooled = Observed {
+            upstream: Upstream::Pooled,
+            ..observed
+        };
+        breaks(&pooled.faults(), "to the origin");
+    }
+
+    #[test]
+    fn requests_that_go_missing_break_a_run() {
+        let reached = |requests| faults(|_| {}, |o| o.origin.requests = requests);
+        breaks(&reached(129_999), "reached the origin");
+        breaks(&reached(130_065), "reached the origin");
+        breaks(&faults(|_| {}, |o| o.lines = Some(129_000)), "were logged");
+    }
+
+    #[test]
+    fn a_run_of_hardly_any_requests_means_nothing() {
+        let few = |run: &mut LoadRun| (run.requests, run.warmup_requests) = (100, 129_920);
+        breaks(&faults(few, |_| {}), "too few");
+    }
+}
