@@ -1,5 +1,7 @@
 //! Medians, their spread, and how sure they are.
 
+pub mod ranks;
+
 use serde::Serialize;
 
 /// The middle and the ends of some values.
@@ -39,7 +41,7 @@ impl Interval {
     /// By the percentile bootstrap (Efron, 1979): the medians of many samples drawn from the
     /// values with replacement. The draws are the same in every run.
     pub fn of_median(values: &[f64]) -> Interval {
-        let mut draws = Draws(0x5269_6e67_6761_7465);
+        let mut draws = Draws::from(0x5269_6e67_6761_7465);
         let mut sample = vec![0.0; values.len()];
         let mut medians: Vec<f64> = Vec::with_capacity(RESAMPLES);
         for _ in 0..RESAMPLES {
@@ -66,18 +68,44 @@ fn median_of_sorted(values: &[f64]) -> f64 {
     }
 }
 
-/// SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
-struct Draws(u64);
+/// Random numbers that are the same in every run: SplitMix64 (Steele, Lea, Flood: Fast
+/// splittable pseudorandom number generators, 2014).
+#[derive(Debug)]
+pub struct Draws(u64);
+
+impl From<u64> for Draws {
+    fn from(seed: u64) -> Draws {
+        Draws(seed)
+    }
+}
 
 impl Draws {
-    fn below(&mut self, end: usize) -> usize {
+    /// Any 64 bits.
+    pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
+        z ^ (z >> 31)
+    }
+
+    /// A number from 0 up to, and without, `end`.
+    pub fn below(&mut self, end: usize) -> usize {
         // The bias of the product is below `end` in 2^64.
-        ((u128::from(z) * end as u128) >> 64) as usize
+        ((u128::from(self.word()) * end as u128) >> 64) as usize
+    }
+
+    /// A number strictly between 0 and 1.
+    #[cfg(test)]
+    pub fn unit(&mut self) -> f64 {
+        ((self.word() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+    }
+
+    /// A number of the standard normal distribution, after Box and Muller.
+    #[cfg(test)]
+    pub fn normal(&mut self) -> f64 {
+        let radius = (-2.0 * self.unit().ln()).sqrt();
+        radius * (std::f64::consts::TAU * self.unit()).cos()
     }
 }
 
@@ -122,7 +150,7 @@ mod tests {
 
     #[test]
     fn draws_reach_every_place() {
-        let mut draws = Draws(1);
+        let mut draws = Draws::from(1);
         let mut seen = [0_usize; 7];
         for _ in 0..7_000 {
             seen[draws.below(7)] += 1;
