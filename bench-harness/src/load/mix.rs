@@ -1,0 +1,479 @@
+//! What is asked: one request, or a mix of several by weight. Everything that can be is encoded
+//! beforehand; a drawn request is two numbers. Draws are the same in every run.
+
+use ringgate_core::http::Method;
+use serde::Deserialize;
+
+use super::plan::{Reuse, size};
+use super::{Command, paths};
+use crate::fault::{Fault, Result};
+use paths::{Paths, Template};
+
+/// What is asked, by weight.
+#[derive(Debug)]
+pub struct Mix {
+    requests: Vec<Request>,
+    weight: u64,
+    head_max: usize,
+}
+
+/// One kind of request.
+#[derive(Debug)]
+pub struct Request {
+    /// The method; the token of one that is not well known is in the encoded head only.
+    pub method: Method,
+    token: String,
+    paths: Paths,
+    weight: u64,
+    /// The head behind the path: version and fields.
+    tail: Vec<u8>,
+    /// The fields that were asked for, as HTTP/2 sends them.
+    fields: http::HeaderMap,
+    authority: String,
+    /// The body.
+    pub body: bytes::Bytes,
+}
+
+/// A request that was drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drawn {
+    request: u32,
+    path: u64,
+}
+
+/// Draws requests; one per thread.
+#[derive(Debug)]
+pub struct Draws {
+    random: Random,
+    /// Of each request, how many of its paths were drawn in order.
+    drawn: Vec<u64>,
+}
+
+/// As it stands in the file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawMix {
+    #[serde(default)]
+    request: Vec<RawRequest>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRequest {
+    weight: Option<u64>,
+    method: Option<String>,
+    path: Option<String>,
+    paths: Option<Vec<String>>,
+    order: Option<paths::Order>,
+    headers: Option<Vec<String>>,
+    body: Option<String>,
+    body_size: Option<String>,
+    body_file: Option<std::path::PathBuf>,
+}
+
+impl Mix {
+    /// The mix of a command line: its file, or the one request that it describes.
+    ///
+    /// # Errors
+    /// A file that cannot be read, and whatever is wrong with a request.
+    pub fn of(command: &Command, target: &http::Uri, reuse: Reuse) -> Result<Mix> {
+        let raws = match &command.requests {
+            None => vec![RawRequest {
+                method: command.method.clone(),
+                path: Some(
+                    target
+                        .path_and_query()
+                        .map_or("/", |p| p.as_str())
+                        .to_owned(),
+                ),
+                body_size: command.body_size.map(|size| size.to_string()),
+                ..RawRequest::default()
+            }],
+            Some(file) => {
+                let name = file.display();
+                let text = std::fs::read_to_string(file)
+                    .map_err(|error| Fault::io(&format!("read {name}"), &error))?;
+                parse(&text).map_err(|what| Fault::Setup(format!("{name}: {what}")))?
+            }
+        };
+        let requests = raws.into_iter().zip(1..).map(|(raw, number)| {
+            let directory = command
+                .requests
+                .as_deref()
+                .and_then(std::path::Path::parent);
+            let made = Request::of(raw, &command.header, target, reuse, directory);
+            made.map_err(|what| match &command.requests {
+                None => Fault::Setup(what),
+                Some(file) => Fault::Setup(format!("{}: request {number}: {what}", file.display())),
+            })
+        });
+        Mix::new(requests.collect::<Result<Vec<_>>>()?)
+    }
+
+    fn new(requests: Vec<Request>) -> Result<Mix> {
+        let head_max = requests.iter().map(Request::head_max).max().unwrap_or(0);
+        if head_max > HEAD_MAX {
+            return Err(Fault::Setup(format!(
+                "a request head has {head_max} bytes; at most {HEAD_MAX} are sent"
+            )));
+        }
+        Ok(Mix {
+            weight: requests.iter().map(|request| request.weight).sum(),
+            requests,
+            head_max,
+        })
+    }
+
+    /// Draws the next request.
+    pub fn draw(&self, draws: &mut Draws) -> Drawn {
+        let mut request = 0;
+        if self.requests.len() > 1 {
+            let mut at = draws.random.below(self.weight);
+            for (index, candidate) in self.requests.iter().enumerate() {
+                request = index;
+                match at.checked_sub(candidate.weight) {
+                    Some(rest) => at = rest,
+                    None => break,
+                }
+            }
+        }
+        let paths = &self.requests[request].paths;
+        let path = match (paths.count(), paths.order()) {
+            (1, _) => 0,
+            (count, paths::Order::Random) => draws.random.below(count),
+            (count, paths::Order::Sequential) => {
+                let drawn = &mut draws.drawn[request];
+                *drawn += 1;
+                (*drawn - 1) % count
+            }
+        };
+        Drawn {
+            request: request as u32,
+            path,
+        }
+    }
+
+    /// The draws of one of several threads, which go through ordered paths side by side.
+    pub fn draws(&self, thread: u32, threads: u32) -> Draws {
+        let begin = |request: &Request| request.paths.count() / u64::from(threads);
+        Draws {
+            random: Random(SEED ^ u64::from(thread)),
+            drawn: self
+                .requests
+                .iter()
+                .map(|request| begin(request) * u64::from(thread))
+                .collect(),
+        }
+    }
+
+    /// The kind of a drawn request.
+    pub fn request(&self, drawn: Drawn) -> &Request {
+        &self.requests[drawn.request as usize]
+    }
+
+    /// The longest head in bytes.
+    pub fn head_max(&self) -> usize {
+        self.head_max
+    }
+
+    /// The longest head with its body, in bytes.
+    pub fn whole_max(&self) -> usize {
+        let whole = |request: &Request| request.head_max() + request.body.len();
+        self.requests.iter().map(whole).max().unwrap_or(0)
+    }
+}
+
+fn parse(text: &str) -> std::result::Result<Vec<RawRequest>, String> {
+    let raw: RawMix = toml::from_str(text).map_err(|error| error.to_string())?;
+    match raw.request.is_empty() {
+        true => Err("there is no [[request]] in it".to_owned()),
+        false => Ok(raw.request),
+    }
+}
+
+impl Request {
+    fn of(
+        raw: RawRequest,
+        common: &[String],
+        target: &http::Uri,
+        reuse: Reuse,
+        directory: Option<&std::path::Path>,
+    ) -> std::result::Result<Request, String> {
+        let body = body_of(&raw, directory)?;
+        let own = raw.headers.unwrap_or_default();
+        let fields = fields_of(common.iter().chain(&own))?;
+        let default = if body.is_empty() { "GET" } else { "POST" };
+        let token = raw.method.unwrap_or_else(|| default.to_owned());
+        if http::Method::from_bytes(token.as_bytes()).is_err() {
+            return Err(format!("{token:?} is no method"));
+        }
+        let paths = match (raw.path, raw.paths) {
+            (Some(path), None) => vec![path],
+            (None, Some(paths)) => paths,
+            (None, None) => vec!["/".to_owned()],
+            (Some(_), Some(_)) => return Err("give either `path` or `paths`".to_owned()),
+        };
+        let templates = paths.iter().map(|path| Template::parse(path));
+        let templates = templates.collect::<std::result::Result<Vec<_>, _>>()?;
+        let method = Method::of(token.as_bytes());
+        if method == Method::Connect {
+            return Err("CONNECT asks for a tunnel, which is no load".to_owned());
+        }
+        let authority = match fields.get(http::header::HOST) {
+            Some(host) => host.to_str().map_err(|error| error.to_string())?.to_owned(),
+            None => target.authority().map_or("", |a| a.as_str()).to_owned(),
+        };
+        let weight = raw.weight.unwrap_or(1);
+        if weight == 0 {
+            return Err("`weight` is at least 1; leave the request out instead".to_owned());
+        }
+        Ok(Request {
+            tail: tail_of(&fields, &authority, method, body.len(), reuse),
+            method,
+            token,
+            paths: Paths::new(templates, raw.order.unwrap_or_default())?,
+            weight,
+            fields,
+            authority,
+            body,
+        })
+    }
+
+    /// Writes the whole HTTP/1.1 head; `put` takes its pieces in order.
+    pub fn encode(&self, drawn: Drawn, mut put: impl FnMut(&[u8])) {
+        put(self.token.as_bytes());
+        put(b" ");
+        self.paths.put(drawn.path, &mut put);
+        put(&self.tail);
+    }
+
+    /// The head as HTTP/2 has it.
+    pub fn to_http2(&self, drawn: Drawn, scheme: &str) -> http::Request<()> {
+        let mut path = Vec::with_capacity(64);
+        self.paths
+            .put(drawn.path, |piece| path.extend_from_slice(piece));
+        let uri = http::Uri::builder()
+            .scheme(scheme)
+            .authority(self.authority.as_str())
+            .path_and_query(path);
+        let request = http::Request::builder()
+            .method(self.token.as_str())
+            .uri(uri.build().unwrap_or_default());
+        let mut request = request.body(()).unwrap_or_default();
+        let fields = self.fields.iter();
+        let fields = fields.filter(|(name, _)| *name != http::header::HOST);
+        let fields = fields.map(|(name, value)| (name.clone(), value.clone()));
+        request.headers_mut().extend(fields);
+        request
+    }
+
+    fn head_max(&self) -> usize {
+        self.token.len() + 1 + self.paths.length_max() + self.tail.len()
+    }
+}
+
+fn tail_of(
+    fields: &http::HeaderMap,
+    authority: &str,
+    method: Method,
+    body: usize,
+    reuse: Reuse,
+) -> Vec<u8> {
+    let mut tail = format!(" HTTP/1.1\r\nHost: {authority}\r\n").into_bytes();
+    for (name, value) in fields {
+        if name == http::header::HOST {
+            continue;
+        }
+        tail.extend_from_slice(name.as_str().as_bytes());
+        tail.extend_from_slice(b": ");
+        tail.extend_from_slice(value.as_bytes());
+        tail.extend_from_slice(b"\r\n");
+    }
+    // RFC 9110, 8.6: methods that usually have a body tell its length even when it is empty.
+    if body > 0 || matches!(method, Method::Post | Method::Put | Method::Patch) {
+        tail.extend_from_slice(format!("Content-Length: {body}\r\n").as_bytes());
+    }
+    if reuse == Reuse::EachNew {
+        tail.extend_from_slice(b"Connection: close\r\n");
+    }
+    tail.extend_from_slice(b"\r\n");
+    tail
+}
+
+fn fields_of<'a>(
+    lines: impl Iterator<Item = &'a String>,
+) -> std::result::Result<http::HeaderMap, String> {
+    let mut fields = http::HeaderMap::new();
+    for line in lines {
+        let wrong = || format!("{line:?} is no header such as 'accept: text/html'");
+        let (name, value) = line.split_once(':').ok_or_else(wrong)?;
+        let name = http::HeaderName::try_from(name.trim()).map_err(|_| wrong())?;
+        if OURS.contains(&name.as_str()) {
+            return Err(format!(
+                "the header `{name}` follows from what is sent: leave it out"
+            ));
+        }
+        let value = http::HeaderValue::try_from(value.trim()).map_err(|_| wrong())?;
+        fields.append(name, value);
+    }
+    Ok(fields)
+}
+
+fn body_of(
+    raw: &RawRequest,
+    directory: Option<&std::path::Path>,
+) -> std::result::Result<bytes::Bytes, String> {
+    match (&raw.body, &raw.body_size, &raw.body_file) {
+        (None, None, None) => Ok(bytes::Bytes::new()),
+        (Some(body), None, None) => Ok(body.clone().into()),
+        (None, Some(text), None) => match size(text)? {
+            length if length > BODY_MAX => Err(format!("a body has at most {BODY_MAX} bytes")),
+            length => Ok(vec![b'x'; length as usize].into()),
+        },
+        (None, None, Some(file)) => {
+            // Relative to the file that names it.
+            let file = directory.map_or_else(|| file.clone(), |base| base.join(file));
+            let read = std::fs::read(&file);
+            read.map(Into::into)
+                .map_err(|error| format!("cannot read {}: {error}", file.display()))
+        }
+        _ => Err("give one of `body`, `body_size` and `body_file`".to_owned()),
+    }
+}
+
+/// SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
+#[derive(Debug)]
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^= z >> 31;
+        ((u128::from(z) * u128::from(end)) >> 64) as u64
+    }
+}
+
+/// Where every run begins to draw.
+const SEED: u64 = 0x5269_6e67_6761_7465;
+
+/// The longest head, so that one always fits into a block with room to spare.
+const HEAD_MAX: usize = 8 << 10;
+
+/// The longest body: bodies are held in memory.
+const BODY_MAX: u64 = 1 << 30;
+
+/// Fields that follow from what is sent.
+const OURS: [&str; 4] = [
+    "connection",
+    "content-length",
+    "transfer-encoding",
+    "upgrade",
+];
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn mix(text: &str) -> std::result::Result<Mix, String> {
+        let target: http::Uri = "http://a.example:81/".parse().unwrap();
+        let requests = parse(text)?.into_iter();
+        let requests = requests.map(|raw| Request::of(raw, &[], &target, Reuse::Kept, None));
+        let requests = requests.collect::<std::result::Result<Vec<_>, _>>()?;
+        Mix::new(requests).map_err(|fault| fault.to_string())
+    }
+
+    fn texts(mix: &Mix, count: usize) -> Vec<String> {
+        let mut draws = mix.draws(0, 1);
+        let texts = std::iter::repeat_with(|| {
+            let drawn = mix.draw(&mut draws);
+            let mut text = Vec::new();
+            mix.request(drawn)
+                .encode(drawn, |piece| text.extend_from_slice(piece));
+            assert!(text.len() <= mix.head_max());
+            String::from_utf8(text).unwrap()
+        });
+        texts.take(count).collect()
+    }
+
+    #[test]
+    fn a_request_is_encoded_with_its_fields_and_the_length_of_its_body() {
+        let mix = mix("[[request]]\nmethod = 'PUT'\npath = '/x?y=1'\n\
+                       headers = ['Accept: a/b', 'host: other']\nbody = 'abc'")
+        .unwrap();
+        assert_eq!(
+            texts(&mix, 1),
+            ["PUT /x?y=1 HTTP/1.1\r\nHost: other\r\naccept: a/b\r\nContent-Length: 3\r\n\r\n"]
+        );
+        assert_eq!(mix.whole_max(), mix.head_max() + 3);
+    }
+
+    #[test]
+    fn ordered_paths_go_round() {
+        let mix = mix("[[request]]\npaths = ['/a', '/{8..10}']\norder = 'sequential'").unwrap();
+        let texts = texts(&mix, 5);
+        let paths: Vec<&str> = texts.iter().map(|t| t.split(' ').nth(1).unwrap()).collect();
+        assert_eq!(paths, ["/a", "/8", "/9", "/10", "/a"]);
+    }
+
+    #[test]
+    fn weights_are_kept_to_and_draws_repeat() {
+        let mix = mix("[[request]]\npath = '/often'\nweight = 3\n[[request]]\npath = '/{1..50}'")
+            .unwrap();
+        let first = texts(&mix, 4000);
+        let often = first.iter().filter(|text| text.contains("/often")).count();
+        assert!((2900..3100).contains(&often), "{often}");
+        assert_eq!(first, texts(&mix, 4000));
+        let rare: std::collections::BTreeSet<_> = first.iter().collect();
+        assert_eq!(rare.len(), 51);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let error = mix("[[request]]\nweight = 1\npfad = '/x'").unwrap_err();
+        assert!(
+            error.contains("line 3") && error.contains("pfad"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for (text, says) in [
+            ("", "no [[request]]"),
+            ("[[request]]\npath = '/'\npaths = ['/']", "either"),
+            ("[[request]]\npaths = []", "empty"),
+            ("[[request]]\nbody = 'a'\nbody_size = '3'", "one of"),
+            ("[[request]]\nbody_size = 'x'", "not a size"),
+            (
+                "[[request]]\nbody_file = '/nowhere/at/all'",
+                "/nowhere/at/all",
+            ),
+            ("[[request]]\nweight = 0", "at least 1"),
+            ("[[request]]\npath = 'x'", "begins with"),
+            ("[[request]]\nheaders = ['x']", "no header"),
+            (
+                "[[request]]\nheaders = ['content-length: 1']",
+                "leave it out",
+            ),
+            ("[[request]]\nmethod = 'A B'", "no method"),
+            ("[[request]]\nmethod = 'CONNECT'", "tunnel"),
+        ] {
+            let error = mix(text).unwrap_err();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn http2_gets_the_same_request() {
+        let mix = mix("[[request]]\npath = '/{7..7}?q'\nheaders = ['X-A: b', 'Host: h']").unwrap();
+        let drawn = mix.draw(&mut mix.draws(0, 1));
+        let request = mix.request(drawn).to_http2(drawn, "https");
+        assert_eq!(request.uri(), "https://h/7?q");
+        assert_eq!(request.headers().len(), 1);
+        assert_eq!(request.headers()["x-a"], "b");
+    }
+}

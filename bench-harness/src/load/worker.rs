@@ -1,0 +1,479 @@
+//! One thread of the generator: its runtime, its connections from the first to the last, and
+//! when they begin and end.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, OnceLock};
+use std::task::{Poll, Waker};
+
+use ringgate_core::rt::clock::Stamp;
+use ringgate_core::rt::wheel::Ticks;
+use ringgate_core::rt::{self, WakeSource};
+
+use super::mix::Draws;
+use super::pace::{Pace, Share};
+use super::pacer::{Pacer, Place, Turn};
+use super::plan::{Plan, Protocol, Reuse};
+use super::tally::{Arrivals, Kind, Live, Tally, Watched};
+use super::{http1, http2};
+use crate::wire::{Resumed, TlsError, Wire};
+
+/// What all connections of one thread share.
+pub struct Worker {
+    /// What is to be done.
+    pub plan: Arc<Plan>,
+    /// What has come of it.
+    pub tally: RefCell<Tally>,
+    /// What is asked next.
+    pub draws: RefCell<Draws>,
+    pacer: Option<Pacer>,
+    stage: Cell<Stage>,
+    begun: Cell<Stamp>,
+    /// Tasks that have not ended, and idle connections that are not in their place yet.
+    tasks: Cell<u32>,
+    settling: Cell<u32>,
+    sleepers: RefCell<Vec<Waker>>,
+    links: RefCell<Vec<Rc<Link>>>,
+}
+
+/// Where a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Connections are opened.
+    Opening,
+    /// Requests are sent.
+    Running,
+    /// Nothing is sent any more.
+    Over,
+}
+
+/// A connection that can be cut when the run is over.
+pub struct Link {
+    /// The connection.
+    pub wire: Wire,
+    /// Requests on it without an answer.
+    pub under_way: Cell<u32>,
+    /// Where it waits for requests.
+    pub place: Rc<Place>,
+}
+
+/// What a thread is started with.
+pub struct Start {
+    /// What is to be done.
+    pub plan: Arc<Plan>,
+    /// Its number.
+    pub thread: u32,
+    /// Wakes it when the start is set.
+    pub source: WakeSource,
+    /// When the run begins.
+    pub begin: Arc<OnceLock<Stamp>>,
+    /// Where it tells what comes of it.
+    pub reports: Sender<Report>,
+    /// What it shows while it runs.
+    pub live: Arc<Live>,
+    /// Whether somebody looks at that.
+    pub watched: Watched,
+}
+
+/// What a thread tells.
+pub enum Report {
+    /// Its connections are open, or as many of them as could be.
+    Ready,
+    /// None of them could be opened.
+    Unreachable(String),
+    /// It has ended, with requests that were due and never sent.
+    Ended(Box<Tally>, u64),
+    /// It cannot run.
+    Failed(String),
+}
+
+/// Runs one thread; never returns, as the runtime must not be dropped while the kernel works on
+/// its memory. The thread ends with the process.
+pub fn run(start: Start) {
+    let plan = Arc::clone(&start.plan);
+    let reports = start.reports.clone();
+    if let Some(cores) = &plan.cores {
+        let cores = cores.numbers();
+        let core = cores[start.thread as usize % cores.len()];
+        if let Err(error) = rt::pin_to(core) {
+            let what = format!("cannot pin a thread to core {core}: {error}");
+            let _ = reports.send(Report::Failed(what));
+            return;
+        }
+    }
+    let ran: io::Result<()> = rt::block_on(plan.driver, async {
+        if let Err(error) = live(start).await {
+            let what = format!("a load thread cannot run: {error}");
+            let _ = reports.send(Report::Failed(what));
+        }
+        loop {
+            rt::pause(Ticks(600)).await;
+        }
+    });
+    if let Err(error) = ran {
+        let what = format!("{} cannot be set up: {error}", plan.driver.name());
+        let _ = reports.send(Report::Failed(what));
+    }
+}
+
+async fn live(start: Start) -> io::Result<()> {
+    let worker = Rc::new(Worker::new(&start)?);
+    rt::spawn(tick(Rc::clone(&worker), Arc::clone(&start.live)));
+    if worker.pacer.is_some() {
+        rt::spawn(pace(Rc::clone(&worker)));
+    }
+    open_all(&worker, start.thread).await;
+    let report = match worker.unreachable() {
+        Some(why) => Report::Unreachable(why),
+        None => Report::Ready,
+    };
+    // Whoever started this waits for it, or has gone.
+    let _ = start.reports.send(report);
+    start.source.run(|| false).await?;
+    if let Some(&begin) = start.begin.get() {
+        worker.begin(begin);
+    }
+    worker.until(|| worker.tasks.get() == 0).await;
+    let unsent = worker.unsent();
+    let window = worker.plan.window;
+    let arrivals = worker.arrivals();
+    let tally = worker
+        .tally
+        .replace(Tally::new(window, arrivals, Watched::No));
+    let _ = start.reports.send(Report::Ended(Box::new(tally), unsent));
+    Ok(())
+}
+
+async fn tick(worker: Rc<Worker>, live: Arc<Live>) {
+    let mut ticks = 0_u32;
+    let on_tick = || {
+        ticks += 1;
+        if ticks.is_multiple_of(PUBLISH_EVERY) && worker.stage.get() == Stage::Running {
+            worker.tally.borrow_mut().publish(&live);
+        }
+        if worker.stage.get() == Stage::Running && worker.now() >= worker.last_send() {
+            worker.stage.set(Stage::Over);
+        }
+        if worker.stage.get() == Stage::Over {
+            worker.end();
+        }
+        true
+    };
+    if let Err(error) = rt::every_tick(on_tick).await {
+        worker.tally.borrow_mut().failure(Kind::Connect, 0, || {
+            format!("without a timer there are no deadlines: {error}")
+        });
+    }
+}
+
+async fn pace(worker: Rc<Worker>) {
+    if let Some(pacer) = &worker.pacer
+        && let Err(error) = pacer.run(|| worker.now()).await
+    {
+        worker.tally.borrow_mut().failure(Kind::Connect, 0, || {
+            format!("without an alarm nothing is due: {error}")
+        });
+    }
+}
+
+/// Opens the connections, some at a time so that the server's queue of them does not overflow.
+async fn open_all(worker: &Rc<Worker>, thread: u32) {
+    let busy = worker.plan.share(worker.plan.connections, thread);
+    let idle = worker.plan.share(worker.plan.idle, thread);
+    worker.settling.set(busy + idle);
+    let left = Rc::new(Cell::new(busy + idle));
+    for _ in 0..OPENERS.min(busy + idle) {
+        let (worker, left) = (Rc::clone(worker), Rc::clone(&left));
+        rt::spawn(async move {
+            while let Some(number) = left.get().checked_sub(1) {
+                left.set(number);
+                match number < idle {
+                    true => open_idle(&worker).await,
+                    false => open_busy(&worker).await,
+                }
+            }
+        });
+    }
+    worker.until(|| worker.settling.get() == 0).await;
+}
+
+async fn open_busy(worker: &Rc<Worker>) {
+    let first = match worker.plan.reuse {
+        Reuse::Kept => worker.connect().await,
+        Reuse::EachNew => None,
+    };
+    worker.settled();
+    worker.tasks.set(worker.tasks.get() + 1);
+    let task = Rc::clone(worker);
+    match worker.plan.protocol {
+        Protocol::Http1 => rt::spawn(async move {
+            http1::carry(&task, first).await;
+            task.ended();
+        }),
+        Protocol::Http2 => rt::spawn(async move {
+            http2::carry(&task, first).await;
+            task.ended();
+        }),
+    }
+}
+
+async fn open_idle(worker: &Rc<Worker>) {
+    let Some(wire) = worker.connect().await else {
+        worker.tally.borrow_mut().idle_lost += 1;
+        return worker.settled();
+    };
+    worker.tasks.set(worker.tasks.get() + 1);
+    let task = Rc::clone(worker);
+    rt::spawn(async move {
+        match task.plan.protocol {
+            Protocol::Http1 => http1::idle(&task, wire).await,
+            Protocol::Http2 => http2::idle(&task, wire).await,
+        }
+        task.ended();
+    });
+}
+
+impl Worker {
+    fn new(start: &Start) -> io::Result<Worker> {
+        let plan = Arc::clone(&start.plan);
+        let share = Share {
+            thread: start.thread,
+            threads: plan.threads,
+        };
+        let pacer = plan
+            .steps()
+            .map(|steps| Pacer::new(Pace::new(steps, share)));
+        let arrivals = match pacer {
+            Some(_) => Arrivals::Schedule,
+            None => Arrivals::Answers,
+        };
+        Ok(Worker {
+            tally: RefCell::new(Tally::new(plan.window, arrivals, start.watched)),
+            draws: RefCell::new(plan.mix.draws(start.thread, plan.threads)),
+            pacer: pacer.transpose()?,
+            stage: Cell::new(Stage::Opening),
+            begun: Cell::new(Stamp::now()),
+            tasks: Cell::new(0),
+            settling: Cell::new(0),
+            sleepers: RefCell::default(),
+            links: RefCell::default(),
+            plan,
+        })
+    }
+
+    fn arrivals(&self) -> Arrivals {
+        match self.pacer {
+            Some(_) => Arrivals::Schedule,
+            None => Arrivals::Answers,
+        }
+    }
+
+    /// Nanoseconds since the start; 0 before it.
+    pub fn now(&self) -> u64 {
+        Stamp::now().nanos_since(self.begun.get())
+    }
+
+    /// Where the run is.
+    pub fn stage(&self) -> Stage {
+        self.stage.get()
+    }
+
+    /// Whether requests may still be sent at this time.
+    pub fn is_on(&self, now: u64) -> bool {
+        self.stage.get() == Stage::Running && now < self.last_send()
+    }
+
+    /// Until when requests are sent. What is due right before the end of an open loop gets a
+    /// little time, or the last of it would always be late.
+    fn last_send(&self) -> u64 {
+        let grace = if self.pacer.is_some() { GRACE } else { 0 };
+        self.plan.window.to + grace
+    }
+
+    /// Takes the next request: when it was or is due.
+    pub fn take(&self, now: u64) -> Option<u64> {
+        if !self.is_on(now) {
+            return None;
+        }
+        match &self.pacer {
+            None => Some(now),
+            Some(pacer) => pacer.take(now),
+        }
+    }
+
+    /// Whether [`Worker::take`] has something now; if not, the waker is called when it may have.
+    /// In a closed loop there always is, until the run is over.
+    pub fn wait(&self, place: &Rc<Place>, waker: &Waker) -> Turn {
+        let Some(pacer) = &self.pacer else {
+            return Turn::Later;
+        };
+        let now = self.now();
+        match self.is_on(now) {
+            true => pacer.wait(place, waker, now),
+            false => Turn::Later,
+        }
+    }
+
+    /// Waits until a request is due and takes it; `None` when the run is over.
+    pub async fn next(&self, place: &Rc<Place>) -> Option<u64> {
+        let taken = poll_fn(|cx| {
+            let now = self.now();
+            if !self.is_on(now) {
+                return Poll::Ready(None);
+            }
+            if let Some(due) = self.take(now) {
+                return Poll::Ready(Some(due));
+            }
+            match self.wait(place, cx.waker()) {
+                Turn::Now => Poll::Ready(self.take(self.now())),
+                Turn::Later => Poll::Pending,
+            }
+        })
+        .await;
+        self.leave(place);
+        taken
+    }
+
+    /// Whoever waited in this place does not any more.
+    pub fn leave(&self, place: &Rc<Place>) {
+        if let Some(pacer) = &self.pacer {
+            pacer.leave(place);
+        }
+    }
+
+    /// Waits for the start.
+    pub async fn begun(&self) {
+        self.until(|| self.stage.get() != Stage::Opening).await;
+    }
+
+    /// Opens a connection; `None` after a failure, which is counted, and a pause.
+    pub async fn connect(&self) -> Option<Wire> {
+        match self.try_connect().await {
+            Some(wire) => Some(wire),
+            None => {
+                // Whoever refuses now will do so for some time.
+                rt::pause(Ticks(1)).await;
+                None
+            }
+        }
+    }
+
+    /// As [`Worker::connect`], without a pause.
+    pub async fn try_connect(&self) -> Option<Wire> {
+        let patience = self.plan.patience();
+        let connected = Wire::connect(&self.plan.addr, self.plan.tls.as_ref(), patience).await;
+        let mut tally = self.tally.borrow_mut();
+        match connected {
+            Ok(mut wire) => {
+                tally.opened += 1;
+                tally.resumed += u64::from(wire.resumed() == Some(Resumed::Yes));
+                wire.set_stuck_after(patience);
+                Some(wire)
+            }
+            Err(error) => {
+                let inner = error.get_ref();
+                let kind = match inner.is_some_and(|inner| inner.is::<TlsError>()) {
+                    true => Kind::Tls,
+                    false => Kind::Connect,
+                };
+                tally.failure(kind, self.now(), || error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Lists a connection among those that are cut when the run is over.
+    pub fn link(&self, wire: Wire, place: &Rc<Place>) -> Rc<Link> {
+        let link = Rc::new(Link {
+            wire,
+            under_way: Cell::new(0),
+            place: Rc::clone(place),
+        });
+        self.links.borrow_mut().push(Rc::clone(&link));
+        link
+    }
+
+    /// Takes a connection off that list.
+    pub fn unlink(&self, link: &Rc<Link>) {
+        let mut links = self.links.borrow_mut();
+        if let Some(at) = links.iter().position(|other| Rc::ptr_eq(link, other)) {
+            links.swap_remove(at);
+        }
+    }
+
+    /// A connection is in its place, or cannot be had.
+    pub fn settled(&self) {
+        self.settling.set(self.settling.get() - 1);
+        self.wake();
+    }
+
+    /// Why there is no connection at all, if there should be some.
+    fn unreachable(&self) -> Option<String> {
+        let tally = self.tally.borrow();
+        if tally.opened > 0 || self.plan.reuse == Reuse::EachNew {
+            return None;
+        }
+        tally.said().map(|(_, why)| why.to_owned()).next()
+    }
+
+    fn ended(&self) {
+        self.tasks.set(self.tasks.get() - 1);
+        self.wake();
+    }
+
+    fn begin(&self, at: Stamp) {
+        self.begun.set(at);
+        self.stage.set(Stage::Running);
+        self.wake();
+    }
+
+    /// Ends what is not needed any more: of a closed loop everything, of an open one what has no
+    /// request under way.
+    fn end(&self) {
+        let links = self.links.borrow();
+        let done = |link: &&Rc<Link>| self.pacer.is_none() || link.under_way.get() == 0;
+        links
+            .iter()
+            .filter(done)
+            .for_each(|link| link.wire.shutdown());
+        if let Some(pacer) = &self.pacer {
+            pacer.wake_all();
+        }
+        self.wake();
+    }
+
+    fn unsent(&self) -> u64 {
+        let window = self.plan.window;
+        let untaken = |pacer: &Pacer| pacer.untaken(window.from, window.to);
+        self.pacer.as_ref().map_or(0, untaken)
+    }
+
+    async fn until(&self, holds: impl Fn() -> bool) {
+        poll_fn(|cx| match holds() {
+            true => Poll::Ready(()),
+            false => {
+                self.sleepers.borrow_mut().push(cx.waker().clone());
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
+    fn wake(&self) {
+        for sleeper in self.sleepers.take() {
+            sleeper.wake();
+        }
+    }
+}
+
+/// Connections of one thread that are opened at a time.
+const OPENERS: u32 = 64;
+
+/// How long requests are sent that were due before the end, in nanoseconds.
+const GRACE: u64 = 50_000_000;
+
+/// Ticks between two updates of the progress bar.
+const PUBLISH_EVERY: u32 = 5;
