@@ -319,7 +319,7 @@ impl Connection<'_> {
         }
         self.wire.socket().recv_timer().arm(LINGER, Due::ShutBoth);
         loop {
-            self.input.block.clear();
+            self.input.block = Block::empty();
             match self.input.receive(&self.wire).await {
                 Ok(count) if count > 0 => {}
                 _ => return,

@@ -16,10 +16,10 @@ pub struct Input {
 }
 
 impl Input {
-    /// Nothing yet, in the smallest block.
+    /// Nothing yet.
     pub fn new() -> Input {
         Input {
-            block: Block::new(BlockClass::Head),
+            block: Block::empty(),
             class: BlockClass::Head,
         }
     }
@@ -29,9 +29,17 @@ impl Input {
     /// # Errors
     /// Those of the wire.
     pub async fn receive(&mut self, wire: &Wire) -> io::Result<usize> {
-        self.make_room();
-        let block = std::mem::take(&mut self.block);
-        let (result, block) = wire.recv(block).await;
+        let (result, block) = match self.block.is_empty() {
+            true => {
+                // Back to the free list first: it is the next one.
+                drop(std::mem::take(&mut self.block));
+                wire.recv_block(self.class).await
+            }
+            false => {
+                self.make_room();
+                wire.recv(std::mem::take(&mut self.block)).await
+            }
+        };
         let is_full = block.tailroom() <= CHUNK_TAILROOM;
         self.block = block;
         if is_full {
@@ -42,11 +50,9 @@ impl Input {
         result
     }
 
+    /// A block with room behind the begin of a request.
     fn make_room(&mut self) {
         let size = self.block.capacity();
-        if self.block.is_empty() && size == self.class.size() {
-            return self.block.clear();
-        }
         if self.block.tailroom() > size / 4 && size == self.class.size() {
             return;
         }

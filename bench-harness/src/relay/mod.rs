@@ -5,9 +5,9 @@ use std::io;
 use std::net::{Shutdown, SocketAddr};
 
 use clap::Args;
-use ringgate_core::block::{Block, BlockClass};
+use ringgate_core::block::BlockClass;
 use ringgate_core::rt::wheel::Ticks;
-use ringgate_core::rt::{self, Addr, CHUNK_TAILROOM, Socket};
+use ringgate_core::rt::{self, Addr, CHUNK_TAILROOM, Likely, Socket};
 
 use crate::Ended;
 use crate::cores::Cores;
@@ -79,21 +79,18 @@ async fn direction(from: &Socket, to: &Socket) {
 
 async fn copy(from: &Socket, to: &Socket) -> io::Result<()> {
     let mut class = BlockClass::Small;
-    let mut block = Block::new(class);
+    let mut likely = Likely::Later;
     loop {
-        let (received, filled) = from.recv(block).await;
+        let (received, block) = from.recv_block(class, likely).await;
         if received? == 0 {
             return Ok(());
         }
-        let is_full = filled.tailroom() <= CHUNK_TAILROOM;
-        let (sent, back) = to.send(filled, || Ticks::NEVER).await;
-        sent?;
-        block = back;
-        block.clear();
-        if is_full && class != BlockClass::Large {
+        likely = Likely::Later;
+        if block.tailroom() <= CHUNK_TAILROOM {
             class = class.larger();
-            block = Block::new(class);
+            likely = Likely::Now;
         }
+        to.send(block, || Ticks::NEVER).await.0?;
     }
 }
 

@@ -41,6 +41,8 @@ pub const WAITING_MAX: usize = BlockClass::Large.size() - HEADROOM;
 struct Writing {
     waiting: RefCell<Block>,
     stage: Cell<Stage>,
+    /// Whether what waits is to be sent: until a flush, a full block or the end, bytes gather.
+    due: Cell<bool>,
     failed: RefCell<Option<(io::ErrorKind, String)>>,
     /// The sending task, while it has nothing to do.
     sender: Cell<Option<Waker>>,
@@ -64,6 +66,7 @@ impl Channel {
         let writing = Rc::new(Writing {
             waiting: RefCell::default(),
             stage: Cell::new(Stage::Open),
+            due: Cell::default(),
             failed: RefCell::default(),
             sender: Cell::default(),
             writer: Cell::default(),
@@ -85,7 +88,7 @@ impl Channel {
     /// A receive into a block that fits what came last.
     fn receive(&self) -> Pooled<dyn Future<Output = Received>> {
         let (wire, class) = (Rc::clone(&self.wire), self.class);
-        pooled(|| async move { wire.recv(Block::new(class)).await }).erased()
+        pooled(|| async move { wire.recv_block(class).await }).erased()
     }
 
     fn resize(&mut self, count: usize, block: &Block) {
@@ -209,7 +212,9 @@ impl Writing {
         waiting.append(&bytes[..count])
     }
 
+    /// Has the sender send what waits, now or when it comes back from what it is sending.
     fn kick(&self) {
+        self.due.set(true);
         if let Some(sender) = self.sender.take() {
             sender.wake();
         }
@@ -223,12 +228,8 @@ impl Writing {
 
     /// The next bytes to send; `None` when there will be no more.
     async fn next(&self) -> Option<Block> {
-        let mut kicked = false;
         poll_fn(|cx| {
-            // Only a flush, a full block or the end starts a send: until then bytes gather.
-            let due = kicked || self.stage.get() == Stage::Closing;
-            kicked = true;
-            if due && !self.waiting.borrow().is_empty() {
+            if self.due.take() && !self.waiting.borrow().is_empty() {
                 return Poll::Ready(Some(self.waiting.take()));
             }
             if self.stage.get() == Stage::Closing {
@@ -259,3 +260,7 @@ async fn send_all(wire: Rc<Wire>, writing: Rc<Writing>) {
     writing.stage.set(Stage::Over);
     writing.wake_writer();
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

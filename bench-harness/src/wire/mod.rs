@@ -7,6 +7,12 @@
 pub mod channel;
 pub mod serve;
 pub mod session;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod testing;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 pub mod tls;
 mod turns;
 
@@ -16,7 +22,7 @@ use std::net::Shutdown;
 
 use ringgate_core::block::{Block, BlockClass};
 use ringgate_core::rt::wheel::{Due, Ticks};
-use ringgate_core::rt::{Addr, Socket};
+use ringgate_core::rt::{Addr, Likely, Socket};
 
 pub use channel::Channel;
 pub use session::{Session, TlsError};
@@ -64,6 +70,14 @@ impl Wire {
         let socket = Socket::connect(addr, deadline).await?;
         let session = tls.map(Session::client).transpose()?;
         Wire::with(socket, session, deadline).await
+    }
+
+    /// Shakes hands as a client on a socket that is connected already.
+    ///
+    /// # Errors
+    /// As [`Wire::connect`].
+    pub async fn over(socket: Socket, tls: &ClientTls, deadline: Ticks) -> io::Result<Wire> {
+        Wire::with(socket, Some(Session::client(tls)?), deadline).await
     }
 
     /// Takes over an accepted socket, and shakes hands where there is TLS.
@@ -129,6 +143,15 @@ impl Wire {
         match &self.tls {
             None => self.socket.recv(block).await,
             Some(tls) => self.recv_tls(tls, block).await,
+        }
+    }
+
+    /// Receives into a fresh block of the class; otherwise as [`Wire::recv`]. Nothing is expected
+    /// to be there already.
+    pub async fn recv_block(&self, class: BlockClass) -> (io::Result<usize>, Block) {
+        match &self.tls {
+            None => self.socket.recv_block(class, Likely::Later).await,
+            Some(tls) => self.recv_tls(tls, Block::new(class)).await,
         }
     }
 
@@ -223,7 +246,7 @@ impl Wire {
     /// One receive of records.
     async fn receive(&self, tls: &Tls) -> io::Result<Block> {
         let class = tls.class.get();
-        let (result, block) = self.socket.recv_block(class).await;
+        let (result, block) = self.socket.recv_block(class, Likely::Later).await;
         let count = result?;
         if count == 0 {
             return Err(TlsError::Truncated.into());
@@ -238,7 +261,9 @@ impl Wire {
 
     /// Tells the peer what was wrong, as far as it still listens.
     async fn alert_of<T>(&self, tls: &Tls, outcome: Result<T, TlsError>) -> io::Result<T> {
-        let flushed = match tls.session.borrow().wants_send() {
+        // A borrow must not last until after the flush.
+        let wants_send = tls.session.borrow().wants_send();
+        let flushed = match wants_send {
             false => Ok(()),
             true => self.flush_pending(tls).await,
         };

@@ -37,7 +37,10 @@ impl DriverChoice {
     /// # Errors
     /// When rings are asked for and refused.
     pub fn driver(self) -> Result<Driver> {
-        match (self, rt::probe_io_uring()) {
+        // On a thread of its own: taking a ring down interrupts what its thread does next.
+        let probe = thread::spawn(rt::probe_io_uring).join();
+        let probed = probe.unwrap_or_else(|_| Err("io_uring cannot be probed".to_owned()));
+        match (self, probed) {
             (DriverChoice::Epoll, _) | (DriverChoice::Auto, Err(_)) => Ok(Driver::Epoll),
             (_, Ok(())) => Ok(Driver::IoUring),
             (DriverChoice::IoUring, Err(why)) => {

@@ -282,3 +282,7 @@ const _: () = assert!(
     7 * (RECORD_PLAINTEXT_MAX + RECORD_OVERHEAD_MAX) + ringgate_core::block::HEADROOM
         <= BlockClass::Large.size()
 );
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
