@@ -46,17 +46,12 @@ pub async fn carry(worker: &Rc<Worker>, first: Option<Wire>) {
 
 /// One request on a connection of its own; its time begins before the connection is opened.
 async fn carry_one(worker: &Rc<Worker>, place: &Rc<Place>) {
-    let Some(due) = worker.next(place).await else {
+    let Some(times) = worker.next(place, || false).await else {
         return;
     };
-    let sent = worker.now();
-    let wire = match worker.plan.rates {
-        // In a closed loop nothing else slows down who is refused.
-        None => worker.connect().await,
-        Some(_) => worker.try_connect().await,
-    };
+    let wire = worker.connect_for_one().await;
     if let Some(wire) = wire {
-        let purpose = Purpose::One(Times { due, sent });
+        let purpose = Purpose::One(times);
         Exchange::new(worker, wire, place, purpose).run().await;
     }
 }
@@ -139,7 +134,7 @@ impl<'w> Exchange<'w> {
     ) -> Exchange<'w> {
         Exchange {
             worker,
-            link: worker.link(wire, place),
+            link: worker.link(Rc::new(wire), place),
             reader: Reader::default(),
             flights: VecDeque::with_capacity(worker.plan.in_flight as usize),
             body: None,
@@ -302,7 +297,7 @@ impl<'w> Exchange<'w> {
                     // An answer to what is not sent yet: the rest of it is of no use to anybody.
                     let early = self.flights.is_empty() && self.body.is_some();
                     if answer.connection == Connection::Ends || early {
-                        self.fail_all(now, Kind::Closed, || ENDS.to_owned());
+                        self.give_back();
                         return Flow::Ended;
                     }
                 }
@@ -329,6 +324,15 @@ impl<'w> Exchange<'w> {
         }
         let mut tally = self.worker.tally.borrow_mut();
         tally.answer(status, body_bytes, flight.times, now);
+    }
+
+    /// The server has said that it answers no more: RFC 9112, 9.6 has it process no more either.
+    fn give_back(&mut self) {
+        for flight in self.flights.drain(..) {
+            if self.purpose == Purpose::Load {
+                self.worker.again(flight.times.due);
+            }
+        }
     }
 
     /// Bytes that are no answer to anything.
@@ -425,5 +429,4 @@ fn kind_of(error: &io::Error) -> Kind {
 }
 
 const CLOSED: &str = "the server closed the connection before the answer was whole";
-const ENDS: &str = "the server ended the connection with requests unanswered";
 const UNASKED: &str = "the server sent bytes that nobody asked for";

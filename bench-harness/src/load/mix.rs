@@ -22,14 +22,17 @@ pub struct Mix {
 pub struct Request {
     /// The method; the token of one that is not well known is in the encoded head only.
     pub method: Method,
-    token: String,
+    token: http::Method,
     paths: Paths,
     weight: u64,
     /// The head behind the path: version and fields.
     tail: Vec<u8>,
     /// The fields that were asked for, as HTTP/2 sends them.
-    fields: http::HeaderMap,
-    authority: String,
+    http2_fields: http::HeaderMap,
+    /// Where HTTP/2 asks for: without a path unless there is one only.
+    scheme: http::uri::Scheme,
+    authority: http::uri::Authority,
+    uri: Option<http::Uri>,
     /// The body.
     pub body: bytes::Bytes,
 }
@@ -204,9 +207,8 @@ impl Request {
         let fields = fields_of(common.iter().chain(&own))?;
         let default = if body.is_empty() { "GET" } else { "POST" };
         let token = raw.method.unwrap_or_else(|| default.to_owned());
-        if http::Method::from_bytes(token.as_bytes()).is_err() {
-            return Err(format!("{token:?} is no method"));
-        }
+        let token = http::Method::from_bytes(token.as_bytes())
+            .map_err(|_| format!("{token:?} is no method"))?;
         let paths = match (raw.path, raw.paths) {
             (Some(path), None) => vec![path],
             (None, Some(paths)) => paths,
@@ -215,60 +217,69 @@ impl Request {
         };
         let templates = paths.iter().map(|path| Template::parse(path));
         let templates = templates.collect::<std::result::Result<Vec<_>, _>>()?;
-        let method = Method::of(token.as_bytes());
+        let method = Method::of(token.as_str().as_bytes());
         if method == Method::Connect {
             return Err("CONNECT asks for a tunnel, which is no load".to_owned());
         }
-        let authority = match fields.get(http::header::HOST) {
-            Some(host) => host.to_str().map_err(|error| error.to_string())?.to_owned(),
-            None => target.authority().map_or("", |a| a.as_str()).to_owned(),
-        };
+        let host = fields.get(http::header::HOST).map(|host| host.as_bytes());
+        let host = host.or_else(|| Some(target.authority()?.as_str().as_bytes()));
+        let authority = http::uri::Authority::try_from(host.unwrap_or_default())
+            .map_err(|error| format!("the host is none: {error}"))?;
         let weight = raw.weight.unwrap_or(1);
         if weight == 0 {
             return Err("`weight` is at least 1; leave the request out instead".to_owned());
         }
-        Ok(Request {
-            tail: tail_of(&fields, &authority, method, body.len(), reuse),
+        let tail = tail_of(&fields, authority.as_str(), method, body.len(), reuse);
+        let mut http2_fields = fields;
+        http2_fields.remove(http::header::HOST);
+        let mut request = Request {
+            tail,
             method,
             token,
             paths: Paths::new(templates, raw.order.unwrap_or_default())?,
             weight,
-            fields,
+            http2_fields,
+            scheme: target.scheme().cloned().unwrap_or(http::uri::Scheme::HTTP),
             authority,
+            uri: None,
             body,
-        })
+        };
+        if request.paths.count() == 1 {
+            request.uri = Some(request.uri_of(0));
+        }
+        Ok(request)
     }
 
     /// Writes the whole HTTP/1.1 head; `put` takes its pieces in order.
     pub fn encode(&self, drawn: Drawn, mut put: impl FnMut(&[u8])) {
-        put(self.token.as_bytes());
+        put(self.token.as_str().as_bytes());
         put(b" ");
         self.paths.put(drawn.path, &mut put);
         put(&self.tail);
     }
 
     /// The head as HTTP/2 has it.
-    pub fn to_http2(&self, drawn: Drawn, scheme: &str) -> http::Request<()> {
-        let mut path = Vec::with_capacity(64);
-        self.paths
-            .put(drawn.path, |piece| path.extend_from_slice(piece));
-        let uri = http::Uri::builder()
-            .scheme(scheme)
-            .authority(self.authority.as_str())
-            .path_and_query(path);
-        let request = http::Request::builder()
-            .method(self.token.as_str())
-            .uri(uri.build().unwrap_or_default());
-        let mut request = request.body(()).unwrap_or_default();
-        let fields = self.fields.iter();
-        let fields = fields.filter(|(name, _)| *name != http::header::HOST);
-        let fields = fields.map(|(name, value)| (name.clone(), value.clone()));
-        request.headers_mut().extend(fields);
+    pub fn to_http2(&self, drawn: Drawn) -> http::Request<()> {
+        let mut request = http::Request::new(());
+        *request.uri_mut() = self.uri.clone().unwrap_or_else(|| self.uri_of(drawn.path));
+        request.method_mut().clone_from(&self.token);
+        request.headers_mut().clone_from(&self.http2_fields);
         request
     }
 
+    fn uri_of(&self, number: u64) -> http::Uri {
+        let mut path = Vec::with_capacity(64);
+        self.paths
+            .put(number, |piece| path.extend_from_slice(piece));
+        let uri = http::Uri::builder()
+            .scheme(self.scheme.clone())
+            .authority(self.authority.clone());
+        // The templates were checked to be paths.
+        uri.path_and_query(path).build().unwrap_or_default()
+    }
+
     fn head_max(&self) -> usize {
-        self.token.len() + 1 + self.paths.length_max() + self.tail.len()
+        self.token.as_str().len() + 1 + self.paths.length_max() + self.tail.len()
     }
 }
 
@@ -471,8 +482,8 @@ mod tests {
     fn http2_gets_the_same_request() {
         let mix = mix("[[request]]\npath = '/{7..7}?q'\nheaders = ['X-A: b', 'Host: h']").unwrap();
         let drawn = mix.draw(&mut mix.draws(0, 1));
-        let request = mix.request(drawn).to_http2(drawn, "https");
-        assert_eq!(request.uri(), "https://h/7?q");
+        let request = mix.request(drawn).to_http2(drawn);
+        assert_eq!(request.uri(), "http://h/7?q");
         assert_eq!(request.headers().len(), 1);
         assert_eq!(request.headers()["x-a"], "b");
     }

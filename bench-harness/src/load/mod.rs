@@ -12,6 +12,9 @@ mod progress;
 mod response;
 mod show;
 mod tally;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 mod worker;
 
 use std::path::{Path, PathBuf};
@@ -146,6 +149,19 @@ impl Command {
     /// # Errors
     /// What is wrong with the command line; [`Fault::Premise`] when not one request was answered.
     pub fn run(&self) -> Result<Ended> {
+        let (plan, tally, run) = self.measure()?;
+        if let Some(file) = &self.hgrm {
+            write(file, &show::hgrm(&tally.latency))?;
+        }
+        let table = show::table(&plan, &tally, &run);
+        let json = to_json(run);
+        if let Some(file) = &self.save {
+            write(file, &json)?;
+        }
+        Ok(Ended::well(if self.json { json } else { table }))
+    }
+
+    fn measure(&self) -> Result<(Arc<Plan>, Tally, LoadRun)> {
         let plan = Arc::new(Plan::of(self)?);
         let mut circumstances = facts::begin();
         let watched = progress::watched(self.quiet);
@@ -154,16 +170,8 @@ impl Command {
         if tally.requests() == 0 {
             return Err(nothing(&plan, &tally));
         }
-        if let Some(file) = &self.hgrm {
-            write(file, &show::hgrm(&tally.latency))?;
-        }
         let run = show::saved(&plan, &tally, unsent, circumstances);
-        let table = show::table(&plan, &tally, &run);
-        let json = to_json(run);
-        if let Some(file) = &self.save {
-            write(file, &json)?;
-        }
-        Ok(Ended::well(if self.json { json } else { table }))
+        Ok((plan, tally, run))
     }
 
     /// What the types of the arguments do not say.

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
-use monoio::net::TcpStream;
+use ringgate_core::rt::Listener;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
@@ -144,18 +144,17 @@ impl Pacer {
 /// One timer of the kernel on this thread's runtime.
 struct Alarm {
     timer: OwnedFd,
-    /// The same descriptor, registered with the driver; only its readiness is used.
-    readiness: TcpStream,
+    /// The same descriptor. Only its readiness is asked for, which timers have as listeners do.
+    readiness: Listener,
 }
 
 impl Alarm {
     fn new() -> io::Result<Alarm> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        let twin = std::net::TcpStream::from(timer.try_clone()?);
         Ok(Alarm {
+            readiness: Listener::adopt(timer.try_clone()?)?,
             timer,
-            readiness: TcpStream::from_std(twin)?,
         })
     }
 
@@ -181,6 +180,6 @@ impl Alarm {
     }
 
     async fn rings(&self) -> io::Result<()> {
-        self.readiness.readable(false).await
+        self.readiness.ready().await
     }
 }

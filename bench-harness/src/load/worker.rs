@@ -13,11 +13,12 @@ use ringgate_core::rt::clock::Stamp;
 use ringgate_core::rt::wheel::Ticks;
 use ringgate_core::rt::{self, WakeSource};
 
+use super::http2::Slot;
 use super::mix::Draws;
 use super::pace::{Pace, Share};
 use super::pacer::{Pacer, Place, Turn};
 use super::plan::{Plan, Protocol, Reuse};
-use super::tally::{Arrivals, Kind, Live, Tally, Watched};
+use super::tally::{Arrivals, Kind, Live, Tally, Times, Watched};
 use super::{http1, http2};
 use crate::wire::{Resumed, TlsError, Wire};
 
@@ -37,6 +38,8 @@ pub struct Worker {
     settling: Cell<u32>,
     sleepers: RefCell<Vec<Waker>>,
     links: RefCell<Vec<Rc<Link>>>,
+    /// When requests were due that a server has given back unprocessed.
+    again: RefCell<Vec<u64>>,
 }
 
 /// Where a run is.
@@ -53,11 +56,13 @@ pub enum Stage {
 /// A connection that can be cut when the run is over.
 pub struct Link {
     /// The connection.
-    pub wire: Wire,
+    pub wire: Rc<Wire>,
     /// Requests on it without an answer.
     pub under_way: Cell<u32>,
     /// Where it waits for requests.
     pub place: Rc<Place>,
+    /// Of HTTP/2: its streams.
+    pub slots: RefCell<Vec<Rc<Slot>>>,
 }
 
 /// What a thread is started with.
@@ -153,6 +158,9 @@ async fn tick(worker: Rc<Worker>, live: Arc<Live>) {
         ticks += 1;
         if ticks.is_multiple_of(PUBLISH_EVERY) && worker.stage.get() == Stage::Running {
             worker.tally.borrow_mut().publish(&live);
+        }
+        if worker.plan.protocol == Protocol::Http2 {
+            worker.expire();
         }
         if worker.stage.get() == Stage::Running && worker.now() >= worker.last_send() {
             worker.stage.set(Stage::Over);
@@ -260,6 +268,7 @@ impl Worker {
             settling: Cell::new(0),
             sleepers: RefCell::default(),
             links: RefCell::default(),
+            again: RefCell::default(),
             plan,
         })
     }
@@ -298,10 +307,18 @@ impl Worker {
         if !self.is_on(now) {
             return None;
         }
+        if let Some(due) = self.again.borrow_mut().pop() {
+            return Some(due);
+        }
         match &self.pacer {
             None => Some(now),
             Some(pacer) => pacer.take(now),
         }
+    }
+
+    /// Gives back a request that the server has not processed: it is due as before.
+    pub fn again(&self, due: u64) {
+        self.again.borrow_mut().push(due);
     }
 
     /// Whether [`Worker::take`] has something now; if not, the waker is called when it may have.
@@ -310,6 +327,9 @@ impl Worker {
         let Some(pacer) = &self.pacer else {
             return Turn::Later;
         };
+        if !self.again.borrow().is_empty() {
+            return Turn::Now;
+        }
         let now = self.now();
         match self.is_on(now) {
             true => pacer.wait(place, waker, now),
@@ -317,24 +337,40 @@ impl Worker {
         }
     }
 
-    /// Waits until a request is due and takes it; `None` when the run is over.
-    pub async fn next(&self, place: &Rc<Place>) -> Option<u64> {
-        let taken = poll_fn(|cx| {
-            let now = self.now();
-            if !self.is_on(now) {
+    /// Waits until a request is due and takes it; `None` when the run is over, or `ends` says
+    /// so after [`Worker::rouse`].
+    pub async fn next(&self, place: &Rc<Place>, ends: impl Fn() -> bool) -> Option<Times> {
+        let mut waited = false;
+        let times = poll_fn(|cx| {
+            let sent = self.now();
+            if !self.is_on(sent) || ends() {
                 return Poll::Ready(None);
             }
-            if let Some(due) = self.take(now) {
-                return Poll::Ready(Some(due));
+            if let Some(due) = self.take(sent) {
+                return Poll::Ready(Some(Times { due, sent }));
             }
-            match self.wait(place, cx.waker()) {
-                Turn::Now => Poll::Ready(self.take(self.now())),
-                Turn::Later => Poll::Pending,
+            if self.wait(place, cx.waker()) == Turn::Now {
+                let sent = self.now();
+                let due = self.take(sent);
+                return Poll::Ready(due.map(|due| Times { due, sent }));
             }
+            waited = true;
+            Poll::Pending
         })
         .await;
         self.leave(place);
-        taken
+        if let Some(times) = times.filter(|_| waited) {
+            let mut tally = self.tally.borrow_mut();
+            tally.sent_after_wait(times.due, times.sent);
+        }
+        times
+    }
+
+    /// Has everybody look again who waits for a request to be due.
+    pub fn rouse(&self) {
+        if let Some(pacer) = &self.pacer {
+            pacer.wake_all();
+        }
     }
 
     /// Whoever waited in this place does not any more.
@@ -361,8 +397,16 @@ impl Worker {
         }
     }
 
-    /// As [`Worker::connect`], without a pause.
-    pub async fn try_connect(&self) -> Option<Wire> {
+    /// Opens a connection for one request.
+    pub async fn connect_for_one(&self) -> Option<Wire> {
+        match self.pacer {
+            // In a closed loop nothing else slows down who is refused.
+            None => self.connect().await,
+            Some(_) => self.try_connect().await,
+        }
+    }
+
+    async fn try_connect(&self) -> Option<Wire> {
         let patience = self.plan.patience();
         let connected = Wire::connect(&self.plan.addr, self.plan.tls.as_ref(), patience).await;
         let mut tally = self.tally.borrow_mut();
@@ -386,11 +430,12 @@ impl Worker {
     }
 
     /// Lists a connection among those that are cut when the run is over.
-    pub fn link(&self, wire: Wire, place: &Rc<Place>) -> Rc<Link> {
+    pub fn link(&self, wire: Rc<Wire>, place: &Rc<Place>) -> Rc<Link> {
         let link = Rc::new(Link {
             wire,
             under_way: Cell::new(0),
             place: Rc::clone(place),
+            slots: RefCell::default(),
         });
         self.links.borrow_mut().push(Rc::clone(&link));
         link
@@ -439,16 +484,30 @@ impl Worker {
             .iter()
             .filter(done)
             .for_each(|link| link.wire.shutdown());
-        if let Some(pacer) = &self.pacer {
-            pacer.wake_all();
-        }
+        self.rouse();
         self.wake();
+    }
+
+    /// Ends streams that take too long; connections without streams have their own deadline.
+    fn expire(&self) {
+        let timeout = self.plan.timeout.as_nanos() as u64;
+        let limit = self.now().saturating_sub(timeout);
+        for link in self.links.borrow().iter() {
+            link.slots
+                .borrow()
+                .iter()
+                .for_each(|slot| slot.expire(limit));
+        }
     }
 
     fn unsent(&self) -> u64 {
         let window = self.plan.window;
         let untaken = |pacer: &Pacer| pacer.untaken(window.from, window.to);
-        self.pacer.as_ref().map_or(0, untaken)
+        let again = self.again.borrow();
+        let again = again.iter().filter(|due| window.holds(**due)).count() as u64;
+        self.pacer
+            .as_ref()
+            .map_or(0, |pacer| untaken(pacer) + again)
     }
 
     async fn until(&self, holds: impl Fn() -> bool) {
