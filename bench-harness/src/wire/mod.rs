@@ -7,12 +7,6 @@
 pub mod channel;
 pub mod serve;
 pub mod session;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod testing;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests;
 pub mod tls;
 mod turns;
 
@@ -57,7 +51,7 @@ impl Wire {
         }
     }
 
-    /// Connects, and shakes hands where there is TLS; all of it within `deadline`.
+    /// Connects, and shakes hands where there is TLS; each within `deadline`.
     ///
     /// # Errors
     /// What the kernel said; [`io::ErrorKind::TimedOut`]; a [`TlsError`] inside an
@@ -67,9 +61,9 @@ impl Wire {
         tls: Option<&ClientTls>,
         deadline: Ticks,
     ) -> io::Result<Wire> {
+        let tls = tls.map(Session::client).transpose()?.map(Tls::new);
         let socket = Socket::connect(addr, deadline).await?;
-        let session = tls.map(Session::client).transpose()?;
-        Wire::with(socket, session, deadline).await
+        Wire::with(socket, tls, deadline).await
     }
 
     /// Shakes hands as a client on a socket that is connected already.
@@ -77,7 +71,8 @@ impl Wire {
     /// # Errors
     /// As [`Wire::connect`].
     pub async fn over(socket: Socket, tls: &ClientTls, deadline: Ticks) -> io::Result<Wire> {
-        Wire::with(socket, Some(Session::client(tls)?), deadline).await
+        let tls = Tls::new(Session::client(tls)?);
+        Wire::with(socket, Some(tls), deadline).await
     }
 
     /// Takes over an accepted socket, and shakes hands where there is TLS.
@@ -89,31 +84,24 @@ impl Wire {
         tls: Option<&ServerTls>,
         deadline: Ticks,
     ) -> io::Result<Wire> {
-        let session = tls.map(Session::server).transpose()?;
-        Wire::with(socket, session, deadline).await
+        let tls = tls.map(Session::server).transpose()?.map(Tls::new);
+        Wire::with(socket, tls, deadline).await
     }
 
-    async fn with(socket: Socket, session: Option<Session>, deadline: Ticks) -> io::Result<Wire> {
+    async fn with(socket: Socket, tls: Option<Box<Tls>>, deadline: Ticks) -> io::Result<Wire> {
         let mut wire = Wire::plain(socket);
-        let Some(session) = session else {
+        wire.tls = tls;
+        let Some(tls) = &wire.tls else {
             return Ok(wire);
         };
-        wire.tls = Some(Box::new(Tls {
-            session: RefCell::new(session),
-            received: Cell::default(),
-            class: Cell::new(BlockClass::Small),
-            turns: Turns::default(),
-        }));
-        if let Some(tls) = &wire.tls {
-            wire.socket.recv_timer().arm(deadline, Due::ShutBoth);
-            let shaken = wire.shake(tls).await;
-            wire.socket.recv_timer().disarm();
-            if wire.socket.recv_timer().take_fired() {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            shaken?;
+        wire.socket.recv_timer().arm(deadline, Due::ShutBoth);
+        // Boxed, so that connections do not carry the room for it as long as they last.
+        let shaken = Box::pin(wire.shake(tls)).await;
+        wire.socket.recv_timer().disarm();
+        if wire.socket.recv_timer().take_fired() {
+            return Err(io::ErrorKind::TimedOut.into());
         }
-        Ok(wire)
+        shaken.map(|()| wire)
     }
 
     async fn shake(&self, tls: &Tls) -> io::Result<()> {
@@ -131,7 +119,10 @@ impl Wire {
     }
 
     /// Receives into the free space behind the block's payload: `Ok(0)` is the end of the stream
-    /// as the peer has meant it.
+    /// as the peer has meant it. A deadline that passed ([`Timer::take_fired`]) looks like an end
+    /// of a plain stream, and like a cut one of TLS.
+    ///
+    /// [`Timer::take_fired`]: ringgate_core::rt::wheel::Timer::take_fired
     ///
     /// # Errors
     /// What the kernel said; a [`TlsError`], among them [`TlsError::Truncated`] when the stream
@@ -296,6 +287,17 @@ impl Wire {
     }
 }
 
+impl Tls {
+    fn new(session: Session) -> Box<Tls> {
+        Box::new(Tls {
+            session: RefCell::new(session),
+            received: Cell::default(),
+            class: Cell::new(BlockClass::Small),
+            turns: Turns::default(),
+        })
+    }
+}
+
 /// What a handshake came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resumed {
@@ -313,3 +315,10 @@ const STUCK_AFTER: Ticks = Ticks(300);
 
 /// The runtime leaves this much room in a block that it has filled.
 const ROOM_LEFT_FULL: usize = ringgate_core::rt::CHUNK_TAILROOM;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod testing;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

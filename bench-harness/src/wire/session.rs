@@ -124,7 +124,7 @@ impl Session {
     /// As [`Session::shake`].
     pub fn open(&mut self, received: &mut Block, plain: &mut Block) -> Result<(), TlsError> {
         loop {
-            self.read(plain)?;
+            self.read(plain);
             if plain.tailroom() == 0 || !self.take(received)? {
                 return Ok(());
             }
@@ -154,18 +154,16 @@ impl Session {
         Ok(true)
     }
 
-    fn read(&mut self, plain: &mut Block) -> Result<(), TlsError> {
+    fn read(&mut self, plain: &mut Block) {
         while plain.tailroom() > 0 {
             let window = plain.window();
             let room = &mut plain.memory_mut()[window.end..];
             match self.tls.reader().read(room) {
-                Ok(0) => return Ok(()),
+                // The end, which `has_ended` tells, or nothing is decrypted.
+                Ok(0) | Err(_) => return,
                 Ok(count) => plain.set_window(window.start..window.end + count),
-                // Nothing is decrypted.
-                Err(_) => return Ok(()),
             }
         }
-        Ok(())
     }
 
     /// Whether the peer has said that it sends nothing more.
