@@ -132,16 +132,28 @@ fn is_debug(version: &str) -> bool {
     facts.any(|(name, fact)| name == "build" && fact.trim().starts_with("debug"))
 }
 
-/// The release build in the target directory that this program runs from.
-fn released() -> Result<PathBuf> {
+/// The release build in the target directory that this program runs from, whether it is there
+/// or not.
+///
+/// # Errors
+/// When the system does not tell where this program is.
+pub fn beside() -> Result<PathBuf> {
     let own = std::env::current_exe().map_err(|error| Fault::io("find this program", &error))?;
-    let profile = own.parent();
-    let path = match profile {
+    // A test runs from a directory below the profile's.
+    let own = match own.parent() {
+        Some(directory) if directory.ends_with("deps") => directory.to_owned(),
+        _ => own,
+    };
+    let directory = match own.parent() {
         Some(directory) if directory.ends_with("debug") => directory.with_file_name("release"),
         Some(directory) => directory.to_owned(),
         None => PathBuf::new(),
-    }
-    .join("ringgate");
+    };
+    Ok(directory.join("ringgate"))
+}
+
+fn released() -> Result<PathBuf> {
+    let path = beside()?;
     if !path.is_file() {
         build()?;
     }

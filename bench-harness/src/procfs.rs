@@ -115,38 +115,57 @@ impl Stat {
     }
 }
 
-/// Memory of a process, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Memory {
-    /// All that is resident.
-    pub resident: u64,
-    /// The part that no file backs: heap, stacks.
-    pub anonymous: u64,
+/// Memory of a process and its descendants in bytes: pages that several processes share count
+/// in parts (`Pss`), so that no page counts twice.
+///
+/// # Errors
+/// When the process is gone, or the kernel does not tell: it tells about processes of the same
+/// user only.
+pub fn memory_of_tree(root: Pid) -> Result<u64> {
+    let members = tree(root);
+    let sizes = members
+        .iter()
+        .filter(|member| member.is_alive())
+        .map(|member| {
+            let file = format!("/proc/{}/smaps_rollup", member.pid.0);
+            proportional(&fs::read_to_string(file).unwrap_or_default())
+        });
+    let sizes: Option<Vec<u64>> = sizes.collect();
+    match sizes {
+        Some(sizes) if !sizes.is_empty() => Ok(sizes.iter().sum()),
+        _ => Err(gone(root)),
+    }
 }
 
-impl Memory {
-    /// Of a process.
-    ///
-    /// # Errors
-    /// When the process is gone.
-    pub fn of(pid: Pid) -> Result<Memory> {
-        let text = fs::read_to_string(format!("/proc/{}/status", pid.0)).unwrap_or_default();
-        Memory::parse(&text).ok_or_else(|| gone(pid))
-    }
+fn proportional(rollup: &str) -> Option<u64> {
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    let (number, unit) = line.trim().split_once(' ')?;
+    let number: u64 = number.parse().ok()?;
+    (unit == "kB").then_some(number * 1024)
+}
 
-    fn parse(text: &str) -> Option<Memory> {
-        let kib = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-            let (number, unit) = line.trim().split_once(' ')?;
-            let number: u64 = number.parse().ok()?;
-            (unit == "kB").then_some(number * 1024)
-        };
-        Some(Memory {
-            resident: kib("VmRSS:")?,
-            anonymous: kib("RssAnon:")?,
+/// CPU time that each thread of a process and of its descendants has used, of those that still
+/// run (`/proc/PID/task/TID/schedstat`).
+pub fn threads(root: Pid) -> Vec<(ThreadId, Duration)> {
+    let tasks = |member: &Member| {
+        let entries = fs::read_dir(format!("/proc/{}/task", member.pid.0));
+        entries.into_iter().flatten().flatten()
+    };
+    let used = tree(root);
+    used.iter()
+        .flat_map(tasks)
+        .filter_map(|task| {
+            let id = task.file_name().to_str()?.parse().ok()?;
+            let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+            let nanoseconds = text.split_whitespace().next()?.parse().ok()?;
+            Some((ThreadId(id), Duration::from_nanos(nanoseconds)))
         })
-    }
+        .collect()
 }
+
+/// The id of a thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ThreadId(u32);
 
 fn gone(pid: Pid) -> Fault {
     Fault::Setup(format!("process {} ended while it was measured", pid.0))
@@ -201,15 +220,16 @@ mod tests {
 
     #[test]
     fn memory_is_read_in_kibibytes() {
-        let text = "Name:\tx\nVmHWM:\t  9000 kB\nVmRSS:\t    8192 kB\nRssAnon:\t    1024 kB\n";
-        assert_eq!(
-            Memory::parse(text),
-            Some(Memory {
-                resident: 8192 * 1024,
-                anonymous: 1024 * 1024,
-            })
-        );
-        assert_eq!(Memory::parse("Name:\tzombie\n"), None);
+        let text = "55d0-7ffe ---p 00000000 00:00 0 [rollup]\nRss:  9000 kB\nPss:    8192 kB\n";
+        assert_eq!(proportional(text), Some(8192 * 1024));
+        assert_eq!(proportional(""), None);
+    }
+
+    #[test]
+    fn the_memory_and_threads_of_this_process_are_known() {
+        let own = Pid(std::process::id());
+        assert!(memory_of_tree(own).unwrap() > 100_000);
+        assert!(!threads(own).is_empty());
     }
 
     #[test]

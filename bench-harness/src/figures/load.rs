@@ -13,8 +13,8 @@ use super::{Scratch, Subject};
 use crate::facts::Facts;
 use crate::fault::{Fault, Result};
 use crate::gateway::Binary;
-use crate::process::{Output, Plan, Until};
 use crate::output::{self, Shape};
+use crate::process::{Output, Plan, Until};
 use crate::stats::Spread;
 
 /// How it is measured.

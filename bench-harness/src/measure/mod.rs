@@ -12,7 +12,7 @@ mod premises;
 mod work;
 
 pub use access_log::AccessLog;
-pub use origin::{Origin, Stats};
+pub use origin::{Origin, Stats, ready};
 pub use premises::Upstream;
 pub use work::{Clients, Pace, Protocol, Resumption, Tls, Work};
 
