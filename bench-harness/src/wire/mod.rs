@@ -66,15 +66,6 @@ impl Wire {
         Wire::with(socket, tls, deadline).await
     }
 
-    /// Shakes hands as a client on a socket that is connected already.
-    ///
-    /// # Errors
-    /// As [`Wire::connect`].
-    pub async fn over(socket: Socket, tls: &ClientTls, deadline: Ticks) -> io::Result<Wire> {
-        let tls = Tls::new(Session::client(tls)?);
-        Wire::with(socket, Some(tls), deadline).await
-    }
-
     /// Takes over an accepted socket, and shakes hands where there is TLS.
     ///
     /// # Errors
@@ -222,11 +213,6 @@ impl Wire {
     /// How long the peer may take nothing of what is sent to it; [`Ticks::NEVER`] for ever.
     pub fn set_stuck_after(&mut self, span: Ticks) {
         self.stuck_after = span;
-    }
-
-    /// The protocol that was agreed on, if any was.
-    pub fn alpn(&self) -> Option<Alpn> {
-        self.tls.as_ref()?.session.borrow().alpn()
     }
 
     /// Whether the handshake resumed an earlier session; `None` of a plain stream.

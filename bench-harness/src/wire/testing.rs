@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use ringgate_core::rt::Socket;
+use ringgate_core::rt::wheel::Ticks;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::serve::{self, DriverChoice};
-use super::{Alpn, ClientTls, Resumption, ServerTls, Trust};
+use super::{Alpn, ClientTls, Resumption, ServerTls, Session, Tls, Trust, Wire};
 
 /// A certificate for `localhost` that is its own authority, as PEM files.
 pub struct Certificate {
@@ -52,6 +54,19 @@ pub fn stranger() -> ServerTls {
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
     let chain: Vec<CertificateDer<'static>> = vec![made.cert.der().clone()];
     ServerTls::new(chain, key, &[], Resumption::Off).unwrap()
+}
+
+impl Wire {
+    /// Shakes hands as a client on a socket that is connected already.
+    pub async fn over(socket: Socket, tls: &ClientTls, deadline: Ticks) -> io::Result<Wire> {
+        let tls = Tls::new(Session::client(tls)?);
+        Wire::with(socket, Some(tls), deadline).await
+    }
+
+    /// The protocol that was agreed on, if any was.
+    pub fn alpn(&self) -> Option<Alpn> {
+        self.tls.as_ref()?.session.borrow().alpn()
+    }
 }
 
 /// Runs what `begin` makes on a thread with a runtime, and returns what it comes to. The
