@@ -294,9 +294,7 @@ impl<'w> Exchange<'w> {
                 }
                 Ok(Step::Answered(answer)) => {
                     self.answered(answer.status, answer.body_bytes, now);
-                    // An answer to what is not sent yet: the rest of it is of no use to anybody.
-                    let early = self.flights.is_empty() && self.body.is_some();
-                    if answer.connection == Connection::Ends || early {
+                    if answer.connection == Connection::Ends {
                         self.give_back();
                         return Flow::Ended;
                     }
@@ -347,13 +345,15 @@ impl<'w> Exchange<'w> {
     fn fail_all(&mut self, now: u64, kind: Kind, why: impl FnOnce() -> String) {
         let socket = self.link.wire.socket();
         let timed_out = socket.recv_timer().take_fired() || socket.send_timer().take_fired();
-        if !timed_out && socket.is_cut() && self.worker.stage() == Stage::Over {
-            self.flights.clear();
-        }
         if matches!(self.purpose, Purpose::Idle(_)) {
             return;
         }
         let mut tally = self.worker.tally.borrow_mut();
+        if !timed_out && socket.is_cut() && self.worker.stage() == Stage::Over {
+            for flight in self.flights.drain(..) {
+                tally.cut(flight.times.sent);
+            }
+        }
         let mut why = Some(why);
         for _ in self.flights.drain(..) {
             let kind = if timed_out { Kind::Timeout } else { kind };

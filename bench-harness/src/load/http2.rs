@@ -93,6 +93,13 @@ enum Failed {
     As(Kind, String),
 }
 
+/// Whether a connection takes further requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    On,
+    Ended,
+}
+
 async fn run(worker: &Rc<Worker>, wire: Wire, purpose: Purpose) {
     let channel = Channel::new(wire);
     let link = worker.link(Rc::clone(channel.wire()), &Rc::default());
@@ -126,7 +133,10 @@ async fn run(worker: &Rc<Worker>, wire: Wire, purpose: Purpose) {
 impl Session {
     async fn use_up(self: &Rc<Self>, mut send: SendRequest<Bytes>, purpose: Purpose) {
         match purpose {
-            Purpose::One(times) => self.request(&mut send, times, &self.slot()).await,
+            Purpose::One(times) => {
+                // Whatever comes of it, the connection has done its part.
+                let _ = self.request(&mut send, times, &self.slot()).await;
+            }
             Purpose::Load => {
                 for _ in 0..self.worker.plan.in_flight {
                     let (session, send) = (Rc::clone(self), send.clone());
@@ -160,12 +170,14 @@ impl Session {
         while !self.over.get()
             && let Some(times) = self.worker.next(&place, || self.over.get()).await
         {
-            self.request(&mut send, times, &slot).await;
+            if self.request(&mut send, times, &slot).await == Flow::Ended {
+                return;
+            }
         }
     }
 
     /// Makes one request and counts what comes of it.
-    async fn request(&self, send: &mut SendRequest<Bytes>, times: Times, slot: &Slot) {
+    async fn request(&self, send: &mut SendRequest<Bytes>, times: Times, slot: &Slot) -> Flow {
         let under_way = &self.link.under_way;
         under_way.set(under_way.get() + 1);
         slot.since.set(self.worker.now());
@@ -176,12 +188,17 @@ impl Session {
         let mut tally = self.worker.tally.borrow_mut();
         match outcome {
             Some(Ok((status, body_bytes))) => tally.answer(status, body_bytes, times, now),
-            Some(Err(Failed::Unprocessed)) => self.worker.again(times.due),
+            Some(Err(Failed::Unprocessed)) => {
+                self.worker.again(times.due);
+                return Flow::Ended;
+            }
+            Some(Err(_)) if self.worker.has_cut() => tally.cut(times.sent),
             Some(Err(Failed::As(kind, why))) => tally.failure(kind, now, || why),
             None => tally.failure(Kind::Timeout, now, || {
                 format!("no whole answer within {:?}", self.worker.plan.timeout)
             }),
         }
+        Flow::On
     }
 
     /// The status and the bytes of the body.

@@ -323,9 +323,14 @@ fn check_descriptors(plan: &Plan) -> Result<()> {
 
 fn unreachable(plan: &Plan, why: &str) -> Fault {
     Fault::Premise(format!(
-        "not one connection to {} could be opened: {why}; is the server running, and is this its \
-         address and protocol?",
-        plan.addr
+        "not one connection to {} could be opened: {why}; {}",
+        plan.addr,
+        match plan.tls {
+            None => "is the server running, and is this its address?",
+            Some(_) =>
+                "is this the port for TLS and --protocol? --ca FILE believes an authority \
+                        of your own, --insecure any certificate",
+        }
     ))
 }
 

@@ -64,10 +64,11 @@ impl Reader {
     pub fn read(&mut self, block: &mut Block, method: Method) -> Result<Step, String> {
         loop {
             match self.state {
-                State::Head => match self.read_head(block, method)? {
-                    Some(step) => return Ok(step),
-                    None => {}
-                },
+                State::Head => {
+                    if let Some(step) = self.read_head(block, method)? {
+                        return Ok(step);
+                    }
+                }
                 State::Length { left } => {
                     let taken = (block.len() as u64).min(left);
                     block.advance(taken as usize);

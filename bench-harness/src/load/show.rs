@@ -60,6 +60,14 @@ pub fn table(plan: &Plan, tally: &Tally, run: &LoadRun) -> String {
         );
         line(&mut text, "UNSENT", &unsent);
     }
+    if tally.cut_longest > tally.latency.max() {
+        let cut = format!(
+            "{} requests were under way at the end, one for {}: longer than any answer took",
+            tally.cut,
+            time(tally.cut_longest)
+        );
+        line(&mut text, "UNANSWERED", &cut);
+    }
     line(&mut text, "statuses", &counts(run.statuses.iter()));
     line(&mut text, "errors", &counts(run.errors.iter()));
     for (kind, why) in tally.said() {

@@ -34,6 +34,10 @@ pub struct Tally {
     pub resumed: u64,
     /// Idle connections that the server has closed.
     pub idle_lost: u64,
+    /// Requests under way at the end of a closed loop, and how long the first of them was.
+    pub cut: u64,
+    /// In nanoseconds.
+    pub cut_longest: u64,
     /// Answers and failures from the start, for the progress bar.
     answered: u64,
     failed: u64,
@@ -136,6 +140,8 @@ impl Tally {
             opened: 0,
             resumed: 0,
             idle_lost: 0,
+            cut: 0,
+            cut_longest: 0,
             answered: 0,
             failed: 0,
             recent: (watched == Watched::Yes).then(histogram),
@@ -178,6 +184,13 @@ impl Tally {
         if counts {
             self.errors[kind as usize] += 1;
         }
+    }
+
+    /// A request sent at `sent` was under way when the run was over.
+    pub fn cut(&mut self, sent: u64) {
+        self.cut += 1;
+        let waited = self.window.to.saturating_sub(sent);
+        self.cut_longest = self.cut_longest.max(waited);
     }
 
     /// A request due at `due` was sent at `now` on a connection that had waited for it.
@@ -247,6 +260,8 @@ impl Tally {
         self.opened += other.opened;
         self.resumed += other.resumed;
         self.idle_lost += other.idle_lost;
+        self.cut += other.cut;
+        self.cut_longest = self.cut_longest.max(other.cut_longest);
         self.answered += other.answered;
         self.failed += other.failed;
     }

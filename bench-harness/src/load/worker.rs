@@ -295,6 +295,11 @@ impl Worker {
         self.stage.get() == Stage::Running && now < self.last_send()
     }
 
+    /// Whether connections are cut with requests under way: at the end of a closed loop.
+    pub fn has_cut(&self) -> bool {
+        self.stage.get() == Stage::Over && self.pacer.is_none()
+    }
+
     /// Until when requests are sent. What is due right before the end of an open loop gets a
     /// little time, or the last of it would always be late.
     fn last_send(&self) -> u64 {

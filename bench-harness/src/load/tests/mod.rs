@@ -2,6 +2,7 @@
 //! takes; counts of both sides have to agree, and figures stand in an order.
 
 mod server;
+mod streams;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
