@@ -318,6 +318,7 @@ impl<'w> Exchange<'w> {
         self.link.under_way.set(self.flights.len() as u32);
         if self.purpose == Purpose::Idle(Quiet::Asked) {
             self.purpose = Purpose::Idle(Quiet::Now);
+            self.worker.tally.borrow_mut().warmup += 1;
             return self.worker.settled();
         }
         let mut tally = self.worker.tally.borrow_mut();

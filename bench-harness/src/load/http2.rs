@@ -154,6 +154,7 @@ impl Session {
                 let answered = self.answer(&mut send).await;
                 self.worker.settled();
                 if answered.is_ok() {
+                    self.worker.tally.borrow_mut().warmup += 1;
                     self.until(|| self.over.get()).await;
                 }
                 if self.worker.stage() != Stage::Over {

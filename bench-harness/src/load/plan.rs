@@ -149,6 +149,17 @@ impl Plan {
         Some(pace::steps(rates, self.window.from, self.window.to))
     }
 
+    /// The measured part of each step, when there are several.
+    pub fn step_windows(&self) -> Vec<Window> {
+        let steps = self.steps().filter(|steps| steps.len() > 1);
+        let steps = steps.unwrap_or_default().into_iter();
+        let windows = steps.map(|step| Window {
+            from: step.from.max(self.window.from),
+            to: step.to,
+        });
+        windows.collect()
+    }
+
     /// How long an answer may take, as the runtime counts.
     pub fn patience(&self) -> Ticks {
         Ticks::from(self.timeout)

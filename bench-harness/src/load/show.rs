@@ -85,10 +85,36 @@ pub fn table(plan: &Plan, tally: &Tally, run: &LoadRun) -> String {
             time(tally.lag.max())
         );
         line(&mut text, "sent late", &lag);
+        if tally.lag.value_at_quantile(0.99) > LAG_BEWARE {
+            line(&mut text, "beware", LATE);
+        }
     }
     text.push('\n');
     text.push_str(&percentiles(plan, tally));
+    if !tally.steps.is_empty() {
+        text.push_str("\n\n");
+        text.push_str(&steps(plan, tally));
+    }
     text
+}
+
+/// A row for each rate of a stepped open loop.
+fn steps(plan: &Plan, tally: &Tally) -> String {
+    let names = ["from due, at", "answered", "p50", "p99", "p99.9", "max"];
+    let mut rows = vec![names.map(str::to_owned).to_vec()];
+    let rates = plan.rates.iter().flatten();
+    for (rate, (window, histogram)) in rates.zip(&tally.steps) {
+        let at = |quantile| time(histogram.value_at_quantile(quantile));
+        rows.push(vec![
+            format!("{rate}/s"),
+            format!("{:.1}/s", histogram.len() as f64 / window.seconds()),
+            at(0.5),
+            at(0.99),
+            at(0.999),
+            time(histogram.max()),
+        ]);
+    }
+    output::table(&rows)
 }
 
 fn heading(plan: &Plan) -> String {
@@ -239,6 +265,12 @@ const SHOWN: [(&str, f64); 6] = [
     ("p99.9", 0.999),
     ("p99.99", 0.9999),
 ];
+
+/// From here on the generator's own delay is worth a warning, in nanoseconds.
+const LAG_BEWARE: u64 = 1_000_000;
+
+const LATE: &str = "the generator itself was late: its core is busy with other work, or the rate \
+                    is more than one thread can send (--cores, --threads)";
 
 /// As many lines per half distance to 1 as HdrHistogram's tools write.
 const HGRM_TICKS: u32 = 5;

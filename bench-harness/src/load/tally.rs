@@ -19,6 +19,8 @@ pub struct Tally {
     pub latency: Histogram<u64>,
     /// From when it was sent; empty of a closed loop.
     pub service: Histogram<u64>,
+    /// Of an open loop with several rates: the latency of each step.
+    pub steps: Vec<(Window, Histogram<u64>)>,
     /// How late requests were sent although a connection was free: the generator's own error.
     pub lag: Histogram<u64>,
     statuses: Box<[u64; STATUSES]>,
@@ -131,6 +133,7 @@ impl Tally {
             arrivals,
             latency: histogram(),
             service: histogram(),
+            steps: Vec::new(),
             lag: histogram(),
             statuses: Box::new([0; STATUSES]),
             errors: [0; Kind::ALL.len()],
@@ -146,6 +149,12 @@ impl Tally {
             failed: 0,
             recent: (watched == Watched::Yes).then(histogram),
         }
+    }
+
+    /// Keeps the latencies of these parts of the window apart as well.
+    pub fn with_steps(mut self, windows: impl Iterator<Item = Window>) -> Tally {
+        self.steps = windows.map(|window| (window, histogram())).collect();
+        self
     }
 
     /// A request was answered whole at `now`.
@@ -167,6 +176,10 @@ impl Tally {
         if self.arrivals == Arrivals::Schedule {
             let service = now.saturating_sub(times.sent);
             self.service.saturating_record(service);
+            let mut steps = self.steps.iter_mut();
+            if let Some((_, step)) = steps.find(|(window, _)| window.holds(times.due)) {
+                step.saturating_record(latency);
+            }
         }
         self.statuses[usize::from(status) % STATUSES] += 1;
         self.body_bytes += body_bytes;
@@ -233,12 +246,14 @@ impl Tally {
 
     /// Adds what another thread has counted.
     pub fn add(&mut self, other: &Tally) {
+        let steps = self.steps.iter_mut().zip(&other.steps);
+        let steps = steps.map(|((_, ours), (_, theirs))| (ours, theirs));
         let pairs = [
             (&mut self.latency, &other.latency),
             (&mut self.service, &other.service),
             (&mut self.lag, &other.lag),
         ];
-        for (ours, theirs) in pairs {
+        for (ours, theirs) in pairs.into_iter().chain(steps) {
             // Both have the same bounds.
             let added = ours.add(theirs);
             debug_assert!(added.is_ok());

@@ -259,7 +259,10 @@ impl Worker {
             None => Arrivals::Answers,
         };
         Ok(Worker {
-            tally: RefCell::new(Tally::new(plan.window, arrivals, start.watched)),
+            tally: RefCell::new(
+                Tally::new(plan.window, arrivals, start.watched)
+                    .with_steps(plan.step_windows().into_iter()),
+            ),
             draws: RefCell::new(plan.mix.draws(start.thread, plan.threads)),
             pacer: pacer.transpose()?,
             stage: Cell::new(Stage::Opening),

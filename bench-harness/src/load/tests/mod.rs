@@ -5,12 +5,15 @@ mod server;
 mod streams;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::Parser;
 
 use super::Command;
+use super::plan::Plan;
+use super::tally::Tally;
 use crate::fault::{Fault, Result};
 use crate::results::LoadRun;
 use server::{Server, Stall};
@@ -22,10 +25,13 @@ struct Line {
 }
 
 fn load(url: &str, options: &str) -> Result<LoadRun> {
+    measure(url, options).map(|(_, _, run)| run)
+}
+
+fn measure(url: &str, options: &str) -> Result<(Arc<Plan>, Tally, LoadRun)> {
     let words = ["load", url, "--quiet", "--warmup", "0"];
     let line = Line::try_parse_from(words.into_iter().chain(options.split_whitespace()));
-    let (_, _, run) = line.unwrap().load.measure()?;
-    Ok(run)
+    line.unwrap().load.measure()
 }
 
 /// Failures of a run in which nothing was answered, by what was said of them.
@@ -149,14 +155,19 @@ fn idle_connections_make_one_request_and_stay() {
     let server = Server::start();
     let run = load(&server.url("/"), "-c 1 -s 0.2 --idle 20 --rate 50").unwrap();
     assert_eq!((run.opened, server.accepted()), (21, 21));
+    assert_eq!(run.warmup_requests, 20);
     assert_eq!(server.requests(), run.requests + 20);
 }
 
 #[test]
 fn an_open_loop_sends_what_is_due_and_no_more() {
     let server = Server::start();
-    let run = load(&server.url("/"), "-c 4 -t 2 -s 1 --rate 100,300").unwrap();
+    let (plan, tally, run) = measure(&server.url("/"), "-c 4 -t 2 -s 1 --rate 100,300").unwrap();
     assert_eq!((run.requests + run.unsent, run.failures()), (200, 0));
+    let steps: u64 = tally.steps.iter().map(|(_, step)| step.len()).sum();
+    assert_eq!((tally.steps.len(), steps), (2, run.requests));
+    let table = super::show::table(&plan, &tally, &run);
+    assert!(table.contains("\n300/s "), "{table}");
     assert_eq!(server.requests(), run.requests);
     let service = run.service.unwrap();
     assert!(service.p50_us <= run.latency.p50_us);
@@ -170,7 +181,7 @@ fn a_stall_shows_in_the_latency_but_not_in_the_service_time() {
     };
     let server = Server::stalling(stall);
     let run = load(&server.url("/"), "-c 2 -s 2 --rate 400").unwrap();
-    assert_eq!((run.requests, run.unsent), (800, 0));
+    assert_eq!((run.requests + run.unsent, run.failures()), (800, 0));
     let service = run.service.unwrap();
     // 200 of 800 requests were due during the stall, but only two were under way in it.
     assert!(run.latency.p99_9_us > 400_000.0, "{:?}", run.latency);
