@@ -15,13 +15,14 @@ mod tally;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+mod thread;
 mod worker;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use std::{fs, thread};
 
 use clap::Args;
 use ringgate_core::rt::clock::Stamp;
@@ -35,7 +36,7 @@ use crate::{Ended, facts, interrupt};
 use plan::{Plan, Protocol};
 use progress::Progress;
 use tally::{Live, Tally};
-use worker::{Report, Start};
+use thread::{Report, Start};
 
 /// Generates load and reports what it met.
 #[derive(Debug, Args)]
@@ -239,9 +240,9 @@ impl Crew {
                 live,
                 watched,
             };
-            thread::Builder::new()
+            std::thread::Builder::new()
                 .name(format!("load-{thread}"))
-                .spawn(move || worker::run(start))
+                .spawn(move || thread::run(start))
                 .map_err(failed)?;
         }
         Ok(Crew {

@@ -1,25 +1,22 @@
-//! One thread of the generator: its runtime, its connections from the first to the last, and
-//! when they begin and end.
+//! What the connections of one thread share: what is due, what was counted, and where the run is.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
-use std::sync::mpsc::Sender;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 
+use ringgate_core::rt;
 use ringgate_core::rt::clock::Stamp;
 use ringgate_core::rt::wheel::Ticks;
-use ringgate_core::rt::{self, WakeSource};
 
 use super::http2::Slot;
 use super::mix::Draws;
 use super::pace::{Pace, Share};
 use super::pacer::{Pacer, Place, Turn};
 use super::plan::{Plan, Protocol, Reuse};
-use super::tally::{Arrivals, Kind, Live, Tally, Times, Watched};
-use super::{http1, http2};
+use super::tally::{Arrivals, Kind, Tally, Times, Watched};
 use crate::wire::{Resumed, TlsError, Wire};
 
 /// What all connections of one thread share.
@@ -65,190 +62,14 @@ pub struct Link {
     pub slots: RefCell<Vec<Rc<Slot>>>,
 }
 
-/// What a thread is started with.
-pub struct Start {
-    /// What is to be done.
-    pub plan: Arc<Plan>,
-    /// Its number.
-    pub thread: u32,
-    /// Wakes it when the start is set.
-    pub source: WakeSource,
-    /// When the run begins.
-    pub begin: Arc<OnceLock<Stamp>>,
-    /// Where it tells what comes of it.
-    pub reports: Sender<Report>,
-    /// What it shows while it runs.
-    pub live: Arc<Live>,
-    /// Whether somebody looks at that.
-    pub watched: Watched,
-}
-
-/// What a thread tells.
-pub enum Report {
-    /// Its connections are open, or as many of them as could be.
-    Ready,
-    /// None of them could be opened.
-    Unreachable(String),
-    /// It has ended, with requests that were due and never sent.
-    Ended(Box<Tally>, u64),
-    /// It cannot run.
-    Failed(String),
-}
-
-/// Runs one thread; never returns, as the runtime must not be dropped while the kernel works on
-/// its memory. The thread ends with the process.
-pub fn run(start: Start) {
-    let plan = Arc::clone(&start.plan);
-    let reports = start.reports.clone();
-    if let Some(cores) = &plan.cores {
-        let cores = cores.numbers();
-        let core = cores[start.thread as usize % cores.len()];
-        if let Err(error) = rt::pin_to(core) {
-            let what = format!("cannot pin a thread to core {core}: {error}");
-            let _ = reports.send(Report::Failed(what));
-            return;
-        }
-    }
-    let ran: io::Result<()> = rt::block_on(plan.driver, async {
-        if let Err(error) = live(start).await {
-            let what = format!("a load thread cannot run: {error}");
-            let _ = reports.send(Report::Failed(what));
-        }
-        loop {
-            rt::pause(Ticks(600)).await;
-        }
-    });
-    if let Err(error) = ran {
-        let what = format!("{} cannot be set up: {error}", plan.driver.name());
-        let _ = reports.send(Report::Failed(what));
-    }
-}
-
-async fn live(start: Start) -> io::Result<()> {
-    let worker = Rc::new(Worker::new(&start)?);
-    rt::spawn(tick(Rc::clone(&worker), Arc::clone(&start.live)));
-    if worker.pacer.is_some() {
-        rt::spawn(pace(Rc::clone(&worker)));
-    }
-    open_all(&worker, start.thread).await;
-    let report = match worker.unreachable() {
-        Some(why) => Report::Unreachable(why),
-        None => Report::Ready,
-    };
-    // Whoever started this waits for it, or has gone.
-    let _ = start.reports.send(report);
-    start.source.run(|| false).await?;
-    if let Some(&begin) = start.begin.get() {
-        worker.begin(begin);
-    }
-    worker.until(|| worker.tasks.get() == 0).await;
-    let unsent = worker.unsent();
-    let window = worker.plan.window;
-    let arrivals = worker.arrivals();
-    let tally = worker
-        .tally
-        .replace(Tally::new(window, arrivals, Watched::No));
-    let _ = start.reports.send(Report::Ended(Box::new(tally), unsent));
-    Ok(())
-}
-
-async fn tick(worker: Rc<Worker>, live: Arc<Live>) {
-    let mut ticks = 0_u32;
-    let on_tick = || {
-        ticks += 1;
-        if ticks.is_multiple_of(PUBLISH_EVERY) && worker.stage.get() == Stage::Running {
-            worker.tally.borrow_mut().publish(&live);
-        }
-        if worker.plan.protocol == Protocol::Http2 {
-            worker.expire();
-        }
-        if worker.stage.get() == Stage::Running && worker.now() >= worker.last_send() {
-            worker.stage.set(Stage::Over);
-        }
-        if worker.stage.get() == Stage::Over {
-            worker.end();
-        }
-        true
-    };
-    if let Err(error) = rt::every_tick(on_tick).await {
-        worker.tally.borrow_mut().failure(Kind::Connect, 0, || {
-            format!("without a timer there are no deadlines: {error}")
-        });
-    }
-}
-
-async fn pace(worker: Rc<Worker>) {
-    if let Some(pacer) = &worker.pacer
-        && let Err(error) = pacer.run(|| worker.now()).await
-    {
-        worker.tally.borrow_mut().failure(Kind::Connect, 0, || {
-            format!("without an alarm nothing is due: {error}")
-        });
-    }
-}
-
-/// Opens the connections, some at a time so that the server's queue of them does not overflow.
-async fn open_all(worker: &Rc<Worker>, thread: u32) {
-    let busy = worker.plan.share(worker.plan.connections, thread);
-    let idle = worker.plan.share(worker.plan.idle, thread);
-    worker.settling.set(busy + idle);
-    let left = Rc::new(Cell::new(busy + idle));
-    for _ in 0..OPENERS.min(busy + idle) {
-        let (worker, left) = (Rc::clone(worker), Rc::clone(&left));
-        rt::spawn(async move {
-            while let Some(number) = left.get().checked_sub(1) {
-                left.set(number);
-                match number < idle {
-                    true => open_idle(&worker).await,
-                    false => open_busy(&worker).await,
-                }
-            }
-        });
-    }
-    worker.until(|| worker.settling.get() == 0).await;
-}
-
-async fn open_busy(worker: &Rc<Worker>) {
-    let first = match worker.plan.reuse {
-        Reuse::Kept => worker.connect().await,
-        Reuse::EachNew => None,
-    };
-    worker.settled();
-    worker.tasks.set(worker.tasks.get() + 1);
-    let task = Rc::clone(worker);
-    match worker.plan.protocol {
-        Protocol::Http1 => rt::spawn(async move {
-            http1::carry(&task, first).await;
-            task.ended();
-        }),
-        Protocol::Http2 => rt::spawn(async move {
-            http2::carry(&task, first).await;
-            task.ended();
-        }),
-    }
-}
-
-async fn open_idle(worker: &Rc<Worker>) {
-    let Some(wire) = worker.connect().await else {
-        worker.tally.borrow_mut().idle_lost += 1;
-        return worker.settled();
-    };
-    worker.tasks.set(worker.tasks.get() + 1);
-    let task = Rc::clone(worker);
-    rt::spawn(async move {
-        match task.plan.protocol {
-            Protocol::Http1 => http1::idle(&task, wire).await,
-            Protocol::Http2 => http2::idle(&task, wire).await,
-        }
-        task.ended();
-    });
-}
-
 impl Worker {
-    fn new(start: &Start) -> io::Result<Worker> {
-        let plan = Arc::clone(&start.plan);
+    /// Nothing is open and nothing counted.
+    ///
+    /// # Errors
+    /// When an open loop gets no timer.
+    pub fn new(plan: Arc<Plan>, thread: u32, watched: Watched) -> io::Result<Worker> {
         let share = Share {
-            thread: start.thread,
+            thread,
             threads: plan.threads,
         };
         let pacer = plan
@@ -260,10 +81,10 @@ impl Worker {
         };
         Ok(Worker {
             tally: RefCell::new(
-                Tally::new(plan.window, arrivals, start.watched)
+                Tally::new(plan.window, arrivals, watched)
                     .with_steps(plan.step_windows().into_iter()),
             ),
-            draws: RefCell::new(plan.mix.draws(start.thread, plan.threads)),
+            draws: RefCell::new(plan.mix.draws(thread, plan.threads)),
             pacer: pacer.transpose()?,
             stage: Cell::new(Stage::Opening),
             begun: Cell::new(Stamp::now()),
@@ -274,13 +95,6 @@ impl Worker {
             again: RefCell::default(),
             plan,
         })
-    }
-
-    fn arrivals(&self) -> Arrivals {
-        match self.pacer {
-            Some(_) => Arrivals::Schedule,
-            None => Arrivals::Answers,
-        }
     }
 
     /// Nanoseconds since the start; 0 before it.
@@ -464,7 +278,7 @@ impl Worker {
     }
 
     /// Why there is no connection at all, if there should be some.
-    fn unreachable(&self) -> Option<String> {
+    pub fn unreachable(&self) -> Option<String> {
         let tally = self.tally.borrow();
         if tally.opened > 0 || self.plan.reuse == Reuse::EachNew {
             return None;
@@ -472,15 +286,60 @@ impl Worker {
         tally.said().map(|(_, why)| why.to_owned()).next()
     }
 
-    fn ended(&self) {
+    /// So many connections are to be opened.
+    pub fn expect(&self, connections: u32) {
+        self.settling.set(connections);
+    }
+
+    /// Waits until each of them is in its place, or cannot be had.
+    pub async fn all_settled(&self) {
+        self.until(|| self.settling.get() == 0).await;
+    }
+
+    /// A task begins.
+    pub fn task_begins(&self) {
+        self.tasks.set(self.tasks.get() + 1);
+    }
+
+    /// A task has ended.
+    pub fn task_ended(&self) {
         self.tasks.set(self.tasks.get() - 1);
         self.wake();
     }
 
-    fn begin(&self, at: Stamp) {
+    /// Waits until all tasks have ended.
+    pub async fn all_ended(&self) {
+        self.until(|| self.tasks.get() == 0).await;
+    }
+
+    /// The run begins, or began at this time.
+    pub fn begin(&self, at: Stamp) {
         self.begun.set(at);
         self.stage.set(Stage::Running);
         self.wake();
+    }
+
+    /// Looks whether something takes too long, or the run is over.
+    pub fn tick(&self) {
+        if self.plan.protocol == Protocol::Http2 {
+            self.expire();
+        }
+        if self.stage.get() == Stage::Running && self.now() >= self.last_send() {
+            self.stage.set(Stage::Over);
+        }
+        if self.stage.get() == Stage::Over {
+            self.end();
+        }
+    }
+
+    /// Wakes connections when requests are due, for ever; nothing in a closed loop.
+    pub async fn pace(&self) {
+        if let Some(pacer) = &self.pacer
+            && let Err(error) = pacer.run(|| self.now()).await
+        {
+            let mut tally = self.tally.borrow_mut();
+            tally.failure(Kind::Connect, 0, || format!("there is no alarm: {error}"));
+        }
     }
 
     /// Ends what is not needed any more: of a closed loop everything, of an open one what has no
@@ -508,7 +367,8 @@ impl Worker {
         }
     }
 
-    fn unsent(&self) -> u64 {
+    /// Requests due in the window that were not sent.
+    pub fn unsent(&self) -> u64 {
         let window = self.plan.window;
         let untaken = |pacer: &Pacer| pacer.untaken(window.from, window.to);
         let again = self.again.borrow();
@@ -536,11 +396,5 @@ impl Worker {
     }
 }
 
-/// Connections of one thread that are opened at a time.
-const OPENERS: u32 = 64;
-
 /// How long requests are sent that were due before the end, in nanoseconds.
 const GRACE: u64 = 50_000_000;
-
-/// Ticks between two updates of the progress bar.
-const PUBLISH_EVERY: u32 = 5;
