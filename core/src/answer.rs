@@ -73,6 +73,9 @@ pub(crate) async fn send<F: Filter>(
         Deadline::default(),
         &CLIENT,
     );
+    if out == h1::Connection::KeepAlive {
+        sink = sink.without_waiting();
+    }
     exchange.account.status = status;
     let sent = sink.start(&exchange.out, Some(piece), b"").await;
     exchange.account.sent = sink.sent();

@@ -16,7 +16,7 @@ use crate::http::h1::{self, HeadError, Parse, Resume, parse_request};
 use crate::http::{BodyLen, RequestHead};
 use crate::rt::clock::Stamp;
 use crate::rt::wheel::{self, Due, Ticks};
-use crate::rt::{self, Liveness, Socket};
+use crate::rt::{self, Likely, Liveness, Socket};
 use crate::snapshot::{HalfClose, Limits};
 use crate::worker::{Acceptor, Activity, Installed, Place, Worker};
 
@@ -86,8 +86,11 @@ pub(crate) async fn serve<F: Filter>(
     loop {
         match connection.turn().await {
             Next::KeepAlive => {}
-            Next::Close => return,
-            Next::Linger => return connection.linger().await,
+            Next::Close => return connection.flush().await,
+            Next::Linger => {
+                connection.flush().await;
+                return connection.linger().await;
+            }
             Next::Reset => return connection.socket.reset_on_close(),
         }
     }
@@ -216,11 +219,15 @@ impl<F: Filter> Connection<F> {
         let timer = self.socket.recv_timer();
         timer.arm(wait, Due::ShutRead);
         self.place.mark(Activity::Idle);
-        let (result, block) = self.socket.recv_block(BlockClass::Head).await;
+        // The first request often comes with the connection, the next one hardly with an answer.
+        let likely = match self.served {
+            0 => Likely::Now,
+            _ => Likely::Later,
+        };
+        let (result, block) = self.socket.recv_block(BlockClass::Head, likely).await;
         self.place.mark(Activity::Busy);
-        timer.disarm();
         // A request that came just as the wait ran out is served; the connection then closes.
-        timer.take_fired();
+        timer.end();
         matches!(result, Ok(received) if received > 0).then_some(block)
     }
 
@@ -241,9 +248,8 @@ impl<F: Filter> Connection<F> {
         let timer = self.socket.recv_timer();
         timer.arm(deadline.within(self.limits.header_timeout), Due::ShutRead);
         let (result, block) = self.socket.recv(block).await;
-        timer.disarm();
         let outcome = match result {
-            _ if timer.take_fired() => Err(Fault::HeadTimeout),
+            _ if timer.end() => Err(Fault::HeadTimeout),
             Ok(received) if received > 0 => Ok(()),
             _ => Err(Fault::ClientClosed),
         };
@@ -357,6 +363,12 @@ impl<F: Filter> Connection<F> {
             true => h1::Connection::KeepAlive,
             false => h1::Connection::Close,
         }
+    }
+
+    /// Waits for the end of an answer that was sent without waiting.
+    async fn flush(&self) {
+        // There is nobody left to be told that it failed.
+        let _ = self.socket.flush(self.limits.send_timeout).await;
     }
 
     /// Closes in a way that lets the client read the answer: the sending side first, then

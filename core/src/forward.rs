@@ -222,6 +222,9 @@ impl<F: Filter> Attempt<'_, F> {
             later.is_none() && first.as_ref().is_some_and(|piece| piece.last == Last::Yes);
         let wait = self.upstream.read_timeout;
         let mut sink = Sink::new(origin, framing, wait, exchange.deadline, &ORIGIN);
+        if complete {
+            sink = sink.without_waiting();
+        }
         let sent = sink.start(&exchange.out, first, body.trailers()).await;
         let ended = match sent {
             Ok(()) if !complete => {

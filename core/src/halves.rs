@@ -2,6 +2,7 @@
 //! [`Sink`] that puts it on another. Both directions of an exchange use the same two types.
 
 use std::cell::Cell;
+use std::io::ErrorKind;
 
 use crate::block::{Block, BlockClass};
 use crate::error::Fault;
@@ -256,8 +257,7 @@ impl<'s> Source<'s> {
         let wait = self.first_wait.take().unwrap_or(self.wait);
         timer.arm(self.deadline.within(wait), self.faults.due);
         let (result, block) = self.socket.recv(Block::new(self.class)).await;
-        timer.disarm();
-        if timer.take_fired() {
+        if timer.end() {
             return Err(self.deadline.fault(self.faults.silent));
         }
         match result {
@@ -312,8 +312,21 @@ pub struct Sink<'s> {
     wait: Ticks,
     deadline: Deadline,
     faults: &'static PeerFaults,
+    sending: Sending,
     sent: u64,
 }
+
+/// What a sink waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sending {
+    /// Until the kernel has taken what is sent.
+    Awaited,
+    /// Nothing, when that is small.
+    Behind,
+}
+
+/// Bytes that may be under way to a peer with nobody waiting for them.
+const BEHIND_MAX: usize = 16 << 10;
 
 impl<'s> Sink<'s> {
     /// A body framed like this.
@@ -330,7 +343,17 @@ impl<'s> Sink<'s> {
             wait,
             deadline,
             faults,
+            sending: Sending::Awaited,
             sent: 0,
+        }
+    }
+
+    /// What is small is sent without waiting for it: something of the peer's is awaited next,
+    /// and whoever closes the connection flushes it.
+    pub fn without_waiting(self) -> Sink<'s> {
+        Sink {
+            sending: Sending::Behind,
+            ..self
         }
     }
 
@@ -408,11 +431,16 @@ impl<'s> Sink<'s> {
             return Err(Fault::RequestTimeout);
         }
         let wait = || self.deadline.within(self.wait);
-        let (result, _) = self.socket.send(block, wait).await;
-        if self.socket.send_timer().take_fired() {
-            return Err(self.deadline.fault(self.faults.stuck));
-        }
-        result.map_err(|_| self.faults.closed)?;
+        let result = match self.sending {
+            Sending::Behind if block.len() <= BEHIND_MAX => {
+                self.socket.send_behind(block, wait).await
+            }
+            _ => self.socket.send(block, wait).await.0,
+        };
+        result.map_err(|error| match error.kind() {
+            ErrorKind::TimedOut => self.deadline.fault(self.faults.stuck),
+            _ => self.faults.closed,
+        })?;
         self.sent += body;
         Ok(())
     }

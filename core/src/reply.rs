@@ -18,9 +18,9 @@ use crate::http::h1::{
 };
 use crate::http::{BodyLen, Method, RequestHead, ResponseHead, ResponseKind, Version};
 use crate::outgoing::Upgrade;
-use crate::rt::Socket;
 use crate::rt::clock::Stamp;
 use crate::rt::wheel::{Due, Ticks};
+use crate::rt::{Likely, Socket};
 use crate::snapshot::{Snapshot, Upstream};
 
 /// What the relay of a response needs, borrowed from its exchange.
@@ -250,8 +250,7 @@ impl<F: Filter> Reply<'_, F> {
             body.push(block);
         }
         let first = body.next_ready()?;
-        let sink = self.sink(framing);
-        self.rest(body, sink, first, BodyMode::Skip).await?;
+        self.rest(body, (framing, out), first, BodyMode::Skip).await?;
         Ok(out)
     }
 
@@ -279,8 +278,7 @@ impl<F: Filter> Reply<'_, F> {
         };
         let out = self.begin(framing);
         drop(self.response.fields.take_text());
-        let sink = self.sink(framing);
-        self.rest(body, sink, first, mode).await?;
+        self.rest(body, (framing, out), first, mode).await?;
         Ok(out)
     }
 
@@ -301,11 +299,15 @@ impl<F: Filter> Reply<'_, F> {
     async fn rest(
         &self,
         body: &mut Source<'_>,
-        mut sink: Sink<'_>,
+        (framing, out): (BodyLen, h1::Connection),
         first: Option<Piece>,
         mode: BodyMode,
     ) -> Result<(), Fault> {
         let mut ended = first.as_ref().is_some_and(|piece| piece.last == Last::Yes);
+        let mut sink = self.sink(framing);
+        if ended && out == h1::Connection::KeepAlive {
+            sink = sink.without_waiting();
+        }
         let mut result = sink.start(self.out, first, body.trailers()).await;
         self.sent.set(sink.sent());
         while result.is_ok() && !ended {
@@ -392,10 +394,9 @@ pub(crate) async fn receive_head(
         timer.arm(exchange.within(wait), Due::ShutBoth);
         let (result, received) = match begun {
             true => origin.recv(with_room(block)?).await,
-            false => origin.recv_block(BlockClass::Small).await,
+            false => origin.recv_block(BlockClass::Small, Likely::Later).await,
         };
-        timer.disarm();
-        if timer.take_fired() {
+        if timer.end() {
             return Err(exchange.fault(Fault::ResponseTimeout));
         }
         block = match result {

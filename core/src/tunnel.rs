@@ -8,7 +8,7 @@ use crate::block::{Block, BlockClass};
 use crate::error::Fault;
 use crate::halves::{CLIENT, ORIGIN, PeerFaults};
 use crate::rt::wheel::{Due, Ticks};
-use crate::rt::{Socket, join};
+use crate::rt::{Likely, Socket, join};
 
 /// What passed through a tunnel, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -80,11 +80,11 @@ impl Pair {
             };
             passed.set(passed.get() + block.len() as u64);
             let sent = self.send(block, from, to).await;
-            if sent.is_err() {
+            if let Err(error) = sent {
                 from.shutdown(Shutdown::Both);
-                return Err(match to.send_timer().take_fired() {
-                    true => to_faults.stuck,
-                    false => to_faults.closed,
+                return Err(match error.kind() {
+                    io::ErrorKind::TimedOut => to_faults.stuck,
+                    _ => to_faults.closed,
                 });
             }
         }
@@ -115,7 +115,7 @@ impl Pair {
         if self.sending.get() == 0 {
             from.recv_timer().arm(self.idle, Due::ShutBoth);
         }
-        let (result, block) = from.recv_block(class).await;
+        let (result, block) = from.recv_block(class, Likely::Later).await;
         if from.recv_timer().take_fired() {
             to.shutdown(Shutdown::Both);
             return Err(Fault::TunnelIdle);

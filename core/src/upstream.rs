@@ -247,7 +247,7 @@ impl Pool {
     /// Puts a connection back whose exchange ended cleanly.
     pub fn put_back(&self, choice: &Choice, socket: Socket, spec: &Upstream) {
         socket.disarm();
-        if socket.is_cut() {
+        if socket.is_cut() || !socket.is_settled() {
             return;
         }
         let stats = spec.stats.of(self.core);

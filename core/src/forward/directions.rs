@@ -68,9 +68,7 @@ impl<F: Filter> Attempt<'_, F> {
 
     /// Ends the watch; what the client's departure brought about is its own fault.
     fn unless_gone<T>(&self, ended: Result<T, Fault>) -> Result<T, Fault> {
-        let timer = self.connection.socket.recv_timer();
-        timer.disarm();
-        match timer.take_fired() {
+        match self.connection.socket.recv_timer().end() {
             true => Err(Fault::ClientClosed),
             false => ended,
         }

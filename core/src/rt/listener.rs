@@ -5,8 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
-use monoio::net::TcpStream;
-
+use super::readiness::Readiness;
 use super::socket::into_owned;
 use super::{Addr, Socket};
 
@@ -14,7 +13,7 @@ use super::{Addr, Socket};
 pub struct Listener {
     socket: socket2::Socket,
     /// The same descriptor, duplicated, registered with the driver; only its readiness is used.
-    readiness: TcpStream,
+    readiness: Readiness,
 }
 
 /// A connection that was just accepted.
@@ -84,7 +83,7 @@ impl Listener {
         let twin = fd.try_clone()?;
         Ok(Listener {
             socket: socket2::Socket::from(fd),
-            readiness: TcpStream::from_std(std::net::TcpStream::from(twin))?,
+            readiness: Readiness::of(twin)?,
         })
     }
 
@@ -93,7 +92,7 @@ impl Listener {
     /// # Errors
     /// When the listener was shut down.
     pub async fn ready(&self) -> io::Result<()> {
-        self.readiness.readable(false).await
+        self.readiness.readable().await
     }
 
     /// Accepts one connection, or `None` when none waits. Descriptors are close-on-exec.

@@ -20,8 +20,13 @@ mod memory;
 mod pause;
 #[allow(unsafe_code)]
 mod pooled;
+mod readiness;
+#[allow(unsafe_code)]
+mod ring;
 #[allow(unsafe_code)]
 mod socket;
+#[allow(unsafe_code)]
+mod tasks;
 #[allow(unsafe_code)]
 mod tick;
 mod wake;
@@ -39,6 +44,7 @@ pub use listener::{Accepted, Listener, bind};
 pub use memory::release_free_memory;
 pub use pause::{pause, yield_turn};
 pub use pooled::{Pooled, pooled, trim_pooled};
+pub use ring::Likely;
 pub use socket::{CHUNK_TAILROOM, Liveness, Socket};
 pub use tick::every_tick;
 pub use wake::{WakeHandle, WakeSource, wake_pair};
@@ -139,12 +145,9 @@ fn ring_builder() -> io::Result<io_uring::Builder> {
 pub fn block_on<F: Future>(driver: Driver, future: F) -> io::Result<F::Output> {
     match driver {
         Driver::IoUring => {
-            let mut runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
-                .with_entries(RING_ENTRIES)
-                .uring_builder(ring_builder()?)
-                .build()?;
+            ring::install(ring_builder()?.build(RING_ENTRIES)?);
             socket::set_driver(driver);
-            Ok(runtime.block_on(future))
+            tasks::run(future, ring::park)
         }
         Driver::Epoll => {
             let mut runtime = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new()
@@ -158,5 +161,8 @@ pub fn block_on<F: Future>(driver: Driver, future: F) -> io::Result<F::Output> {
 
 /// Starts a task on this thread. It runs until it ends; there is no handle.
 pub fn spawn(future: impl Future<Output = ()> + 'static) {
-    drop(monoio::spawn(future));
+    match socket::driver() {
+        Driver::IoUring => tasks::spawn(future),
+        Driver::Epoll => drop(monoio::spawn(future)),
+    }
 }

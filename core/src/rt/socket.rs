@@ -9,7 +9,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -18,7 +18,8 @@ use monoio::buf::{IoBuf, IoBufMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 use monoio::net::TcpStream;
 
-use super::wheel::{Due, Ticks, Timer};
+use super::ring::{self, Likely};
+use super::wheel::{self, Due, Ticks, Timer};
 use super::{Addr, Driver, Pooled, pooled};
 use crate::block::{Block, BlockClass};
 pub use crate::http::h1::CHUNK_TAILROOM;
@@ -28,23 +29,76 @@ pub struct Socket {
     // Declared first: their wheel entries must go before the descriptor closes.
     recv_timer: Timer,
     send_timer: Timer,
-    stream: Rc<UnsafeCell<TcpStream>>,
     /// A receive that was started before anybody waited for it.
-    early: RefCell<Early>,
+    early: RefCell<Option<Receiving>>,
+    /// A send that nobody waits for.
+    behind: RefCell<Option<ring::Send>>,
+    wire: Wire,
     /// We have shut down the receiving side ourselves.
     cut: Cell<bool>,
     fd: RawFd,
 }
 
-/// What a receive comes to: a count of bytes, and its block.
-type Received = (io::Result<usize>, Block);
+/// The descriptor, as its driver holds it.
+enum Wire {
+    Ring(Descriptor),
+    Epoll(Rc<UnsafeCell<TcpStream>>),
+}
 
-#[derive(Default)]
-enum Early {
-    #[default]
-    No,
-    Waiting(Pooled<dyn Future<Output = Received>>),
-    Ended(Received),
+/// A descriptor that is closed through the ring, behind the operations that it was used for.
+struct Descriptor(RawFd);
+
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        // SAFETY: taken over when the socket was adopted, and used by nobody else any more.
+        ring::close(unsafe { OwnedFd::from_raw_fd(self.0) });
+    }
+}
+
+/// What a receive comes to: a count of bytes, and its block.
+pub(super) type Received = (io::Result<usize>, Block);
+
+/// A receive under way.
+enum Receiving {
+    Ring(ring::Recv),
+    Epoll(Pooled<dyn Future<Output = Received>>),
+    /// It has come to this, which was noticed before anybody waited for it.
+    Ended(Option<Received>),
+}
+
+impl Future for Receiving {
+    type Output = Received;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Received> {
+        match &mut *self {
+            Receiving::Ring(recv) => Pin::new(recv).poll(cx),
+            Receiving::Epoll(recv) => Pin::new(recv).poll(cx),
+            Receiving::Ended(received) => match received.take() {
+                Some(received) => Poll::Ready(received),
+                None => Poll::Pending,
+            },
+        }
+    }
+}
+
+impl Receiving {
+    /// Whether it has come to nothing yet.
+    fn is_pending(&mut self) -> bool {
+        match self {
+            Receiving::Ring(recv) => recv.is_pending(),
+            Receiving::Epoll(recv) => {
+                let polled = Pin::new(recv).poll(&mut Context::from_waker(Waker::noop()));
+                match polled {
+                    Poll::Pending => true,
+                    Poll::Ready(received) => {
+                        *self = Receiving::Ended(Some(received));
+                        false
+                    }
+                }
+            }
+            Receiving::Ended(_) => false,
+        }
+    }
 }
 
 /// What a look at a socket without reading from it shows.
@@ -66,16 +120,23 @@ impl Socket {
     /// # Errors
     /// When the driver cannot register it.
     pub fn adopt(fd: OwnedFd) -> io::Result<Socket> {
-        socket2::SockRef::from(&fd).set_nonblocking(driver() == Driver::Epoll)?;
-        let stream = TcpStream::from_std(std::net::TcpStream::from(fd))?;
-        let fd = stream.as_raw_fd();
+        let raw = fd.as_raw_fd();
+        let wire = match driver() {
+            Driver::IoUring => Wire::Ring(Descriptor(fd.into_raw_fd())),
+            Driver::Epoll => {
+                socket2::SockRef::from(&fd).set_nonblocking(true)?;
+                let stream = TcpStream::from_std(std::net::TcpStream::from(fd))?;
+                Wire::Epoll(Rc::new(UnsafeCell::new(stream)))
+            }
+        };
         Ok(Socket {
-            recv_timer: Timer::new(fd),
-            send_timer: Timer::new(fd),
-            stream: Rc::new(UnsafeCell::new(stream)),
+            recv_timer: Timer::new(raw),
+            send_timer: Timer::new(raw),
             early: RefCell::default(),
+            behind: RefCell::default(),
+            wire,
             cut: Cell::new(false),
-            fd,
+            fd: raw,
         })
     }
 
@@ -94,23 +155,13 @@ impl Socket {
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => true,
             Err(error) => return Err(error),
         };
-        let fd = raw.as_raw_fd();
-        let stream = TcpStream::from_std(std::net::TcpStream::from(OwnedFd::from(raw)))?;
-        let socket = Socket {
-            recv_timer: Timer::new(fd),
-            send_timer: Timer::new(fd),
-            stream: Rc::new(UnsafeCell::new(stream)),
-            early: RefCell::default(),
-            cut: Cell::new(false),
-            fd,
-        };
+        let socket = Socket::adopt(OwnedFd::from(raw))?;
         if pending {
             socket.send_timer.arm(timeout, Due::ShutBoth);
-            let ready = socket.stream().writable(false).await;
-            if socket.send_timer.take_fired() {
+            let ready = socket.writable().await;
+            if socket.send_timer.end() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            socket.send_timer.disarm();
             ready?;
             if let Some(error) = socket.with_options(|options| options.take_error())? {
                 return Err(error);
@@ -128,11 +179,10 @@ impl Socket {
     /// # Panics
     /// When the block has no room: the caller would take it for the end of the stream.
     pub async fn recv(&self, mut block: Block) -> (io::Result<usize>, Block) {
-        let (result, received) = match self.early.take() {
-            Early::No => return receive(&self.stream, block).await,
-            Early::Waiting(early) => early.await,
-            Early::Ended(received) => received,
+        let Some(early) = self.early.take() else {
+            return self.receive(block, Likely::Now).await;
         };
+        let (result, received) = early.await;
         if block.is_empty() {
             return (result, received);
         }
@@ -145,54 +195,56 @@ impl Socket {
     /// block gets its bytes. Meanwhile [`Socket::is_quiet`] tells without a system call
     /// whether the peer has sent something or has gone.
     pub fn recv_early(&self, class: BlockClass) {
-        let stream = Rc::clone(&self.stream);
-        let early = pooled(|| async move { receive(&stream, Block::new(class)).await });
-        *self.early.borrow_mut() = Early::Waiting(early.erased());
-        self.is_quiet();
+        let mut early = self.receive(Block::new(class), Likely::Later);
+        // On epoll this is what starts it.
+        early.is_pending();
+        *self.early.borrow_mut() = Some(early);
     }
 
     /// Whether an early receive has come to nothing yet.
     pub fn is_quiet(&self) -> bool {
-        let mut early = self.early.borrow_mut();
-        if let Early::Waiting(waiting) = &mut *early
-            && let Poll::Ready(received) =
-                Pin::new(waiting).poll(&mut Context::from_waker(Waker::noop()))
-        {
-            *early = Early::Ended(received);
-        }
-        match &*early {
-            Early::No => self.liveness() == Liveness::Quiet,
-            Early::Waiting(_) => true,
-            Early::Ended(_) => false,
+        match &mut *self.early.borrow_mut() {
+            Some(early) => early.is_pending(),
+            None => self.liveness() == Liveness::Quiet,
         }
     }
 
     /// Receives into a fresh block of the class, or takes what an early receive brings.
-    pub async fn recv_block(&self, class: BlockClass) -> (io::Result<usize>, Block) {
-        match self.early.take() {
-            Early::No => receive(&self.stream, Block::new(class)).await,
-            Early::Waiting(early) => early.await,
-            Early::Ended(received) => received,
+    pub fn recv_block(
+        &self,
+        class: BlockClass,
+        likely: Likely,
+    ) -> impl Future<Output = (io::Result<usize>, Block)> + use<> {
+        let early = self.early.take();
+        early.unwrap_or_else(|| self.receive(Block::new(class), likely))
+    }
+
+    fn receive(&self, block: Block, likely: Likely) -> Receiving {
+        match &self.wire {
+            Wire::Ring(fd) => Receiving::Ring(ring::recv(fd.0, block, likely)),
+            Wire::Epoll(stream) => {
+                let stream = Rc::clone(stream);
+                Receiving::Epoll(pooled(|| receive(stream, block)).erased())
+            }
         }
     }
 
     /// Sends the whole payload. When the peer takes nothing for `wait()`, both directions are
-    /// shut down; that is noticed between one and one and a half times that span. The block comes back with what was not sent.
+    /// shut down and the error is [`io::ErrorKind::TimedOut`]; that is noticed between one and
+    /// one and a half times that span. The block comes back with what was not sent.
     pub async fn send(
         &self,
         mut block: Block,
         wait: impl Fn() -> Ticks,
     ) -> (io::Result<()>, Block) {
-        let mut result = Ok(());
-        while !block.is_empty() {
+        let mut result = self.settle(&wait).await;
+        while !block.is_empty() && result.is_ok() {
             // Two looks within the wait: a peer that takes nothing between them is stuck.
             let every = Ticks(wait().0.div_ceil(2));
             let queued = None;
             self.send_timer.arm(every, Due::ShutStuck { queued, every });
-            // SAFETY: as in `receive`; sends are not issued concurrently with each other.
-            let stream = unsafe { &mut *self.stream.get() };
-            let (sent, buffer) = fair(stream.write(SendBuf(block))).await;
-            block = buffer.0;
+            let (sent, back) = self.send_some(block).await;
+            block = back;
             result = match sent {
                 Ok(0) => Err(io::ErrorKind::WriteZero.into()),
                 Ok(sent) => {
@@ -202,12 +254,85 @@ impl Socket {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
                 Err(error) => Err(error),
             };
-            if result.is_err() {
-                break;
+        }
+        if self.send_timer.end() && result.is_err() {
+            result = Err(io::ErrorKind::TimedOut.into());
+        }
+        (result, block)
+    }
+
+    /// Sends a small payload without waiting until the kernel has it, where the driver can: who
+    /// awaits an answer to it learns soon enough. The next send waits for this one first.
+    ///
+    /// # Errors
+    /// As [`Socket::send`]; a failure that is not known yet is the next send's.
+    pub async fn send_behind(&self, block: Block, wait: impl Fn() -> Ticks) -> io::Result<()> {
+        match &self.wire {
+            Wire::Ring(fd) => {
+                self.settle(&wait).await?;
+                let sending = ring::send(fd.0, block, ring::Share::Whole);
+                *self.behind.borrow_mut() = Some(sending);
+                Ok(())
+            }
+            Wire::Epoll(_) => self.send(block, wait).await.0,
+        }
+    }
+
+    /// Whether the kernel has taken, or refused, everything that was sent.
+    pub fn is_settled(&self) -> bool {
+        let mut behind = self.behind.borrow_mut();
+        if behind.as_ref().is_some_and(|sending| !sending.is_pending()) {
+            *behind = None;
+        }
+        behind.is_none()
+    }
+
+    /// Waits for what was sent without waiting; called before a connection is closed.
+    ///
+    /// # Errors
+    /// As [`Socket::send`].
+    pub async fn flush(&self, wait: Ticks) -> io::Result<()> {
+        match self.is_settled() {
+            true => Ok(()),
+            false => self.settle(|| wait).await,
+        }
+    }
+
+    /// Waits for a send that nobody has waited for.
+    async fn settle(&self, wait: impl Fn() -> Ticks) -> io::Result<()> {
+        let Some(sending) = self.behind.take() else {
+            return Ok(());
+        };
+        let (every, queued) = (Ticks(wait().0.div_ceil(2)), None);
+        self.send_timer.arm(every, Due::ShutStuck { queued, every });
+        let (sent, _) = sending.await;
+        match self.send_timer.end() {
+            true => Err(io::ErrorKind::TimedOut.into()),
+            false => sent.map(drop),
+        }
+    }
+
+    async fn send_some(&self, block: Block) -> (io::Result<usize>, Block) {
+        match &self.wire {
+            Wire::Ring(fd) => ring::send(fd.0, block, ring::Share::Some).await,
+            Wire::Epoll(stream) => {
+                // SAFETY: as in `receive`; sends are not issued concurrently with each other.
+                let stream = unsafe { &mut *stream.get() };
+                let (sent, buffer) = fair(stream.write(SendBuf(block))).await;
+                (sent, buffer.0)
             }
         }
-        self.send_timer.disarm();
-        (result, block)
+    }
+
+    async fn writable(&self) -> io::Result<()> {
+        match &self.wire {
+            Wire::Ring(fd) => ring::ready(fd.0, libc::POLLOUT).await,
+            Wire::Epoll(stream) => {
+                // SAFETY: a shared borrow for `writable`, which only clones the descriptor.
+                let stream = unsafe { &*stream.get() };
+                stream.writable(false).await
+            }
+        }
     }
 
     /// The deadline of receiving.
@@ -229,7 +354,7 @@ impl Socket {
     /// Whether the receiving side was shut down from here, by a deadline, a watch or
     /// [`Socket::shutdown`]: its end is no end that the peer has sent.
     pub fn is_cut(&self) -> bool {
-        self.cut.get() || self.recv_timer.has_cut() || self.send_timer.has_cut()
+        self.cut.get() || wheel::either_has_cut(&self.recv_timer, &self.send_timer)
     }
 
     /// A look at the socket without reading from it: one system call.
@@ -255,11 +380,6 @@ impl Socket {
         self.with_options(|options| options.peer_addr().ok()?.as_socket())
     }
 
-    fn stream(&self) -> &TcpStream {
-        // SAFETY: a shared borrow for `writable`, which only clones the descriptor.
-        unsafe { &*self.stream.get() }
-    }
-
     fn with_options<R>(&self, act: impl FnOnce(socket2::SockRef<'_>) -> R) -> R {
         // SAFETY: the descriptor is open as long as `self` is.
         let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
@@ -267,7 +387,8 @@ impl Socket {
     }
 }
 
-async fn receive(stream: &Rc<UnsafeCell<TcpStream>>, block: Block) -> Received {
+/// A receive on epoll.
+async fn receive(stream: Rc<UnsafeCell<TcpStream>>, block: Block) -> Received {
     assert!(block.tailroom() > CHUNK_TAILROOM, "receive without room");
     // SAFETY: monoio takes `&mut self` only to order operations of one direction; the future
     // it returns owns a clone of the descriptor and does not touch the stream. Receives are
@@ -282,9 +403,6 @@ async fn receive(stream: &Rc<UnsafeCell<TcpStream>>, block: Block) -> Received {
 /// task goes to the end of the line. The ring needs no such thing: nothing ends within the
 /// call.
 async fn fair<T>(operation: impl Future<Output = T>) -> T {
-    if driver() == Driver::IoUring {
-        return operation.await;
-    }
     let mut operation = pin!(operation);
     let mut waited = false;
     let output = poll_fn(|cx| {
@@ -344,7 +462,7 @@ pub(super) fn driver() -> Driver {
 /// Releases a descriptor from a library socket.
 pub(super) fn into_owned(socket: socket2::Socket) -> OwnedFd {
     // SAFETY: the descriptor was just released by its only owner.
-    unsafe { std::os::fd::FromRawFd::from_raw_fd(socket.into_raw_fd()) }
+    unsafe { OwnedFd::from_raw_fd(socket.into_raw_fd()) }
 }
 
 thread_local! {

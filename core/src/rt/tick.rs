@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
+use super::readiness::Readiness;
 use super::wheel;
 
 /// Calls `on_tick` every [`wheel::TICK`], for ever or until it says `false`. The wheel has
@@ -14,10 +15,9 @@ use super::wheel;
 pub async fn every_tick(mut on_tick: impl FnMut() -> bool) -> io::Result<()> {
     let timer = timer_fd()?;
     let raw = timer.as_raw_fd();
-    // Any descriptor that can be polled will do here; only `readable` is ever used on it.
-    let stream = monoio::net::TcpStream::from_std(std::net::TcpStream::from(timer))?;
+    let timer = Readiness::of(timer)?;
     loop {
-        stream.readable(false).await?;
+        timer.readable().await?;
         let ticks = expirations(raw);
         if ticks == 0 {
             continue;

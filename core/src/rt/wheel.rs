@@ -96,17 +96,21 @@ impl Timer {
         WHEEL.with_borrow_mut(|wheel| wheel.entries[self.0 as usize].at = NONE);
     }
 
+    /// Clears the deadline and tells whether it has passed since this was last asked.
+    pub fn end(&self) -> bool {
+        WHEEL.with_borrow_mut(|wheel| {
+            let entry = &mut wheel.entries[self.0 as usize];
+            entry.at = NONE;
+            std::mem::take(&mut entry.fired)
+        })
+    }
+
     /// This timer's name.
     pub fn id(&self) -> TimerId {
         WHEEL.with_borrow(|wheel| TimerId {
             index: self.0,
             owner: wheel.entries[self.0 as usize].owner,
         })
-    }
-
-    /// Whether this timer has ever shut its socket down: what ends then was cut, not ended.
-    pub fn has_cut(&self) -> bool {
-        WHEEL.with_borrow(|wheel| wheel.entries[self.0 as usize].cut)
     }
 
     /// Whether a deadline has passed (and shut something down) since this was last asked.
@@ -120,6 +124,13 @@ impl Drop for Timer {
         // At thread exit the wheel may be gone before the last socket.
         let _ = WHEEL.try_with(|wheel| wheel.borrow_mut().remove(self.0));
     }
+}
+
+/// Whether one of a socket's two timers has ever shut it down.
+pub(super) fn either_has_cut(recv: &Timer, send: &Timer) -> bool {
+    WHEEL.with_borrow(|wheel| {
+        wheel.entries[recv.0 as usize].cut || wheel.entries[send.0 as usize].cut
+    })
 }
 
 /// Ticks since this core's wheel began; wraps after 13 years.

@@ -1,0 +1,394 @@
+//! The ring of one core: operations that the kernel completes.
+//!
+//! An operation lives in the core's table from its submission to its completion, and its block
+//! with it. So a future that is dropped early leaves nothing for the kernel to write into but
+//! the block in the table: the operation is cancelled, and the block dropped when the kernel
+//! says that it is done with it. The ring itself is never dropped: the kernel ends what is
+//! under way only after a ring is closed, and might still write into the table's blocks.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use io_uring::{IoUring, opcode, squeue, types};
+
+use super::socket::Received;
+use super::tasks::Wait;
+use crate::block::Block;
+use crate::http::h1::CHUNK_TAILROOM;
+
+/// Whether bytes are expected to be there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Likely {
+    /// They are: the kernel tries to receive them at once.
+    Now,
+    /// They are not: the kernel waits for them before it tries.
+    Later,
+}
+
+/// Makes this thread's ring.
+pub(super) fn install(ring: IoUring) {
+    RING.with_borrow_mut(|slot| *slot = Some(ManuallyDrop::new(Ring::new(ring))));
+}
+
+/// Submits what was asked for, waits if nobody can run, and wakes whom completions concern.
+///
+/// # Errors
+/// When the kernel refuses the ring itself.
+pub(super) fn park(wait: Wait) -> io::Result<()> {
+    let mut woken = RING.with_borrow_mut(|ring| {
+        let ring = ring.as_mut().expect("installed before tasks run");
+        ring.enter(wait)?;
+        ring.reap();
+        io::Result::Ok(std::mem::take(&mut ring.woken))
+    })?;
+    woken.drain(..).for_each(Waker::wake);
+    with(|ring| ring.woken = woken);
+    Ok(())
+}
+
+/// Receives into the free space behind the block's payload, less the room for a chunk's end.
+///
+/// # Panics
+/// When the block has no such room.
+pub(super) fn recv(fd: RawFd, mut block: Block, likely: Likely) -> Recv {
+    let end = block.window().end;
+    let len = block.tailroom().saturating_sub(CHUNK_TAILROOM);
+    assert!(len > 0, "receive without room");
+    let at = block.memory_mut()[end..].as_mut_ptr();
+    let mut entry = opcode::Recv::new(types::Fd(fd), at, len as u32).build();
+    if likely == Likely::Later {
+        set_ioprio(&mut entry, RECVSEND_POLL_FIRST);
+    }
+    // SAFETY: the memory is the block's, which stays in the table until the kernel is done.
+    Recv(unsafe { Operation::submit(entry, block) })
+}
+
+/// How much of a payload one operation sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Share {
+    /// What there is room for, as soon as there is some.
+    Some,
+    /// All of it, unless the connection breaks.
+    Whole,
+}
+
+/// Sends the payload or a part of it.
+pub(super) fn send(fd: RawFd, block: Block, share: Share) -> Send {
+    let (at, len) = (block.as_ptr(), block.len() as u32);
+    let flags = match share {
+        Share::Some => libc::MSG_NOSIGNAL,
+        Share::Whole => libc::MSG_NOSIGNAL | libc::MSG_WAITALL,
+    };
+    let entry = opcode::Send::new(types::Fd(fd), at, len)
+        .flags(flags)
+        .build();
+    // SAFETY: as in `recv`; the payload of a block in the table is not written to.
+    Send(unsafe { Operation::submit(entry, block) })
+}
+
+/// Waits until the descriptor is ready for `events` (of `poll(2)`), or broken.
+pub(super) fn ready(fd: RawFd, events: libc::c_short) -> Ready {
+    let entry = opcode::PollAdd::new(types::Fd(fd), events as u32).build();
+    // SAFETY: the operation has no memory.
+    Ready(unsafe { Operation::submit(entry, Block::empty()) })
+}
+
+/// Closes the descriptor behind everything that was asked for before.
+pub(super) fn close(fd: OwnedFd) {
+    let raw = fd.into_raw_fd();
+    let closed = with(|ring| {
+        let entry = opcode::Close::new(types::Fd(raw)).build();
+        // SAFETY: nobody else owns the descriptor any more.
+        unsafe { ring.push(entry.user_data(UNHEEDED)) };
+    });
+    if closed.is_none() {
+        // SAFETY: as above; without a ring it is closed here.
+        drop(unsafe { OwnedFd::from_raw_fd(raw) });
+    }
+}
+
+/// Received bytes, when they come: how many, and their block.
+pub(super) struct Recv(Operation);
+
+impl Recv {
+    /// Whether the kernel has not answered yet.
+    pub(super) fn is_pending(&self) -> bool {
+        self.0.is_pending()
+    }
+}
+
+impl Future for Recv {
+    type Output = Received;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Received> {
+        self.0.poll(cx).map(|(result, mut block)| {
+            if let Ok(received) = result {
+                let window = block.window();
+                block.set_window(window.start..window.end + received);
+            }
+            (result, block)
+        })
+    }
+}
+
+/// How much was sent, and the block as it was.
+pub(super) struct Send(Operation);
+
+impl Send {
+    /// Whether the kernel has not answered yet.
+    pub(super) fn is_pending(&self) -> bool {
+        self.0.is_pending()
+    }
+}
+
+impl Future for Send {
+    type Output = (io::Result<usize>, Block);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll(cx)
+    }
+}
+
+/// Readiness.
+pub(super) struct Ready(Operation);
+
+impl Future for Ready {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll(cx).map(|(result, _)| result.map(drop))
+    }
+}
+
+/// An operation's place in the table; [`TAKEN`] once its outcome was taken.
+struct Operation(u32);
+
+impl Operation {
+    /// # Safety
+    /// What `entry` points to is the memory of `block`, or valid until it completes.
+    unsafe fn submit(entry: squeue::Entry, block: Block) -> Operation {
+        let number = with(|ring| {
+            let number = ring.insert(block);
+            // SAFETY: the caller's, and the block is in the table now.
+            unsafe { ring.push(entry.user_data(u64::from(number))) };
+            number
+        });
+        Operation(number.expect("sockets are used on threads that run a ring"))
+    }
+
+    fn is_pending(&self) -> bool {
+        let state =
+            |ring: &mut Ring| !matches!(ring.operations[self.0 as usize].state, State::Done(_));
+        with(state).unwrap_or(false)
+    }
+
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<(io::Result<usize>, Block)> {
+        let number = self.0;
+        // A waker that is replaced is dropped outside the ring: it may be anybody's.
+        match with(|ring| ring.take(number, cx.waker())) {
+            None | Some(Err(_)) => Poll::Pending,
+            Some(Ok((result, block))) => {
+                self.0 = TAKEN;
+                let result = match usize::try_from(result) {
+                    Ok(count) => Ok(count),
+                    Err(_) => Err(io::Error::from_raw_os_error(-result)),
+                };
+                Poll::Ready((result, block))
+            }
+        }
+    }
+}
+
+impl Drop for Operation {
+    fn drop(&mut self) {
+        if self.0 != TAKEN {
+            drop(with(|ring| ring.abandon(self.0)));
+        }
+    }
+}
+
+/// What is known of an operation.
+enum State {
+    /// Nobody has asked for the outcome yet, or the waker of who has.
+    Pending(Option<Waker>),
+    /// The kernel's answer: a count, or an error number below zero.
+    Done(i32),
+    /// Nobody wants the outcome any more.
+    Abandoned,
+}
+
+struct Entry {
+    state: State,
+    block: Block,
+}
+
+struct Ring {
+    io: IoUring,
+    operations: Vec<Entry>,
+    free: Vec<u32>,
+    /// Who is to be woken; kept for its memory.
+    woken: Vec<Waker>,
+}
+
+/// Outcomes of these are of no interest.
+const UNHEEDED: u64 = u64::MAX;
+const TAKEN: u32 = u32::MAX;
+
+impl Ring {
+    fn new(io: IoUring) -> Ring {
+        Ring {
+            io,
+            operations: Vec::new(),
+            free: Vec::new(),
+            woken: Vec::new(),
+        }
+    }
+
+    fn insert(&mut self, block: Block) -> u32 {
+        let entry = Entry {
+            state: State::Pending(None),
+            block,
+        };
+        match self.free.pop() {
+            Some(number) => {
+                self.operations[number as usize] = entry;
+                number
+            }
+            None => {
+                self.operations.push(entry);
+                self.operations.len() as u32 - 1
+            }
+        }
+    }
+
+    /// # Safety
+    /// What the entry points to is valid until it completes.
+    unsafe fn push(&mut self, entry: squeue::Entry) {
+        // SAFETY: the caller's.
+        while unsafe { self.io.submission().push(&entry) }.is_err() {
+            // The queue is full: the kernel takes what is in it.
+            self.submit(Wait::No)
+                .expect("a ring that was set up submits");
+        }
+    }
+
+    /// The outcome; or, as long as there is none, the waker whose place `waker` takes.
+    fn take(&mut self, number: u32, waker: &Waker) -> Result<(i32, Block), Option<Waker>> {
+        let entry = &mut self.operations[number as usize];
+        match &mut entry.state {
+            State::Done(result) => {
+                let outcome = (*result, std::mem::take(&mut entry.block));
+                self.free.push(number);
+                Ok(outcome)
+            }
+            State::Pending(Some(known)) if known.will_wake(waker) => Err(None),
+            State::Pending(known) => Err(known.replace(waker.clone())),
+            State::Abandoned => Err(None),
+        }
+    }
+
+    /// Frees an operation that is complete, and cancels one that is under way. What they held
+    /// is dropped by the caller, outside the ring.
+    fn abandon(&mut self, number: u32) -> (State, Block) {
+        let entry = &mut self.operations[number as usize];
+        let state = std::mem::replace(&mut entry.state, State::Abandoned);
+        if matches!(state, State::Done(_)) {
+            self.free.push(number);
+            return (state, std::mem::take(&mut entry.block));
+        }
+        let cancel = opcode::AsyncCancel::new(u64::from(number)).build();
+        // SAFETY: a cancellation points to nothing.
+        unsafe { self.push(cancel.user_data(UNHEEDED)) };
+        (state, Block::empty())
+    }
+
+    fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        let idle = self.woken.is_empty() && self.io.completion().is_empty();
+        self.submit(if idle { wait } else { Wait::No })
+    }
+
+    /// Hands over what is in the queue, and lets the kernel do what it has put off.
+    fn submit(&mut self, wait: Wait) -> io::Result<()> {
+        loop {
+            let count = self.io.submission().len() as u32;
+            let least = u32::from(wait == Wait::Yes);
+            // SAFETY: the queue holds valid entries, see `push`; there is no further argument.
+            let entered = unsafe {
+                self.io
+                    .submitter()
+                    .enter::<libc::sigset_t>(count, least, ENTER_GETEVENTS, None)
+            };
+            match entered {
+                Ok(_) => return Ok(()),
+                Err(error) => match error.raw_os_error() {
+                    Some(libc::EINTR) => {}
+                    // Completions that found no room come first.
+                    Some(libc::EBUSY | libc::EAGAIN) => self.reap(),
+                    _ => return Err(error),
+                },
+            }
+        }
+    }
+
+    /// Books completions and notes whom they concern.
+    fn reap(&mut self) {
+        for completion in self.io.completion() {
+            let number = completion.user_data();
+            if number == UNHEEDED {
+                continue;
+            }
+            let entry = &mut self.operations[number as usize];
+            match std::mem::replace(&mut entry.state, State::Done(completion.result())) {
+                State::Pending(Some(waker)) => self.woken.push(waker),
+                State::Pending(None) | State::Done(_) => {}
+                State::Abandoned => {
+                    entry.block = Block::empty();
+                    self.free.push(number as u32);
+                }
+            }
+        }
+    }
+}
+
+/// `IORING_ENTER_GETEVENTS`
+const ENTER_GETEVENTS: u32 = 1;
+/// `IORING_RECVSEND_POLL_FIRST`
+const RECVSEND_POLL_FIRST: u16 = 1;
+
+/// Sets a field that the entry's builder does not know for this operation.
+fn set_ioprio(entry: &mut squeue::Entry, flags: u16) {
+    // SAFETY: the type is the kernel's `struct io_uring_sqe` and nothing else (`repr(C)`), where
+    // `ioprio` is the 16-bit field behind the two bytes `opcode` and `flags`.
+    unsafe { std::ptr::from_mut(entry).cast::<u16>().add(1).write(flags) };
+}
+
+fn with<R>(act: impl FnOnce(&mut Ring) -> R) -> Option<R> {
+    RING.with_borrow_mut(|ring| ring.as_deref_mut().map(act))
+}
+
+thread_local! {
+    static RING: RefCell<Option<ManuallyDrop<Ring>>> = const { RefCell::new(None) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_priority_lies_where_the_builder_of_another_operation_puts_it() {
+        let bytes = |entry: &squeue::Entry| -> [u8; 4] {
+            // SAFETY: an entry is 64 initialised bytes.
+            unsafe { std::ptr::from_ref(entry).cast::<[u8; 4]>().read() }
+        };
+        let read = || opcode::Read::new(types::Fd(3), std::ptr::null_mut(), 0);
+        let theirs = read().ioprio(0x0102).build();
+        let mut ours = read().build();
+        set_ioprio(&mut ours, 0x0102);
+        assert_eq!(bytes(&ours), bytes(&theirs));
+    }
+}
