@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use ringgate_core::rt::Socket;
 use ringgate_core::rt::wheel::Ticks;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -23,14 +24,26 @@ pub struct Certificate {
 
 impl Certificate {
     pub fn new() -> Certificate {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        Certificate::made(CertificateParams::new(["localhost".to_owned()]).unwrap())
+    }
+
+    /// One that says it is an authority, as OpenSSL makes them.
+    pub fn of_authority() -> Certificate {
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Certificate::made(params)
+    }
+
+    fn made(params: CertificateParams) -> Certificate {
+        let signing_key = KeyPair::generate().unwrap();
+        let made = params.self_signed(&signing_key).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let (chain, key) = (
             directory.path().join("cert.pem"),
             directory.path().join("key.pem"),
         );
-        std::fs::write(&chain, made.cert.pem()).unwrap();
-        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        std::fs::write(&chain, made.pem()).unwrap();
+        std::fs::write(&key, signing_key.serialize_pem()).unwrap();
         Certificate {
             _directory: directory,
             chain,

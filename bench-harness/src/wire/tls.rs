@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 
 use crate::fault::{Fault, Result};
@@ -44,7 +46,7 @@ impl Alpn {
 pub enum Trust {
     /// Those whose certificates the system's authorities have signed.
     System,
-    /// Those whose certificates the authorities in this PEM file have signed.
+    /// Those whose certificates are in this PEM file, or signed by one in it.
     File(PathBuf),
     /// All of them, without looking.
     Anyone,
@@ -91,7 +93,9 @@ impl ClientTls {
             Trust::Anyone => builder
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(BelievesAnyone(provider()))),
-            Trust::File(path) => builder.with_root_certificates(authorities(path)?),
+            Trust::File(path) => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(BelievesFile::new(path)?)),
             Trust::System => builder.with_root_certificates(authorities(&system_file()?)?),
         };
         let mut config = builder.with_no_client_auth();
@@ -231,6 +235,73 @@ const SYSTEM_FILES: [&str; 3] = [
 
 /// Servers whose tickets a client keeps; the bench speaks to one.
 const TICKETS_KEPT: usize = 256;
+
+/// Believes the authorities in a file, and its certificates themselves: what `openssl req -x509`
+/// makes is an authority, which no server may present otherwise.
+#[derive(Debug)]
+struct BelievesFile {
+    authorities: Arc<WebPkiServerVerifier>,
+    certificates: Vec<CertificateDer<'static>>,
+}
+
+impl BelievesFile {
+    fn new(path: &Path) -> Result<BelievesFile> {
+        let roots = Arc::new(authorities(path)?);
+        let authorities = WebPkiServerVerifier::builder_with_provider(roots, provider()).build();
+        Ok(BelievesFile {
+            authorities: authorities.map_err(|error| {
+                Fault::Setup(format!(
+                    "{} cannot be a list of authorities: {error}",
+                    path.display()
+                ))
+            })?,
+            certificates: certificates_in(path)?,
+        })
+    }
+}
+
+impl ServerCertVerifier for BelievesFile {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
+        if self.certificates.iter().any(|known| known == end_entity) {
+            let presented = ParsedCertificate::try_from(end_entity)?;
+            verify_server_name(&presented, server_name)?;
+            return Ok(ServerCertVerified::assertion());
+        }
+        let authorities = &self.authorities;
+        authorities.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        let authorities = &self.authorities;
+        authorities.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        let authorities = &self.authorities;
+        authorities.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.authorities.supported_verify_schemes()
+    }
+}
 
 /// Believes every certificate, but not that its holder lacks the key: the signatures of the
 /// handshake are checked, so that its cost is the usual one.

@@ -255,6 +255,14 @@ fn strangers_are_believed_only_where_nobody_looks() {
 }
 
 #[test]
+fn an_authority_may_present_itself_where_it_is_known() {
+    let certificate = Certificate::of_authority();
+    let server = certificate.server(&[], Resumption::Off);
+    let (mut client, mut server) = pair(&certificate.client(Alpn::Http1, Resumption::Off), &server);
+    shake(&mut client, &mut server, Cut::Whole).unwrap();
+}
+
+#[test]
 fn another_name_is_refused() {
     let certificate = Certificate::new();
     let trust = Trust::File(certificate.chain.clone());
