@@ -89,7 +89,9 @@ where
     let body = move || {
         let _abort = AbortOnPanic;
         if let Some(Err(error)) = core.map(rt::pin_to) {
-            let _ = started.send(Err(error));
+            let allowed = Cores::allowed().map_or_else(|_| "?".to_owned(), |c| c.to_string());
+            let why = format!("{error}; --cores takes those that this process may use: {allowed}");
+            let _ = started.send(Err(io::Error::new(error.kind(), why)));
             return;
         }
         let told = started.clone();
