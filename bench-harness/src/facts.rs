@@ -106,12 +106,6 @@ impl Facts {
         }
     }
 
-    /// Notes how a program was started.
-    pub fn note(&mut self, name: &str, command: &str, config: &str) {
-        self.commands.push(command.to_owned());
-        self.configs.insert(name.to_owned(), config.to_owned());
-    }
-
     /// Notes what the machine was busy with at the end.
     pub fn finish(&mut self) {
         self.load_after = load_average();

@@ -20,20 +20,83 @@ pub struct CpuTime {
 }
 
 impl CpuTime {
-    /// Of a process with all its threads, those that ended included, and all its descendants.
+    /// Of a process with all its threads, those that ended included, and all its descendants,
+    /// in whole clock ticks.
+    fn of_members(members: &[Member]) -> CpuTime {
+        let sum = |part: fn(&Stat) -> u64| ticks(members.iter().map(|m| part(&m.stat)).sum());
+        CpuTime {
+            user: sum(|stat| stat.user_ticks),
+            system: sum(|stat| stat.system_ticks),
+        }
+    }
+
+    /// User and system time together.
+    pub fn total(self) -> Duration {
+        self.user + self.system
+    }
+}
+
+/// What a process tree had used at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Usage {
+    ticks: CpuTime,
+    threads: Vec<(ThreadId, Duration)>,
+}
+
+impl Usage {
+    /// Of a process and all its descendants.
     ///
     /// # Errors
     /// When the process is gone.
-    pub fn of_tree(root: Pid) -> Result<CpuTime> {
+    pub fn of_tree(root: Pid) -> Result<Usage> {
         let members = tree(root);
-        if members.is_empty() {
-            return Err(gone(root));
+        match members.is_empty() {
+            true => Err(gone(root)),
+            false => Ok(Usage {
+                ticks: CpuTime::of_members(&members),
+                threads: threads(root),
+            }),
         }
-        let sum = |part: fn(&Stat) -> u64| ticks(members.iter().map(|m| part(&m.stat)).sum());
-        Ok(CpuTime {
-            user: sum(|stat| stat.user_ticks),
-            system: sum(|stat| stat.system_ticks),
-        })
+    }
+
+    /// What was used since an earlier moment. The sum is exact to the nanoseconds that the
+    /// scheduler counts, unless threads have ended meanwhile; how much of it was in user mode is
+    /// known as exactly as clock ticks tell.
+    pub fn since(&self, earlier: &Usage) -> CpuTime {
+        let ticks = self.ticks - earlier.ticks;
+        let ended = earlier
+            .threads
+            .iter()
+            .any(|(id, _)| self.thread(*id).is_none());
+        if ended || ticks.total().is_zero() {
+            return ticks;
+        }
+        let sum = |usage: &Usage| {
+            usage
+                .threads
+                .iter()
+                .map(|(_, used)| *used)
+                .sum::<Duration>()
+        };
+        let total = sum(self).saturating_sub(sum(earlier));
+        let user = total.mul_f64(ticks.user.as_secs_f64() / ticks.total().as_secs_f64());
+        CpuTime {
+            user,
+            system: total.saturating_sub(user),
+        }
+    }
+
+    /// What each thread has used since an earlier moment.
+    pub fn by_thread_since(&self, earlier: &Usage) -> Vec<Duration> {
+        let spent = |(id, used): &(ThreadId, Duration)| {
+            used.saturating_sub(earlier.thread(*id).unwrap_or_default())
+        };
+        self.threads.iter().map(spent).collect()
+    }
+
+    fn thread(&self, id: ThreadId) -> Option<Duration> {
+        let found = self.threads.iter().find(|(other, _)| *other == id);
+        found.map(|(_, used)| *used)
     }
 }
 
@@ -146,7 +209,7 @@ fn proportional(rollup: &str) -> Option<u64> {
 
 /// CPU time that each thread of a process and of its descendants has used, of those that still
 /// run (`/proc/PID/task/TID/schedstat`).
-pub fn threads(root: Pid) -> Vec<(ThreadId, Duration)> {
+fn threads(root: Pid) -> Vec<(ThreadId, Duration)> {
     let tasks = |member: &Member| {
         let entries = fs::read_dir(format!("/proc/{}/task", member.pid.0));
         entries.into_iter().flatten().flatten()
@@ -165,7 +228,7 @@ pub fn threads(root: Pid) -> Vec<(ThreadId, Duration)> {
 
 /// The id of a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ThreadId(u32);
+struct ThreadId(u32);
 
 fn gone(pid: Pid) -> Fault {
     Fault::Setup(format!("process {} ended while it was measured", pid.0))
@@ -230,6 +293,43 @@ mod tests {
         let own = Pid(std::process::id());
         assert!(memory_of_tree(own).unwrap() > 100_000);
         assert!(!threads(own).is_empty());
+    }
+
+    fn usage(user: u64, system: u64, threads: &[(u32, u64)]) -> Usage {
+        let nanoseconds = |(id, used): &(u32, u64)| (ThreadId(*id), Duration::from_nanos(*used));
+        Usage {
+            ticks: CpuTime {
+                user: Duration::from_millis(user),
+                system: Duration::from_millis(system),
+            },
+            threads: threads.iter().map(nanoseconds).collect(),
+        }
+    }
+
+    #[test]
+    fn what_was_used_is_exact_and_split_as_the_ticks_say() {
+        let before = usage(100, 100, &[(1, 50_000_000), (2, 150_000_000)]);
+        let after = usage(
+            110,
+            130,
+            &[(1, 62_000_000), (2, 170_000_000), (3, 4_000_000)],
+        );
+        let spent = after.since(&before);
+        assert_eq!(spent.user, Duration::from_millis(9));
+        assert_eq!(spent.system, Duration::from_millis(27));
+        let each: Vec<u128> = after
+            .by_thread_since(&before)
+            .iter()
+            .map(Duration::as_millis)
+            .collect();
+        assert_eq!(each, [12, 20, 4]);
+    }
+
+    #[test]
+    fn where_a_thread_has_ended_the_ticks_count() {
+        let before = usage(100, 100, &[(1, 50_000_000), (2, 150_000_000)]);
+        let after = usage(110, 130, &[(1, 62_000_000)]);
+        assert_eq!(after.since(&before).total(), Duration::from_millis(40));
     }
 
     #[test]

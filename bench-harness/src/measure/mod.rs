@@ -24,7 +24,7 @@ use crate::cores::{self, Places};
 use crate::fault::{Fault, Result};
 use crate::interrupt;
 use crate::process::{Output, Plan, Process, Until};
-use crate::procfs::{CpuTime, Pid};
+use crate::procfs::{Pid, Usage};
 use crate::results::{LoadRun, Sample, Saved};
 
 use premises::Observed;
@@ -119,7 +119,7 @@ impl Stage {
             .as_mut()
             .map(|log| log.settled(origin.requests))
             .transpose()?;
-        let spent = last.cpu - first.cpu;
+        let spent = last.cpu.since(&first.cpu);
         let seconds = (last.at - first.at).as_secs_f64();
         let counted = last.stats.since(first.stats).requests;
         let observed = Observed {
@@ -141,7 +141,7 @@ impl Stage {
             per_second: run.requests_per_second,
             user_us: each(spent.user),
             system_us: each(spent.system),
-            busy: (spent.user + spent.system).as_secs_f64() / seconds,
+            busy: spent.total().as_secs_f64() / seconds,
             p50_us: run.latency.p50_us,
             p99_us: run.latency.p99_us,
             p99_9_us: run.latency.p99_9_us,
@@ -181,7 +181,7 @@ impl Stage {
         // The order matters little, as long as it is the same both times.
         Ok(Reading {
             at: Instant::now(),
-            cpu: CpuTime::of_tree(subject.pid)?,
+            cpu: Usage::of_tree(subject.pid)?,
             stats: self.origin.stats()?,
         })
     }
@@ -210,7 +210,7 @@ impl Stage {
 /// What was read at one moment.
 struct Reading {
     at: Instant,
-    cpu: CpuTime,
+    cpu: Usage,
     stats: Stats,
 }
 

@@ -120,7 +120,7 @@ pub fn ready(process: &mut Process) -> Result<SocketAddr> {
 const STATS_PATH: &str = "/-/stats";
 
 const READY_MAX: Duration = Duration::from_secs(30);
-const SETTLE_STEP: Duration = Duration::from_millis(20);
+const SETTLE_STEP: Duration = Duration::from_millis(50);
 const SETTLE_MAX: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

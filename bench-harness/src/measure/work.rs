@@ -82,6 +82,7 @@ pub enum Pace {
 
 impl Work {
     /// GET of a path on kept connections, as fast as it goes, without encryption.
+    #[cfg(test)]
     pub fn get(path: &str, connections: u32) -> Work {
         Work {
             path: path.to_owned(),

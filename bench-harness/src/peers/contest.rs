@@ -17,7 +17,7 @@ use crate::http;
 use crate::interrupt;
 use crate::measure::{Length, Measured, Pace, Stage, Work};
 use crate::output;
-use crate::procfs::{self, Pid, ThreadId};
+use crate::procfs::{self, Usage};
 use crate::results::{HalfSample, Latency, PeerRun, Sample, ScenarioRun};
 use crate::stats::Spread;
 
@@ -91,7 +91,7 @@ impl Contest<'_> {
         let work = scenario.work(&self.certificate.cert, &mix);
         let mut entries = Vec::new();
         for entrant in self.peers {
-            entries.push(self.enter(entrant, scenario)?);
+            entries.push(self.enter(entrant, scenario, &work)?);
         }
         self.rounds_of(Phase::WarmUp, 1, scenario, &work, &mut entries)?;
         self.rounds_of(Phase::Saturated, self.rounds, scenario, &work, &mut entries)?;
@@ -101,13 +101,8 @@ impl Contest<'_> {
                 entry.run.resident_bytes = Some(memory);
             }
         }
-        let slowest = entries
-            .iter()
-            .filter(|entry| entry.started.is_some())
-            .map(|entry| Spread::of(entry.rates.iter().copied()).median)
-            .min_by(f64::total_cmp);
-        if let (Half::Measured, Some(slowest)) = (self.half, slowest) {
-            let phase = Phase::Half(slowest / 2.0);
+        if let (Half::Measured, Some(rate)) = (self.half, half_rate(&mut entries)) {
+            let phase = Phase::Half(rate);
             self.rounds_of(phase, self.rounds, scenario, &work, &mut entries)?;
         }
         Ok(ScenarioRun {
@@ -119,7 +114,7 @@ impl Contest<'_> {
     }
 
     /// Starts a peer, where it can take part.
-    fn enter(&self, entrant: &Entrant, scenario: &Scenario) -> Result<Entry> {
+    fn enter(&self, entrant: &Entrant, scenario: &Scenario, work: &Work) -> Result<Entry> {
         let peer = entrant.peer;
         let mut entry = Entry::of(peer);
         if let Some(why) = peer
@@ -154,7 +149,8 @@ impl Contest<'_> {
                 return Ok(entry.without(format!("did not come up: {fault}")));
             }
         };
-        entry.run.command = started.process.command().to_owned();
+        let load = self.stage.command(started.subject(), work, self.length);
+        entry.run.command = format!("{}\n{load}", started.process.command());
         entry.run.config.clone_from(&started.config);
         let tried = self
             .answers_as_the_origin(&started, scenario)
@@ -168,7 +164,7 @@ impl Contest<'_> {
         match tried {
             Ok(bytes) => entry.run.idle_connection_bytes = bytes,
             Err(Fault::Interrupted) => return Err(Fault::Interrupted),
-            Err(fault) => return Ok(entry.without(format!("no figure: {fault}"))),
+            Err(fault) => return Ok(entry.without(reason(fault))),
         }
         entry.started = Some(started);
         Ok(entry)
@@ -248,8 +244,9 @@ impl Contest<'_> {
                     // What it does wrong will show again where it counts.
                     Err(Fault::Premise(_)) if phase == Phase::WarmUp => {}
                     Err(fault) => {
-                        output::complain(&fault.to_string());
-                        entry.drop_out(format!("no figure: {fault}"));
+                        let why = reason(fault);
+                        output::complain(&format!("{} drops out: {why}", entry.run.name));
+                        entry.drop_out(why);
                     }
                 }
             }
@@ -283,13 +280,14 @@ impl Contest<'_> {
             Phase::Saturated | Phase::Half(_) => self.length,
         };
         let pid = started.process.pid();
-        let before = procfs::threads(pid);
+        let before = Usage::of_tree(pid)?;
         let measured = self.stage.measure(started.subject(), work, length)?;
         let busiest = match scenario.workers {
             Workers::PerCore => None,
             Workers::Count(_) => {
                 let workers = configs::workers(scenario, &self.stage.places().proxy);
-                Some(busiest(&before, pid, workers))
+                let after = Usage::of_tree(pid)?;
+                Some(evenness(&after.by_thread_since(&before), workers))
             }
         };
         held.map_or(Ok(()), |held| held.check())?;
@@ -324,6 +322,12 @@ impl Entry {
             saturated: Vec::new(),
             half: Vec::new(),
         }
+    }
+
+    /// Median of its requests per second at saturation, while it takes part.
+    fn rate(&self) -> Option<f64> {
+        self.started.as_ref()?;
+        Some(Spread::of(self.rates.iter().copied()).median)
     }
 
     fn without(mut self, why: String) -> Entry {
@@ -392,6 +396,30 @@ impl Entry {
     }
 }
 
+/// Half of what the slowest can do, in requests per second. Peers that are slower than a tenth of
+/// the fastest take no part: at half of their rate the others would have nothing to do. Their
+/// processes are stopped.
+fn half_rate(entries: &mut [Entry]) -> Option<f64> {
+    let rates: Vec<Option<f64>> = entries.iter().map(Entry::rate).collect();
+    let least = rates.iter().flatten().copied().fold(0.0, f64::max) / 10.0;
+    for (entry, rate) in entries.iter_mut().zip(&rates) {
+        if rate.is_some_and(|rate| rate < least) {
+            entry.started = None;
+        }
+    }
+    let kept = rates.into_iter().flatten().filter(|rate| *rate >= least);
+    kept.min_by(f64::total_cmp).map(|slowest| slowest / 2.0)
+}
+
+/// Why a peer has no figure, on one line.
+fn reason(fault: Fault) -> String {
+    let what = match fault {
+        Fault::Premise(what) | Fault::Setup(what) => what,
+        Fault::Interrupted => fault.to_string(),
+    };
+    format!("no figure: {}", what.trim().replace('\n', "; "))
+}
+
 /// A sample of requests as one of units.
 fn by_unit(sample: Sample, units_per_request: f64) -> Sample {
     Sample {
@@ -402,22 +430,11 @@ fn by_unit(sample: Sample, units_per_request: f64) -> Sample {
     }
 }
 
-/// CPU time of the busiest thread since `before` over the mean of so many workers; 1 is even.
-fn busiest(before: &[(ThreadId, Duration)], pid: Pid, workers: usize) -> f64 {
-    let earlier = |id| before.iter().find(|(other, _)| *other == id);
-    let spent: Vec<f64> = procfs::threads(pid)
-        .into_iter()
-        .map(|(id, used)| {
-            let start = earlier(id).map_or(Duration::ZERO, |(_, used)| *used);
-            used.saturating_sub(start).as_secs_f64()
-        })
-        .collect();
-    evenness(&spent, workers)
-}
-
-fn evenness(spent: &[f64], workers: usize) -> f64 {
-    let most = spent.iter().copied().fold(0.0, f64::max);
-    most * workers as f64 / spent.iter().sum::<f64>()
+/// CPU time of the busiest thread over the mean of so many workers; 1 is even.
+fn evenness(threads: &[Duration], workers: usize) -> f64 {
+    let most = threads.iter().max().copied().unwrap_or_default();
+    let all: Duration = threads.iter().sum();
+    most.as_secs_f64() * workers as f64 / all.as_secs_f64()
 }
 
 /// The version of a program that takes part.
@@ -461,7 +478,9 @@ mod tests {
 
     #[test]
     fn one_is_even_and_the_number_of_workers_is_all_on_one() {
-        assert!((evenness(&[1.0, 1.0, 1.0, 1.0, 0.0], 4) - 1.0).abs() < 1e-9);
-        assert!((evenness(&[2.0, 0.0, 0.0, 0.0], 4) - 4.0).abs() < 1e-9);
+        let even = [1, 1, 1, 1, 0].map(Duration::from_secs);
+        assert!((evenness(&even, 4) - 1.0).abs() < 1e-9);
+        let one = [2, 0, 0, 0].map(Duration::from_secs);
+        assert!((evenness(&one, 4) - 4.0).abs() < 1e-9);
     }
 }

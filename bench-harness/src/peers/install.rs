@@ -52,7 +52,7 @@ impl Install {
             Fault::Setup("there is no home directory; say where to with --dir".to_owned())
         })?;
         let asked = |name: &str| self.names.is_empty() || self.names.iter().any(|n| n == name);
-        let mut rows = vec![["program", "version", "file"].map(str::to_owned).to_vec()];
+        let mut lines = Vec::new();
         for (name, source) in PROGRAMS.into_iter().filter(|(name, _)| asked(name)) {
             let path = match found(name, &directory) {
                 Some(path) => {
@@ -66,13 +66,10 @@ impl Install {
                     })?
                 }
             };
-            rows.push(vec![
-                name.to_owned(),
-                installed::version(&path),
-                path.display().to_string(),
-            ]);
+            let version = installed::version(&path);
+            lines.push(format!("{name:<9} {version} ({})", path.display()));
         }
-        Ok(Ended::well(output::table(&rows)))
+        Ok(Ended::well(lines.join("\n")))
     }
 }
 

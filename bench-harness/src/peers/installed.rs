@@ -65,14 +65,48 @@ pub fn version(program: &Path) -> String {
         "caddy" => "version",
         _ => "--version",
     };
-    let said = process::version(program, flag);
-    let line = said.lines().map(str::trim).find(|line| !line.is_empty());
-    line.unwrap_or("unknown").to_owned()
+    brief(&process::version(program, flag))
+}
+
+/// `nginx version: nginx/1.22.1` is said by more words than are needed; what ringgate says of its
+/// build stands on further lines.
+fn brief(said: &str) -> String {
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut lines = said.lines().map(words).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_else(|| "unknown".to_owned());
+    let first = match first.rsplit_once("version: ") {
+        Some((_, version)) => version.to_owned(),
+        None => first,
+    };
+    let facts = lines.filter(|line| line.starts_with("commit:") || line.starts_with("build:"));
+    [first]
+        .into_iter()
+        .chain(facts)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_are_brief() {
+        assert_eq!(brief("nginx version: nginx/1.22.1\n"), "nginx/1.22.1");
+        assert_eq!(
+            brief("\n/x/envoy  version: 9e/1.40.0/Clean\n\n"),
+            "9e/1.40.0/Clean"
+        );
+        assert_eq!(
+            brief("ringgate 0.1.0\ncommit:  abc\nbuild:   release x\nrustc: y\n"),
+            "ringgate 0.1.0, commit: abc, build: release x"
+        );
+        assert_eq!(
+            brief("HAProxy version 2.6.12\nStatus: long\n"),
+            "HAProxy version 2.6.12"
+        );
+        assert_eq!(brief(""), "unknown");
+    }
 
     #[test]
     fn the_programs_of_wheels_are_found_without_their_scripts() {

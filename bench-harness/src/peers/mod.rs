@@ -17,10 +17,7 @@ mod template;
 
 pub use certificate::Certificate;
 pub use idle::raise_descriptor_limit;
-pub use lineup::{Log, Peer, Program};
-pub use merge::merge;
 pub use scenarios::{SCENARIOS, Scenario};
-pub use started::{Launch, Outcome, Started};
 
 use std::fs;
 use std::path::PathBuf;
@@ -37,7 +34,7 @@ use crate::output;
 use crate::results::{PeersRun, Saved};
 
 use contest::{Contest, Entrant, Half};
-use lineup::PEERS;
+use lineup::{PEERS, Peer};
 
 /// Measures proxies side by side; without a subcommand it runs the comparison.
 #[derive(Debug, Args)]

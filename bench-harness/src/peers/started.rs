@@ -251,7 +251,8 @@ impl Launch<'_> {
     fn arguments(&self, file: &Path) -> Vec<std::ffi::OsString> {
         let workers = configs::workers(self.scenario, self.cores).to_string();
         match self.peer.program {
-            Program::Haproxy => vec!["-db".into(), "-q".into(), "-f".into(), file.into()],
+            // Not quietly: that would close its standard output, the log.
+            Program::Haproxy => vec!["-db".into(), "-f".into(), file.into()],
             Program::Envoy => vec![
                 "--config-path".into(),
                 file.into(),

@@ -1,5 +1,7 @@
 //! The results for people: two tables for each scenario, and why who is missing.
 
+use std::collections::BTreeMap;
+
 use crate::facts;
 use crate::output;
 use crate::results::{HalfSample, PeerRun, PeersRun, Sample, ScenarioRun};
@@ -8,9 +10,13 @@ use crate::stats::{Interval, Spread};
 /// All of it.
 pub fn text(run: &PeersRun) -> String {
     let mut parts: Vec<String> = run.scenarios.iter().map(scenario).collect();
-    let versions = run.versions.iter();
+    let mut programs: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, version) in &run.versions {
+        programs.entry(version).or_default().push(name);
+    }
+    let versions = programs.into_iter();
     let versions: Vec<String> = versions
-        .map(|(name, version)| format!("{name:<14} {version}"))
+        .map(|(version, names)| format!("{:<24}{version}", names.join(", ")))
         .collect();
     parts.push(format!(
         "proxy on core {}, load and origin on core {}\n{}\n{}",
