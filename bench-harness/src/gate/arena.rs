@@ -14,6 +14,7 @@ use super::args::{Effort, Traffic, Whose};
 use super::config::{self, Seat};
 use super::judge::Figure;
 use super::rounds::{Bench, Side};
+use crate::cores::Places;
 use crate::fault::{Fault, Result};
 use crate::figures::Scratch;
 use crate::gateway::{Binary, Gateway};
@@ -73,14 +74,14 @@ impl Arena {
     /// Starts the origin; both sides are anchors until they are seated.
     ///
     /// # Errors
-    /// When there are not enough cores or the origin does not come up.
+    /// When the origin does not come up.
     pub fn set(
         traffic: &Traffic,
         effort: &Effort,
+        places: Places,
         figures: Vec<Figure>,
         news: News,
     ) -> Result<Arena> {
-        let places = effort.places()?;
         let scratch = Scratch::new()?;
         let stage = Stage::set(places, &scratch.room("stage")?)?;
         Ok(Arena {
@@ -389,6 +390,10 @@ impl Bench for Arena {
         });
         let each: Vec<String> = each.collect();
         output::complain(&format!("round {round}: {}", each.join(", ")));
+    }
+
+    fn again(&mut self, round: u32, fault: &Fault) {
+        output::complain(&format!("round {round} is measured again: {fault}"));
     }
 
     fn looked(&mut self, figures: &[GateFigure]) {

@@ -8,6 +8,7 @@ use super::judge::{Figure, Judged};
 use crate::cores::{Cores, Places};
 use crate::fault::{Fault, Result};
 use crate::measure::{Length, Work};
+use crate::peers::Scenario;
 
 /// What the load asks for, and of which configuration.
 #[derive(Debug, Clone, Args)]
@@ -27,9 +28,10 @@ pub struct Traffic {
     /// The driver of the candidate in place of its configuration's.
     #[arg(long, value_enum, value_name = "DRIVER")]
     candidate_driver: Option<Driver>,
-    /// What is asked for; with a configuration of your own, --path and the rest say more.
-    #[arg(long, value_enum, value_name = "NAME", default_value_t = Scenario::SmallGet)]
-    scenario: Scenario,
+    /// What is asked for, as in `peers`; with a configuration of your own, --path and the rest say
+    /// more.
+    #[arg(long, value_name = "NAME", default_value = SCENARIOS[0], value_parser = scenario)]
+    scenario: &'static Scenario,
     /// Path and query of each request: one that a route of your configuration serves.
     #[arg(long, value_name = "PATH")]
     path: Option<String>,
@@ -76,44 +78,22 @@ impl Driver {
     }
 }
 
-/// What is asked for when nothing is said about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Scenario {
-    /// A GET of 47 bytes on 64 kept connections.
-    SmallGet,
-    /// The same on 1,024 connections.
-    #[value(name = "small-get-1024")]
-    SmallGet1024,
-    /// A POST of 1 KiB on 64 kept connections.
-    #[value(name = "post-1k")]
-    Post1k,
-    /// Responses of 64 KiB on 64 kept connections.
-    #[value(name = "get-64k")]
-    Get64k,
-    /// Responses of 1 MiB on 16 kept connections.
-    #[value(name = "get-1m")]
-    Get1m,
-}
+/// Scenarios of `peers` that need no more than the gate's own configuration.
+const SCENARIOS: [&str; 7] = [
+    "small-get-64",
+    "small-get-1024",
+    "connection-per-request",
+    "post-1k",
+    "get-64k",
+    "get-1m",
+    "upload-10m",
+];
 
-impl Scenario {
-    fn name(self) -> String {
-        let value = self.to_possible_value();
-        value.map_or_else(String::new, |value| value.get_name().to_owned())
-    }
-
-    fn work(self) -> Work {
-        match self {
-            Scenario::SmallGet => Work::get("/api/users/7", 64),
-            Scenario::SmallGet1024 => Work::get("/api/users/7", 1024),
-            Scenario::Post1k => Work {
-                method: "POST".to_owned(),
-                body_bytes: 1024,
-                ..Work::get("/api/users/7", 64)
-            },
-            Scenario::Get64k => Work::get("/api/file?size=65536", 64),
-            Scenario::Get1m => Work::get("/api/file?size=1048576", 16),
-        }
-    }
+fn scenario(name: &str) -> std::result::Result<&'static Scenario, String> {
+    let known = SCENARIOS.contains(&name).then(|| Scenario::named(name));
+    known
+        .flatten()
+        .ok_or_else(|| format!("there are: {}", SCENARIOS.join(", ")))
 }
 
 /// Whose configuration.
@@ -128,7 +108,8 @@ pub enum Whose {
 impl Traffic {
     /// What the load does.
     pub fn work(&self) -> Work {
-        let mut work = self.scenario.work();
+        // None of these has certificates or a mix.
+        let mut work = self.scenario.work(Path::new(""), Path::new(""));
         work.path = self.path.clone().unwrap_or(work.path);
         work.method = self.method.clone().unwrap_or(work.method);
         work.body_bytes = self.body_size.unwrap_or(work.body_bytes);
@@ -148,7 +129,7 @@ impl Traffic {
                 format!("{} and {}", file(base), file(candidate))
             }
             (None, Some(candidate), None) => file(candidate),
-            (None, None, _) => self.scenario.name(),
+            (None, None, _) => self.scenario.name.to_owned(),
         }
     }
 
@@ -374,6 +355,17 @@ mod tests {
             ("POST", "/x", 1024)
         );
         assert_eq!(work.headers, ["host: a.test"]);
+    }
+
+    #[test]
+    fn scenarios_need_no_certificates_and_no_mix() {
+        for name in SCENARIOS {
+            let work = line(&format!("--scenario {name}")).traffic.work();
+            assert!(work.tls.is_none() && work.requests.is_none(), "{name}");
+        }
+        let words = ["gate", "--scenario", "tls-bulk"];
+        let fault = Line::try_parse_from(words).unwrap_err().to_string();
+        assert!(fault.contains("there are: small-get-64"), "{fault}");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use std::rc::Rc;
 use clap::{Args, Subcommand};
 
 use crate::Ended;
+use crate::cores::Places;
 use crate::facts;
 use crate::fault::{Fault, Result};
 use crate::gateway::Binary;
@@ -227,7 +228,13 @@ impl Gate {
 
     fn match_up(&self) -> Result<MatchUp> {
         let judged = self.strictness.judged()?;
-        MatchUp::set(&self.traffic, &self.effort, judged, News::Rounds)
+        MatchUp::set(
+            &self.traffic,
+            &self.effort,
+            self.effort.places()?,
+            judged,
+            News::Rounds,
+        )
     }
 }
 
@@ -242,7 +249,13 @@ struct MatchUp {
 }
 
 impl MatchUp {
-    fn set(traffic: &Traffic, effort: &Effort, judged: Vec<Judged>, news: News) -> Result<MatchUp> {
+    fn set(
+        traffic: &Traffic,
+        effort: &Effort,
+        places: Places,
+        judged: Vec<Judged>,
+        news: News,
+    ) -> Result<MatchUp> {
         let circumstances = facts::begin();
         let looks = Looks::plan(effort.rounds(), effort.rounds_max(), judged.len())?;
         let figures: Vec<Figure> = judged.iter().map(|judged| judged.figure).collect();
@@ -250,7 +263,7 @@ impl MatchUp {
             circumstances,
             work: traffic.name(),
             looks,
-            arena: Arena::set(traffic, effort, figures, news)?,
+            arena: Arena::set(traffic, effort, places, figures, news)?,
             judged,
         })
     }

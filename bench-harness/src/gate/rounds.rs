@@ -2,7 +2,7 @@
 //! can tell or the rounds are used up.
 
 use super::judge::{self, Against, Judged, Looks};
-use crate::fault::Result;
+use crate::fault::{Fault, Result};
 use crate::results::{GateFigure, Verdict};
 
 /// Whose turn it is.
@@ -36,6 +36,9 @@ pub trait Bench {
     /// Both sides of this round, counted from 1, were measured.
     fn paired(&mut self, round: u32, base: &[f64], candidate: &[f64]);
 
+    /// A round was thrown away, both sides of it, because a premise did not hold.
+    fn again(&mut self, round: u32, fault: &Fault);
+
     /// A look was taken, and this is what it showed.
     fn looked(&mut self, figures: &[GateFigure]);
 }
@@ -58,6 +61,8 @@ pub struct Columns {
     pub base: Vec<Vec<f64>>,
     /// Of the candidate.
     pub candidate: Vec<Vec<f64>>,
+    /// Rounds that were measured again.
+    pub thrown: u32,
 }
 
 impl Columns {
@@ -68,19 +73,38 @@ impl Columns {
     pub fn fill(&mut self, bench: &mut impl Bench, rounds: u32) -> Result<()> {
         let done = self.base.first().map_or(0, Vec::len) as u32;
         for index in done..rounds {
-            let (mut base, mut candidate) = (Vec::new(), Vec::new());
-            for side in Side::order(index) {
-                match side {
-                    Side::Base => base = bench.measure(side)?,
-                    Side::Candidate => candidate = bench.measure(side)?,
-                }
-            }
+            let (base, candidate) = self.round(bench, index)?;
             bench.paired(index + 1, &base, &candidate);
             append(&mut self.base, &base);
             append(&mut self.candidate, &candidate);
         }
         Ok(())
     }
+
+    /// One round. A premise that fails now and then costs the round and not the gate: what is
+    /// thrown away is both sides, so that none gains by it.
+    fn round(&mut self, bench: &mut impl Bench, index: u32) -> Result<(Vec<f64>, Vec<f64>)> {
+        loop {
+            match pair(bench, index) {
+                Err(fault @ Fault::Premise(_)) if self.thrown < THROWN_MAX => {
+                    self.thrown += 1;
+                    bench.again(index + 1, &fault);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+fn pair(bench: &mut impl Bench, index: u32) -> Result<(Vec<f64>, Vec<f64>)> {
+    let (mut base, mut candidate) = (Vec::new(), Vec::new());
+    for side in Side::order(index) {
+        match side {
+            Side::Base => base = bench.measure(side)?,
+            Side::Candidate => candidate = bench.measure(side)?,
+        }
+    }
+    Ok((base, candidate))
 }
 
 fn append(columns: &mut Vec<Vec<f64>>, values: &[f64]) {
@@ -119,6 +143,9 @@ fn look(rules: &Rules<'_>, columns: &Columns) -> Result<Vec<GateFigure>> {
     .collect()
 }
 
+/// More would mean that the machine, or the gateway, cannot do what is asked.
+const THROWN_MAX: u32 = 2;
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -138,6 +165,10 @@ mod tests {
         /// Position within the pair.
         place: u32,
         looks: u32,
+        /// Measurements that fail, by their number from 1.
+        failing: Vec<u32>,
+        measured: u32,
+        thrown: Vec<u32>,
     }
 
     impl Simulated {
@@ -149,12 +180,19 @@ mod tests {
                 drift: 0.0,
                 place: 0,
                 looks: 0,
+                failing: Vec::new(),
+                measured: 0,
+                thrown: Vec::new(),
             }
         }
     }
 
     impl Bench for Simulated {
         fn measure(&mut self, side: Side) -> Result<Vec<f64>> {
+            self.measured += 1;
+            if self.failing.contains(&self.measured) {
+                return Err(Fault::Premise("a socket error".to_owned()));
+            }
             self.drift += 0.003 + 0.005 * self.draws.normal();
             self.place = 1 - self.place;
             let second = if self.place == 0 { 0.01 } else { 0.0 };
@@ -175,6 +213,10 @@ mod tests {
         }
 
         fn paired(&mut self, _: u32, _: &[f64], _: &[f64]) {}
+
+        fn again(&mut self, round: u32, _: &Fault) {
+            self.thrown.push(round);
+        }
 
         fn looked(&mut self, _: &[GateFigure]) {
             self.looks += 1;
@@ -276,6 +318,27 @@ mod tests {
         let mut bench = Simulated::new(1, 0.002, &[0.9]);
         let figures = decide(&mut bench, &rules(1, 12, 48)).unwrap();
         assert_eq!((bench.looks, figures[0].base.len()), (1, 12));
+    }
+
+    #[test]
+    fn a_round_that_fails_is_measured_again_whole() {
+        let mut bench = Simulated::new(1, 0.002, &[1.0]);
+        // The second side of the third round, and the first of its repetition.
+        bench.failing = vec![6, 7];
+        let mut columns = Columns::default();
+        columns.fill(&mut bench, 4).unwrap();
+        assert_eq!(bench.thrown, [3, 3]);
+        assert_eq!((columns.base[0].len(), columns.candidate[0].len()), (4, 4));
+        // 4 rounds of 2, the side before the first failure, and the two failures.
+        assert_eq!(bench.measured, 11);
+    }
+
+    #[test]
+    fn failures_that_go_on_end_the_gate() {
+        let mut bench = Simulated::new(1, 0.002, &[1.0]);
+        bench.failing = vec![2, 4, 6];
+        let ended = Columns::default().fill(&mut bench, 4);
+        assert!(matches!(ended, Err(Fault::Premise(_))), "{ended:?}");
     }
 
     #[test]

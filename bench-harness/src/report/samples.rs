@@ -125,7 +125,7 @@ pub fn gate(verdict: Verdict) -> GateRun {
         circumstances: circumstances(
             "ringgate-bench gate --base /opt/a/ringgate --candidate /opt/b/ringgate",
         ),
-        work: "small-get".to_owned(),
+        work: "small-get-64".to_owned(),
         base: version("bf779d80c019"),
         candidate: version("34c772b1f0aa"),
         figures: figures.into(),
@@ -176,7 +176,7 @@ pub fn peers() -> PeersRun {
     };
     let mut scenarios = vec![
         scenario(
-            "small-get",
+            "small-get-64",
             "A GET of 47 bytes on 64 kept connections.",
             1.0,
         ),

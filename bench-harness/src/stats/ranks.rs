@@ -99,7 +99,8 @@ fn signed_rank(count: usize) -> Vec<f64> {
     let mut chances = vec![0.0; count * (count + 1) / 2 + 1];
     chances[0] = 1.0;
     for rank in 1..=count {
-        for sum in (0..chances.len()).rev() {
+        // Ranks so far do not reach beyond this.
+        for sum in (0..=rank * (rank + 1) / 2).rev() {
             let with = sum.checked_sub(rank).map_or(0.0, |less| chances[less]);
             chances[sum] = f64::midpoint(chances[sum], with);
         }
