@@ -53,9 +53,13 @@ pub fn table(plan: &Plan, tally: &Tally, run: &LoadRun) -> String {
     if run.unsent > 0 {
         let due = run.requests + run.failures() + run.unsent;
         let share = 100.0 * run.unsent as f64 / due as f64;
+        let whose = match tally.lag.value_at_quantile(0.99) > LAG_BEWARE {
+            true => "Server or generator",
+            false => "The server",
+        };
         let unsent = format!(
             "{} requests ({share:.1} % of those due) were never sent: all connections were busy.\n\
-             {:<13}The server did not keep up, and the true percentiles are worse than these",
+             {:<13}{whose} did not keep up, and the true percentiles are worse than these",
             run.unsent, ""
         );
         line(&mut text, "UNSENT", &unsent);
@@ -269,8 +273,8 @@ const SHOWN: [(&str, f64); 6] = [
 /// From here on the generator's own delay is worth a warning, in nanoseconds.
 const LAG_BEWARE: u64 = 1_000_000;
 
-const LATE: &str = "the generator itself was late: its core is busy with other work, or the rate \
-                    is more than one thread can send (--cores, --threads)";
+const LATE: &str = "the generator itself was late: its core is busy with other work, or the rate\n             \
+                    is more than its threads can send (--cores, --threads)";
 
 /// As many lines per half distance to 1 as HdrHistogram's tools write.
 const HGRM_TICKS: u32 = 5;
