@@ -42,7 +42,13 @@ fuzz-smoke seconds="20":
 
 # That the micro benches still build and run; their figures mean nothing here.
 bench-smoke:
-    cargo bench -p ringgate-router --bench lookup -- --test
+    cargo bench -p ringgate-router -p ringgate-core -p ringgate-filters \
+        --bench lookup --bench heads --bench bodies --bench memory --bench chain -- --test
+
+# Instructions of the data plane's parts beside their baselines: `just instructions bless` makes
+# what they are now the baselines, `just instructions request` counts whole requests.
+instructions what="check":
+    cargo run -p ringgate-bench -- instructions {{what}}
 
 # CPU per request beside nginx, measured in turn.
 bench-nginx:

@@ -39,7 +39,7 @@ pub struct Verdict {
 }
 
 /// A count may be this far from its baseline, in per cent.
-const TOLERANCE_PERCENT: f64 = 3.0;
+const TOLERANCE_PERCENT: u64 = 3;
 
 impl Baselines {
     /// Reads the file.
@@ -119,10 +119,12 @@ fn change(from: Option<u64>, to: u64) -> Option<Change> {
     let Some(from) = from else {
         return Some(Change::New { to });
     };
-    match percent(from, to) {
-        moved if moved > TOLERANCE_PERCENT => Some(Change::Rose { from, to }),
-        moved if moved < -TOLERANCE_PERCENT => Some(Change::Fell { from, to }),
-        _ => None,
+    // In whole numbers, so that exactly the tolerance is within it.
+    let within = to.abs_diff(from) * 100 <= TOLERANCE_PERCENT * from;
+    match within {
+        true => None,
+        false if to > from => Some(Change::Rose { from, to }),
+        false => Some(Change::Fell { from, to }),
     }
 }
 
