@@ -262,9 +262,9 @@ impl Contest<'_> {
         scenario: &Scenario,
         work: &Work,
     ) -> Result<Taken> {
-        let held = match scenario.idle {
-            0 => None,
-            count => {
+        let held = match (scenario.idle, phase) {
+            (0, _) | (_, Phase::WarmUp) => None,
+            (count, _) => {
                 let path = scenario.example_path();
                 let held = Held::open(started.address, &path, count)?;
                 // Lines of their requests that a buffered log still holds are not the load's.

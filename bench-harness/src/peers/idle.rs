@@ -2,6 +2,7 @@
 //! they cost in memory.
 
 use std::net::SocketAddr;
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -21,24 +22,25 @@ impl Held {
     /// # Errors
     /// When one cannot be opened or is not answered with 200.
     pub fn open(address: SocketAddr, path: &str, count: u32) -> Result<Held> {
-        let mut held = Held(Vec::with_capacity(count as usize));
-        while held.0.len() < count as usize {
-            interrupt::check()?;
-            let number = held.0.len();
-            let failed = |error: std::io::Error| {
-                Fault::Premise(format!("idle connection {number} of {count}: {error}"))
+        let share = |opener: u32| (opener..count).step_by(OPENERS as usize);
+        let opened: Vec<Result<Vec<Connection>>> = thread::scope(|scope| {
+            let open = |opener| {
+                move || {
+                    share(opener)
+                        .map(|number| one(address, path, number))
+                        .collect()
+                }
             };
-            let mut connection = Connection::open(address).map_err(failed)?;
-            let answer = connection.get(path).map_err(failed)?;
-            if answer.status != 200 {
-                return Err(Fault::Premise(format!(
-                    "idle connection {number} of {count}: answered with {}",
-                    answer.status
-                )));
-            }
-            held.0.push(connection);
-        }
-        Ok(held)
+            let openers: Vec<_> = (0..OPENERS)
+                .map(|opener| scope.spawn(open(opener)))
+                .collect();
+            let failed = || Fault::Setup("a thread that opens connections failed".to_owned());
+            let ends = openers.into_iter().map(|opener| opener.join());
+            ends.map(|end| end.unwrap_or_else(|_| Err(failed())))
+                .collect()
+        });
+        let opened: Result<Vec<Vec<Connection>>> = opened.into_iter().collect();
+        Ok(Held(opened?.into_iter().flatten().collect()))
     }
 
     /// Checks that all are still open and nothing came on them.
@@ -55,6 +57,19 @@ impl Held {
                 self.0.len()
             ))),
         }
+    }
+}
+
+/// A connection that has carried a request.
+fn one(address: SocketAddr, path: &str, number: u32) -> Result<Connection> {
+    interrupt::check()?;
+    let wrong = |what: String| Fault::Premise(format!("idle connection {number}: {what}"));
+    let mut connection = Connection::open(address).map_err(|error| wrong(error.to_string()))?;
+    let answer = connection.get(path);
+    let status = answer.map_err(|error| wrong(error.to_string()))?.status;
+    match status {
+        200 => Ok(connection),
+        _ => Err(wrong(format!("answered with {status}"))),
     }
 }
 
@@ -109,6 +124,9 @@ pub fn raise_descriptor_limit() -> Result<u64> {
     more.or_else(|_| set(allowed, limit.maximum))
         .map_err(|error| Fault::io("raise the limit of open descriptors", &error.into()))
 }
+
+/// Threads that open connections: each waits most of the time.
+const OPENERS: u32 = 16;
 
 /// More than any scenario needs: 10,000 idle connections, each with one to the origin.
 const DESCRIPTORS: u64 = 65_536;
