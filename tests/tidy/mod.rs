@@ -25,7 +25,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("core", &["router"]),
     ("filters", &["core", "router"]),
     ("control", &[]),
-    ("bench-harness", &[]),
+    ("bench-harness", &["core"]),
 ];
 
 struct Source {
