@@ -2,7 +2,7 @@
 //! that the configuration has checked; fields that frame messages never occur among them.
 
 use ringgate_core::chain::{BodyVerdict, RequestPhase, ResponsePhase, Verdict};
-use ringgate_core::http::Fields;
+use ringgate_core::http::{FieldLine, Fields};
 
 use crate::Filter;
 
@@ -21,9 +21,9 @@ pub struct HeaderEdits {
     /// Fields of these names are dropped.
     pub remove: Box<[Box<str>]>,
     /// Each replaces all fields of its name.
-    pub set: Box<[(Box<str>, Box<str>)]>,
+    pub set: Box<[FieldLine]>,
     /// Each comes behind the fields of its name.
-    pub add: Box<[(Box<str>, Box<str>)]>,
+    pub add: Box<[FieldLine]>,
 }
 
 impl Headers {
@@ -41,8 +41,9 @@ impl Headers {
         let mut parts = Vec::new();
         for (head, edits) in [("request", &self.request), ("response", &self.response)] {
             let removed = edits.remove.iter().map(|name| format!("-{name}"));
-            let set = edits.set.iter().map(|(name, _)| format!("={name}"));
-            let added = edits.add.iter().map(|(name, _)| format!("+{name}"));
+            let named = |sign, line: &FieldLine| format!("{sign}{}", line.name());
+            let set = edits.set.iter().map(|line| named("=", line));
+            let added = edits.add.iter().map(|line| named("+", line));
             let all: Vec<String> = removed.chain(set).chain(added).collect();
             if !all.is_empty() {
                 parts.push(format!("{head} {}", all.join(" ")));
@@ -59,11 +60,11 @@ impl HeaderEdits {
         }
         // What can fail here is only that the head is full: a field more or less must not cost
         // the request, and the encoder would refuse nothing that was left out.
-        for (name, value) in &self.set {
-            let _ = fields.set(name, value.as_bytes());
+        for line in &self.set {
+            let _ = fields.set_line(line);
         }
-        for (name, value) in &self.add {
-            let _ = fields.add(name, value.as_bytes());
+        for line in &self.add {
+            let _ = fields.add_line(line);
         }
     }
 }
@@ -75,17 +76,17 @@ mod tests {
     use crate::testing::{Exchange, passes};
     use ringgate_core::http::ResponseHead;
 
-    fn pairs(list: &[(&str, &str)]) -> Box<[(Box<str>, Box<str>)]> {
+    fn lines(list: &[(&str, &str)]) -> Box<[FieldLine]> {
         let each = list.iter();
-        each.map(|(name, value)| ((*name).into(), (*value).into()))
+        each.map(|(name, value)| FieldLine::new(name, value).unwrap())
             .collect()
     }
 
     fn edits() -> HeaderEdits {
         HeaderEdits {
             remove: ["x-secret".into(), "user-agent".into()].into(),
-            set: pairs(&[("x-set", "new")]),
-            add: pairs(&[("x-add", "more"), ("accept", "b/b")]),
+            set: lines(&[("x-set", "new")]),
+            add: lines(&[("x-add", "more"), ("accept", "b/b")]),
         }
     }
 

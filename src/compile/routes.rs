@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ringgate_config::model::{self, FilterId, FilterKind, ValueMatch};
 use ringgate_config::{Config, Diagnostic, Severity, Span};
 use ringgate_core::chain::{Answer, Program, Step};
+use ringgate_core::http::FieldLine;
 use ringgate_core::snapshot::{self, Action, Redirect, Split, UpstreamHost};
 use ringgate_core::stats::Registry;
 use ringgate_filters::{BodyLimit, Filter, HeaderEdits, Headers, Rewrite};
@@ -297,14 +298,15 @@ fn make(kind: &FilterKind, span: Span, pattern: &PathPattern) -> Result<Filter, 
 }
 
 fn edits(edits: &model::HeaderEdits) -> HeaderEdits {
-    let pairs = |fields: &[model::Field]| {
+    // Names and values were checked when the configuration was read: none is left out here.
+    let lines = |fields: &[model::Field]| {
         let each = fields.iter();
-        each.map(|field| (field.name.value.clone(), field.value.value.clone()))
+        each.filter_map(|field| FieldLine::new(&field.name.value, &field.value.value).ok())
             .collect()
     };
     HeaderEdits {
         remove: edits.remove.iter().map(|name| name.value.clone()).collect(),
-        set: pairs(&edits.set),
-        add: pairs(&edits.add),
+        set: lines(&edits.set),
+        add: lines(&edits.add),
     }
 }

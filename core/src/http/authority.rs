@@ -35,24 +35,38 @@ impl Authority {
 /// The length of the registered name or IPv4 address that `text` begins with.
 fn name_len(text: &[u8]) -> Option<usize> {
     // A leading dot and an empty label are refused; one trailing dot is a full domain name.
-    let mut before = b'.';
+    let mut before = DOT;
     let mut len = 0;
     for &byte in text {
-        if !is_name_byte(byte) {
+        let class = CLASS[usize::from(byte)];
+        if class == END {
             break;
         }
-        if byte == b'.' && before == b'.' {
+        if class & before == DOT {
             return None;
         }
-        before = byte;
+        before = class;
         len += 1;
     }
     (len > 0).then_some(len)
 }
 
-const fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
-}
+/// What a byte is in a name.
+static CLASS: [u8; 256] = {
+    let mut table = [END; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        if (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'-' | b'_') {
+            table[byte] = INNER;
+        }
+        byte += 1;
+    }
+    table[b'.' as usize] = DOT;
+    table
+};
+const END: u8 = 0;
+const INNER: u8 = 1;
+const DOT: u8 = 2;
 
 fn ipv6_literal_len(text: &[u8]) -> Option<usize> {
     let end = memchr::memchr(b']', text)?;

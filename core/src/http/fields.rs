@@ -5,7 +5,7 @@
 //! cannot make a new line.
 
 use crate::block::Block;
-use crate::http::known::Known;
+use crate::http::known::{Known, KnownSet};
 use crate::http::limits::{EXTRA_KEPT_MAX, EXTRA_MAX, FIELDS_MAX};
 use crate::http::text::{is_token, is_value};
 
@@ -81,7 +81,7 @@ pub struct Field {
     line: Line,
 }
 
-/// How a field's line is written in the block, and whether it still counts.
+/// How a field's line is written where its value is, and whether it still counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Line {
     /// `name: value CRLF` to the byte: it can be copied as it stands.
@@ -102,6 +102,47 @@ impl Field {
     /// The value of a parsed field, given the memory of the block it was parsed from.
     pub(crate) fn value_in<'a>(&self, memory: &'a [u8]) -> &'a [u8] {
         self.value.of(memory)
+    }
+}
+
+/// A field line that was checked when it was made, for heads that get it again and again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldLine {
+    /// `name: value CRLF`
+    text: Box<str>,
+    name_len: usize,
+    known: Known,
+}
+
+impl FieldLine {
+    /// The line of a field.
+    ///
+    /// # Errors
+    /// When the name is not a token or the value holds a control character.
+    pub fn new(name: &str, value: &str) -> Result<FieldLine, InvalidField> {
+        check(name.as_bytes(), value.as_bytes())?;
+        let known = Known::of(name.as_bytes());
+        let name = match known {
+            Known::Other => name,
+            known => known.name(),
+        };
+        Ok(FieldLine {
+            text: [name, ": ", value, "\r\n"].concat().into(),
+            name_len: name.len(),
+            known,
+        })
+    }
+
+    /// The name as it is written: one that is known in lower case, any other as given.
+    pub fn name(&self) -> &str {
+        &self.text[..self.name_len]
+    }
+
+    /// Where name and value stand in a head that holds the text from `line` on.
+    fn spans(&self, line: Span) -> (Span, Span) {
+        let value = self.name_len + ": ".len();
+        let value_len = self.text.len() - value - "\r\n".len();
+        (line.part(0, self.name_len), line.part(value, value_len))
     }
 }
 
@@ -135,7 +176,9 @@ pub struct Fields {
     text: Block,
     extra: Vec<u8>,
     table: Vec<Field>,
-    /// By known field: 1 + index of its first live line, 0 when there is none.
+    /// The known fields that have a live line.
+    present: KnownSet,
+    /// By known field, for those in `present` alone: the index of its first live line.
     first: [u16; Known::COUNT],
 }
 
@@ -148,7 +191,7 @@ impl Fields {
             self.extra.shrink_to(EXTRA_KEPT_MAX);
         }
         self.table.clear();
-        self.first = [0; Known::COUNT];
+        self.present = KnownSet::default();
     }
 
     /// The live fields as (name as spelled, value), in order.
@@ -170,23 +213,19 @@ impl Fields {
     /// The value of the first field of this kind; no search.
     #[inline]
     pub fn value(&self, known: Known) -> Option<&[u8]> {
-        let first = *self.first.get(known as usize)?;
-        let field = self.table.get(usize::from(first).checked_sub(1)?)?;
+        let field = self.table.get(self.first_of(known)?)?;
         Some(self.text_of(field.value))
     }
 
     /// Whether there is a field of this kind.
     #[inline]
     pub fn has(&self, known: Known) -> bool {
-        self.first
-            .get(known as usize)
-            .is_some_and(|&first| first != 0)
+        self.present.contains(known)
     }
 
     /// The values of all fields of this kind, in order.
     pub fn values(&self, known: Known) -> impl Iterator<Item = &[u8]> {
-        let first = self.first.get(known as usize).copied().unwrap_or(0);
-        let from = match usize::from(first).checked_sub(1) {
+        let from = match self.first_of(known) {
             Some(first) => &self.table[first..],
             None => &[],
         };
@@ -228,6 +267,31 @@ impl Fields {
         self.append(name, value)
     }
 
+    /// Replaces every field of the line's name by this line.
+    pub fn set_line(&mut self, line: &FieldLine) -> Result<(), InvalidField> {
+        match line.known {
+            Known::Other => self.remove_other(line.name().as_bytes()),
+            known => self.remove_known(known),
+        }
+        self.add_line(line)
+    }
+
+    /// Adds a line behind those there are.
+    pub fn add_line(&mut self, line: &FieldLine) -> Result<(), InvalidField> {
+        if self.table.len() >= FIELDS_MAX {
+            return Err(InvalidField::Full);
+        }
+        let text = self.keep(line.text.as_bytes()).ok_or(InvalidField::Full)?;
+        let (name, value) = line.spans(text);
+        self.push(Field {
+            name,
+            value,
+            known: line.known,
+            line: Line::Exact,
+        });
+        Ok(())
+    }
+
     /// Removes every field called `name`, in any case.
     pub fn remove(&mut self, name: &str) {
         match Known::of(name.as_bytes()) {
@@ -238,10 +302,8 @@ impl Fields {
 
     /// Removes every field of this kind.
     pub fn remove_known(&mut self, known: Known) {
-        let Some(first) = self.first.get_mut(known as usize) else {
-            return;
-        };
-        if let Some(first) = usize::from(std::mem::take(first)).checked_sub(1) {
+        if let Some(first) = self.first_of(known) {
+            self.present.remove(known);
             for field in &mut self.table[first..] {
                 if field.known == known {
                     field.line = Line::Dead;
@@ -345,12 +407,24 @@ impl Fields {
 
     #[inline]
     fn push(&mut self, field: Field) {
-        self.table.push(field);
-        if let Some(first) = self.first.get_mut(field.known as usize)
-            && *first == 0
-            && field.line != Line::Dead
+        if field.line != Line::Dead
+            && !self.present.contains(field.known)
+            && let Some(first) = self.first.get_mut(field.known as usize)
         {
             *first = self.table.len() as u16;
+            self.present.insert(field.known);
+        }
+        self.table.push(field);
+    }
+
+    #[inline]
+    fn first_of(&self, known: Known) -> Option<usize> {
+        match self.present.contains(known) {
+            true => self
+                .first
+                .get(known as usize)
+                .map(|&first| usize::from(first)),
+            false => None,
         }
     }
 
@@ -378,27 +452,37 @@ impl Fields {
 
     /// Appends the live lines that are not in `skip` to `out`, each with its CRLF. Neighbours
     /// that stand in the block as they must be written are copied in one piece.
-    pub(crate) fn write(&self, skip: crate::http::KnownSet, out: &mut Vec<u8>) {
-        let memory = self.text.memory();
-        let mut run = 0..0usize;
+    pub(crate) fn write(&self, skip: KnownSet, out: &mut Vec<u8>) {
+        // Spans of lines that follow each other, both in the block or both in `extra`.
+        let mut run = Span::default();
         for field in &self.table {
-            if field.line == Line::Exact && !skip.contains(field.known) {
-                let start = field.name.at as usize;
-                let end = (field.value.at + field.value.len) as usize + 2;
-                if start != run.end {
-                    out.extend_from_slice(memory.get(run).unwrap_or_default());
-                    run = start..start;
-                }
-                run.end = end;
-            } else if field.line == Line::Parts && !skip.contains(field.known) {
-                out.extend_from_slice(memory.get(run).unwrap_or_default());
-                run = 0..0;
-                put_line(self.name_of(field), self.text_of(field.value), out);
+            if field.line == Line::Dead || skip.contains(field.known) {
+                continue;
             }
+            if field.line == Line::Parts {
+                self.write_run(&mut run, out);
+                put_line(self.name_of(field), self.text_of(field.value), out);
+                continue;
+            }
+            if field.name.at != run.at + run.len {
+                self.write_run(&mut run, out);
+                run.at = field.name.at;
+            }
+            run.len = field.value.at + field.value.len + CRLF_LEN - run.at;
         }
-        out.extend_from_slice(memory.get(run).unwrap_or_default());
+        self.write_run(&mut run, out);
+    }
+
+    #[inline]
+    fn write_run(&self, run: &mut Span, out: &mut Vec<u8>) {
+        if !run.is_empty() {
+            out.extend_from_slice(self.text_of(*run));
+        }
+        *run = Span::default();
     }
 }
+
+const CRLF_LEN: u32 = 2;
 
 impl Default for Fields {
     fn default() -> Fields {
@@ -406,6 +490,7 @@ impl Default for Fields {
             text: Block::empty(),
             extra: Vec::new(),
             table: Vec::new(),
+            present: KnownSet::default(),
             first: [0; Known::COUNT],
         }
     }
@@ -425,12 +510,18 @@ impl std::fmt::Debug for Fields {
 }
 
 /// Appends one field line.
-#[inline]
 pub(crate) fn put_line(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     debug_assert!(is_token(name) && is_value(value));
-    out.reserve(name.len() + value.len() + 4);
     out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
+    put_named(b": ", value, out);
+}
+
+/// Appends one field line, given its name with colon and space.
+#[inline]
+pub(crate) fn put_named<const N: usize>(name: &[u8; N], value: &[u8], out: &mut Vec<u8>) {
+    debug_assert!(name.ends_with(b": ") && is_value(value));
+    // As long as the compiler knows, so it becomes a store or two.
+    out.extend_from_slice(name);
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
 }

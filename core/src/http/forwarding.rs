@@ -4,10 +4,10 @@
 //! Such fields are believed only from a trusted proxy. From anybody else they are dropped before
 //! ours are written, whether ours are wanted or not.
 
-use crate::http::fields::{Fields, put_line};
+use crate::http::fields::{Fields, put_named};
 use crate::http::known::{Known, KnownSet};
 use crate::http::method::Version;
-use crate::http::text::{is_token, is_value};
+use crate::http::text::{every, is_token, is_value};
 
 /// Whether the peer that sent a request may speak for other clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,7 +96,7 @@ impl Forwarding<'_> {
         }
         write_via(self.via, version, out);
         if !self.request_id.is_empty() {
-            put_line(b"X-Request-Id", self.request_id, out);
+            put_named(b"X-Request-Id: ", self.request_id, out);
         }
     }
 
@@ -108,10 +108,10 @@ impl Forwarding<'_> {
         // What a trusted proxy said about scheme and host is nearer to the client.
         let keeps = |known| self.keeps() && fields.has(known);
         if !keeps(Known::XForwardedProto) {
-            put_line(b"X-Forwarded-Proto", self.proto, out);
+            put_named(b"X-Forwarded-Proto: ", self.proto, out);
         }
         if !self.host.is_empty() && !keeps(Known::XForwardedHost) {
-            put_line(b"X-Forwarded-Host", self.host, out);
+            put_named(b"X-Forwarded-Host: ", self.host, out);
         }
     }
 
@@ -133,7 +133,7 @@ impl Forwarding<'_> {
     /// One element of `Forwarded` (RFC 7239, 4).
     fn write_element(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"for=");
-        if self.peer.contains(&b':') {
+        if !every(self.peer, |byte| byte != b':') {
             out.extend_from_slice(b"\"[");
             out.extend_from_slice(self.peer);
             out.extend_from_slice(b"]\"");

@@ -5,6 +5,7 @@
 
 use crate::http::fields::{Fields, Span};
 use crate::http::method::{Method, Version};
+use crate::http::text::every;
 
 /// How the length of a body is told (RFC 9112, 6.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -226,10 +227,7 @@ impl std::error::Error for InvalidTarget {}
 /// 3986 leaves out (`\`, `^`, `|`, `{`, `"` ...) is let through for the router's path policy.
 #[inline]
 pub(crate) fn is_target(bytes: &[u8]) -> bool {
-    // Without an early exit, so that the loop becomes vector instructions.
-    bytes
-        .iter()
-        .fold(true, |ok, &b| ok & (b > b' ') & (b < 0x7f) & (b != b'#'))
+    every(bytes, |b| (b > b' ') & (b < 0x7f) & (b != b'#'))
 }
 
 /// What a response is to the exchange (RFC 9110, 15.2).

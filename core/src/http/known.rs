@@ -16,8 +16,9 @@ macro_rules! known {
             Other,
         }
 
-        const NAMES: [&str; Known::Other as usize] = [$($name,)*];
-        const VARIANTS: [Known; Known::Other as usize] = [$(Known::$variant,)*];
+        /// By number; the last one is that of [`Known::Other`], which is none.
+        const NAMES: [&str; Known::COUNT + 1] = [$($name,)* ""];
+        const VARIANTS: [Known; Known::COUNT] = [$(Known::$variant,)*];
     };
 }
 
@@ -114,16 +115,12 @@ impl Known {
     /// a control character could pass for a digit or a hyphen.
     #[inline]
     pub fn of(name: &[u8]) -> Known {
-        let len = name.len();
-        if len == 0 || len > Known::NAME_MAX {
-            return Known::Other;
-        }
-        let at = TABLE[slot(len, name[0], name[len * 3 / 4], name[len - 1])];
-        let Some(known) = VARIANTS.get(at as usize) else {
+        let [first, .., last] = name else {
             return Known::Other;
         };
-        if same_token(name, NAMES[at as usize].as_bytes()) {
-            *known
+        let known = TABLE[slot(name.len(), *first, name[name.len() * 3 / 4], *last)];
+        if same_token(name, known.name().as_bytes()) {
+            known
         } else {
             Known::Other
         }
@@ -132,11 +129,7 @@ impl Known {
     /// The name in lower case; empty for [`Known::Other`].
     #[inline]
     pub const fn name(self) -> &'static str {
-        if (self as usize) < Known::COUNT {
-            NAMES[self as usize]
-        } else {
-            ""
-        }
+        NAMES[self as usize]
     }
 
     /// All known names.
@@ -147,30 +140,58 @@ impl Known {
 
 /// A set of known fields. [`Known::Other`] is in none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct KnownSet(u128);
+pub struct KnownSet([u64; 2]);
 
 impl KnownSet {
     /// The set of the given fields.
     pub const fn of(fields: &[Known]) -> KnownSet {
-        let mut bits = 0;
+        let mut set = KnownSet([0; 2]);
         let mut i = 0;
         while i < fields.len() {
-            bits |= 1 << fields[i] as u32;
+            if !matches!(fields[i], Known::Other) {
+                let (word, bit) = KnownSet::place(fields[i]);
+                set.0[word] |= bit;
+            }
             i += 1;
         }
-        KnownSet(bits & !(1 << Known::Other as u32))
+        set
+    }
+
+    /// The word of a field's bit, and the bit. Two words, as a shift of 128 bits takes a dozen
+    /// instructions and this is asked several times for every field line.
+    #[inline]
+    const fn place(known: Known) -> (usize, u64) {
+        let number = known as usize;
+        (number / 64 % 2, 1 << (number % 64))
     }
 
     /// Whether the field is in the set.
     #[inline]
-    pub const fn contains(self, known: Known) -> bool {
-        self.0 & (1 << known as u32) != 0
+    pub const fn contains(&self, known: Known) -> bool {
+        let (word, bit) = KnownSet::place(known);
+        self.0[word] & bit != 0
+    }
+
+    /// Puts a field into the set; [`Known::Other`] stays out.
+    #[inline]
+    pub(crate) fn insert(&mut self, known: Known) {
+        let (word, bit) = KnownSet::place(known);
+        self.0[word] |= bit;
+        self.0[OTHER.0] &= !OTHER.1;
+    }
+
+    /// Takes a field out of the set.
+    #[inline]
+    pub(crate) fn remove(&mut self, known: Known) {
+        let (word, bit) = KnownSet::place(known);
+        self.0[word] &= !bit;
     }
 
     /// The fields of both sets.
     #[inline]
     pub const fn union(self, other: KnownSet) -> KnownSet {
-        KnownSet(self.0 | other.0)
+        let ([a, b], [c, d]) = (self.0, other.0);
+        KnownSet([a | c, b | d])
     }
 
     /// Only meaningful between this hop's two ends (RFC 9110, 7.6.1): removed when a head is
@@ -220,23 +241,24 @@ impl KnownSet {
 }
 
 const SLOTS_LOG2: u32 = 9;
-const NONE: u8 = u8::MAX;
-const _: () = assert!(Known::COUNT < 128 && Known::COUNT < NONE as usize);
+const _: () = assert!(Known::COUNT < 128);
+
+const OTHER: (usize, u64) = KnownSet::place(Known::Other);
 
 /// Found by search: no two names share a slot.
 const MULTIPLIER: u32 = 0x8712_b8bd;
 
-static TABLE: [u8; 1 << SLOTS_LOG2] = table();
+static TABLE: [Known; 1 << SLOTS_LOG2] = table();
 
 const fn slot(len: usize, first: u8, inner: u8, last: u8) -> usize {
     let key = u32::from_le_bytes([len as u8, first | 0x20, inner | 0x20, last | 0x20]);
     (key.wrapping_mul(MULTIPLIER) >> (32 - SLOTS_LOG2)) as usize
 }
 
-const fn table() -> [u8; 1 << SLOTS_LOG2] {
-    let mut table = [NONE; 1 << SLOTS_LOG2];
+const fn table() -> [Known; 1 << SLOTS_LOG2] {
+    let mut table = [Known::Other; 1 << SLOTS_LOG2];
     let mut i = 0;
-    while i < NAMES.len() {
+    while i < VARIANTS.len() {
         let name = NAMES[i].as_bytes();
         let at = slot(
             name.len(),
@@ -245,10 +267,10 @@ const fn table() -> [u8; 1 << SLOTS_LOG2] {
             name[name.len() - 1],
         );
         assert!(
-            table[at] == NONE,
+            matches!(table[at], Known::Other),
             "two known names share a slot: search a new MULTIPLIER"
         );
-        table[at] = i as u8;
+        table[at] = VARIANTS[i];
         i += 1;
     }
     table
@@ -291,6 +313,7 @@ mod tests {
             }
         }
         assert_eq!(Known::of(b""), Known::Other);
+        assert_eq!(Known::of(b"t"), Known::Other);
         assert_eq!(Known::of(&[b'a'; 300]), Known::Other);
     }
 
@@ -301,5 +324,15 @@ mod tests {
         assert!(!set.contains(Known::Other));
         assert!(!set.contains(Known::Via));
         assert!(set.union(KnownSet::of(&[Known::Via])).contains(Known::Via));
+        let mut set = KnownSet::default();
+        for known in Known::all().chain([Known::Other]) {
+            set.insert(known);
+            assert_eq!(set.contains(known), known != Known::Other);
+        }
+        for known in Known::all() {
+            set.remove(known);
+            assert!(!set.contains(known));
+        }
+        assert_eq!(set, KnownSet::default());
     }
 }

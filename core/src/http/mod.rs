@@ -17,7 +17,7 @@ pub mod method;
 pub mod request_id;
 mod text;
 
-pub use fields::{Field, Fields, InvalidField, Span};
+pub use fields::{Field, FieldLine, Fields, InvalidField, Span};
 pub use forwarding::{Emit, Forwarding, Trust};
 pub use head::{
     BodyLen, ConnectionOptions, RequestHead, ResponseHead, ResponseKind, TargetForm, TrailersOk,

@@ -42,7 +42,7 @@ fn removed_fields_are_gone_from_every_view() {
     assert!(fields.is_empty() && !fields.has(Known::Via));
     assert_eq!(fields.value_of("x-a"), None);
     let mut out = Vec::new();
-    fields.write(crate::http::KnownSet::default(), &mut out);
+    fields.write(KnownSet::default(), &mut out);
     assert_eq!(out, b"");
 }
 
@@ -66,4 +66,35 @@ fn a_cleared_table_keeps_its_memory() {
         (table, extra),
         (fields.table.capacity(), fields.extra.capacity())
     );
+}
+
+#[test]
+fn a_checked_line_is_a_field_like_any_other() {
+    let mut fields = three();
+    let other = FieldLine::new("x-A", "3").unwrap();
+    let known = FieldLine::new("Via", "").unwrap();
+    fields.set_line(&other).unwrap();
+    fields.set_line(&known).unwrap();
+    fields.add_line(&known).unwrap();
+    assert_eq!(fields.values_of("x-a").collect::<Vec<_>>(), [b"3"]);
+    assert_eq!(fields.values(Known::Via).collect::<Vec<_>>(), [b"", b""]);
+    let written = |fields: &Fields, skip: &[Known]| {
+        let mut out = Vec::new();
+        fields.write(KnownSet::of(skip), &mut out);
+        String::from_utf8(out).unwrap()
+    };
+    assert_eq!(written(&fields, &[]), "x-A: 3\r\nvia: \r\nvia: \r\n");
+    assert_eq!(written(&fields, &[Known::Via]), "x-A: 3\r\n");
+    fields.set("x-a", b"4").unwrap();
+    assert_eq!(written(&fields, &[]), "via: \r\nvia: \r\nx-a: 4\r\n");
+    fields.remove("via");
+    assert_eq!(written(&fields, &[]), "x-a: 4\r\n");
+}
+
+#[test]
+fn a_line_is_checked_when_it_is_made() {
+    assert_eq!(FieldLine::new("a b", "x"), Err(InvalidField::Name));
+    assert_eq!(FieldLine::new("", "x"), Err(InvalidField::Name));
+    assert_eq!(FieldLine::new("a", "x\r\ny: z"), Err(InvalidField::Value));
+    assert_eq!(FieldLine::new("a", "x").unwrap().name(), "a");
 }

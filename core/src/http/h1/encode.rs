@@ -1,6 +1,6 @@
 //! Heads to bytes: what a peer is sent is written from checked parts only, so it reads one way.
 
-use crate::http::fields::put_line;
+use crate::http::fields::{put_line, put_named};
 use crate::http::forwarding::{Forwarding, write_via};
 use crate::http::head::{BodyLen, RequestHead, ResponseHead, ResponseKind, TrailersOk};
 use crate::http::known::{Known, KnownSet};
@@ -64,7 +64,11 @@ pub fn encode_request(head: &RequestHead, send: &RequestOut<'_>, out: &mut Vec<u
         }
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    put_line(b"Host", send.host.unwrap_or_else(|| head.authority()), out);
+    put_named(
+        b"Host: ",
+        send.host.unwrap_or_else(|| head.authority()),
+        out,
+    );
     let mut skip = WRITTEN_IN_REQUESTS;
     if let Some(forwarding) = &send.forwarding {
         skip = skip.union(forwarding.replaced(&head.fields));
@@ -95,9 +99,9 @@ fn put_request_connection(head: &RequestHead, send: &RequestOut<'_>, out: &mut V
         (Connection::Upgrade, false) => b"upgrade",
         (Connection::Upgrade, true) => b"upgrade, TE",
     };
-    put_line(b"Connection", options, out);
+    put_named(b"Connection: ", options, out);
     if send.connection == Connection::Upgrade {
-        put_line(b"Upgrade", upgrade, out);
+        put_named(b"Upgrade: ", upgrade, out);
     }
 }
 
@@ -157,14 +161,14 @@ pub fn encode_response(head: &ResponseHead, send: &ResponseOut<'_>, out: &mut Ve
     };
     put_response_connection(connection, send.client, out);
     if connection == Connection::Upgrade {
-        put_line(b"Upgrade", head.upgrade().unwrap_or_default(), out);
+        put_named(b"Upgrade: ", head.upgrade().unwrap_or_default(), out);
     }
     if !send.date.is_empty() && !head.fields.has(Known::Date) {
-        put_line(b"Date", send.date, out);
+        put_named(b"Date: ", send.date, out);
     }
     write_via(send.via, head.version, out);
     if !send.request_id.is_empty() {
-        put_line(b"X-Request-Id", send.request_id, out);
+        put_named(b"X-Request-Id: ", send.request_id, out);
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -197,12 +201,12 @@ pub fn encode_simple_response(answer: &SimpleResponse<'_>, out: &mut Vec<u8>) {
     let content = !matches!(answer.status, 204 | 304);
     if content {
         if !answer.content_type.is_empty() {
-            put_line(b"Content-Type", answer.content_type, out);
+            put_named(b"Content-Type: ", answer.content_type, out);
         }
         put_framing(BodyLen::Length(answer.body.len() as u64), out);
     }
     if !answer.date.is_empty() {
-        put_line(b"Date", answer.date, out);
+        put_named(b"Date: ", answer.date, out);
     }
     for (name, value) in answer.fields {
         put_line(name.as_bytes(), value, out);
@@ -225,8 +229,8 @@ const WRITTEN_IN_RESPONSES: KnownSet =
 fn put_framing(framing: BodyLen, out: &mut Vec<u8>) {
     match framing {
         BodyLen::None | BodyLen::UntilClose => {}
-        BodyLen::Length(length) => put_line(
-            b"Content-Length",
+        BodyLen::Length(length) => put_named(
+            b"Content-Length: ",
             itoa::Buffer::new().format(length).as_bytes(),
             out,
         ),
@@ -247,9 +251,10 @@ fn put_response_connection(connection: Connection, client: Version, out: &mut Ve
 
 fn put_status_line(status: u16, reason: &[u8], out: &mut Vec<u8>) {
     debug_assert!((100..1000).contains(&status));
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
-    out.push(b' ');
+    let digit = |place: u16| b'0' + (status / place % 10) as u8;
+    let mut line = *b"HTTP/1.1 000 ";
+    line[9..12].copy_from_slice(&[digit(100), digit(10), digit(1)]);
+    out.extend_from_slice(&line);
     if reason.is_empty() {
         out.extend_from_slice(reason_of(status).as_bytes());
     } else {

@@ -126,7 +126,7 @@ pub fn parse_request(
         return Err(HeadError::HeadTooLarge);
     }
     source.ends_in_crlf()?;
-    let hop = take_fields(&source, raw.headers, rules::OF_REQUEST, &mut head.fields)?;
+    let hop = take_fields(&source, raw.headers, &rules::OF_REQUEST, &mut head.fields)?;
     finish_request(&source, &hop, head)?;
     Ok(Parse::Complete {
         head_len: skipped + len,
@@ -169,7 +169,7 @@ pub fn parse_response(
         return Err(HeadError::HeadTooLarge);
     }
     source.ends_in_crlf()?;
-    let hop = take_fields(&source, raw.headers, rules::OF_RESPONSE, &mut head.fields)?;
+    let hop = take_fields(&source, raw.headers, &rules::OF_RESPONSE, &mut head.fields)?;
     finish_response(&hop, method, head)?;
     Ok(Parse::Complete { head_len: len })
 }
@@ -204,6 +204,31 @@ impl Source<'_> {
             Some(b'\r') => Ok(()),
             _ => Err(HeadError::BareLf),
         }
+    }
+
+    /// How many blanks stand between the end of a value and that of its line, which is CRLF.
+    #[inline]
+    fn blanks_behind(&self, end: usize) -> Result<usize, HeadError> {
+        match self.memory.get(end) {
+            Some(b'\r') => Ok(0),
+            _ => self.some_blanks_behind(end),
+        }
+    }
+
+    #[cold]
+    fn some_blanks_behind(&self, end: usize) -> Result<usize, HeadError> {
+        let rest = self.memory.get(end..).unwrap_or_default();
+        let blanks = rest.iter().take_while(|b| matches!(b, b' ' | b'\t'));
+        let blanks = blanks.count();
+        self.line_ends_at(end + blanks)?;
+        Ok(blanks)
+    }
+
+    /// Whether a value stands behind a name, a colon and one space.
+    #[inline]
+    fn stands_behind_name(&self, value: &[u8], name: &[u8]) -> bool {
+        let name_end = self.at(name) + name.len();
+        self.at(value) == name_end + 2 && self.memory.get(name_end + 1) == Some(&b' ')
     }
 
     #[inline]
@@ -273,32 +298,21 @@ fn version(minor: Option<u8>) -> Version {
 fn take_fields(
     source: &Source<'_>,
     lines: &[httparse::Header<'_>],
-    watched: KnownSet,
+    watched: &KnownSet,
     fields: &mut Fields,
 ) -> Result<Hop, HeadError> {
     let mut hop = Hop::default();
     fields.reserve(lines.len());
     for line in lines {
         let (name, value) = (line.name.as_bytes(), line.value);
-        let name_span = source.span(name);
-        let value_at = source.at(value);
-        let value_end = value_at + value.len();
-        let mut end = value_end;
-        while matches!(source.memory.get(end), Some(b' ' | b'\t')) {
-            end += 1;
-        }
-        source.line_ends_at(end)?;
-        let value_span = Span::in_block(value_at, value.len());
+        let (name_span, value_span) = (source.span(name), source.span(value));
         let known = Known::of(name);
-        let colon = value_at.wrapping_sub(2);
+        let blanks = source.blanks_behind(source.at(value) + value.len())?;
         let shape = if KnownSet::HOP_BY_HOP.contains(known)
             || (known == Known::Other && rules::is_alias(name))
         {
             Line::Dead
-        } else if end == value_end
-            && colon == source.at(name) + name.len()
-            && source.memory.get(colon + 1) == Some(&b' ')
-        {
+        } else if blanks == 0 && source.stands_behind_name(value, name) {
             Line::Exact
         } else {
             Line::Parts

@@ -8,7 +8,7 @@ use crate::http::method::{Method, Version};
 use crate::http::text::{is_token, is_word, list_members};
 
 /// The fields of a request that [`Hop::see`] has to be shown.
-pub(super) const OF_REQUEST: KnownSet = KnownSet::of(&[
+pub(super) static OF_REQUEST: KnownSet = KnownSet::of(&[
     Known::Host,
     Known::ContentLength,
     Known::TransferEncoding,
@@ -19,7 +19,7 @@ pub(super) const OF_REQUEST: KnownSet = KnownSet::of(&[
 ]);
 
 /// The same for a response.
-pub(super) const OF_RESPONSE: KnownSet = KnownSet::of(&[
+pub(super) static OF_RESPONSE: KnownSet = KnownSet::of(&[
     Known::ContentLength,
     Known::TransferEncoding,
     Known::Connection,
