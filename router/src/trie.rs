@@ -262,10 +262,7 @@ impl<'a> Text<'a> {
     fn new(bytes: &'a [u8]) -> Self {
         let last = match bytes.last_chunk::<16>() {
             Some(last) => u128::from_le_bytes(*last),
-            None => bytes
-                .iter()
-                .rev()
-                .fold(0, |word, byte| word << 8 | u128::from(*byte)),
+            None => short_word(bytes),
         };
         Text {
             bytes,
@@ -306,6 +303,18 @@ impl<'a> Text<'a> {
     }
 }
 
+/// Less than sixteen bytes, zeros behind them. Both ends are read, and where they overlap they
+/// hold the same.
+#[inline]
+fn short_word(bytes: &[u8]) -> u128 {
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+        return u128::from(first) | u128::from(last) << (8 * (bytes.len() - 8));
+    }
+    let each = bytes.iter().rev();
+    each.fold(0u64, |word, byte| word << 8 | u64::from(*byte)).into()
+}
+
 /// `MASKS[n]` keeps the first `n` bytes of a word.
 static MASKS: [u128; INLINE + 1] = masks();
 
@@ -343,11 +352,13 @@ mod tests {
 
     #[test]
     fn word_search_agrees_with_byte_search() {
-        let texts: [&[u8]; 7] = [
+        let texts: [&[u8]; 9] = [
             b"",
             b"/",
             b"abc",
             b"abcdefgh",
+            b"abcdefghi",
+            b"abcdefghijklmno",
             b"abcdefghijklmnop",
             b"abcdefghijklmnop/q",
             b"abcdefghijklmnopqrstuvwxyz/",
