@@ -4,7 +4,9 @@
 //!
 //! Both begin with the bytes in a buffer of their own kind, made outside the time that is taken,
 //! and end when what was decoded is dropped: monoio-http's heads own their table, ours are used
-//! again. Its decoder checks less: no framing rules, no authority, no target.
+//! again. Its decoder checks less: no framing rules, no authority, no target. Of a chunked body
+//! it hands out one slice per chunk and moves nothing, which wins where chunks are large; ours
+//! moves the data of a block together, so that it goes on in one piece.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[path = "../../core/benches/messages/mod.rs"]
