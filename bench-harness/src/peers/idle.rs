@@ -145,7 +145,7 @@ mod tests {
     fn connections_that_are_closed_or_spoken_on_are_noticed() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let server = std::thread::spawn(move || {
+        let server = thread::spawn(move || {
             let mut streams: Vec<_> = (0..2)
                 .map(|_| {
                     let mut stream = listener.accept().unwrap().0;
