@@ -6,6 +6,7 @@
 //! dropped and counted; no request ever waits for the log.
 
 mod format;
+mod pen;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -16,7 +17,8 @@ use std::time::Duration;
 
 use crossbeam::queue::ArrayQueue;
 
-use format::{FIELD_MAX, combined_line, json_line};
+use format::{LINE_MAX, Second, combined_line, json_line};
+use pen::Pen;
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,8 +115,17 @@ pub struct Timing {
 /// One core's end of the log.
 pub struct LogBuffer {
     format: Format,
-    lines: Vec<u8>,
+    lines: Lines,
+    second: Second,
     queue: Arc<Queue>,
+}
+
+/// Lines on their way to the writer: the used part of memory with room for one more. It is all
+/// initialised, so that a line is written without a look at a capacity; what no line has
+/// reached is not even backed by pages.
+struct Lines {
+    memory: Box<[u8]>,
+    used: usize,
 }
 
 /// The writer's end: a thread.
@@ -134,8 +145,8 @@ pub enum WriterState {
 }
 
 struct Queue {
-    full: ArrayQueue<Vec<u8>>,
-    spare: ArrayQueue<Vec<u8>>,
+    full: ArrayQueue<Lines>,
+    spare: ArrayQueue<Lines>,
     /// An output that takes the place of the one in use.
     fresh: ArrayQueue<Output>,
     failed_writes: AtomicU64,
@@ -155,8 +166,11 @@ impl Queue {
 }
 
 /// Bytes that gather on a core before they are handed over.
-const BUFFER_SIZE: usize = 64 << 10;
-/// Buffers under way at most: 16 MiB of lines.
+const BUFFER_FULL: usize = 56 << 10;
+/// The size of a buffer: a line always fits behind those that have not filled it.
+const BUFFER_SIZE: usize = 128 << 10;
+const _: () = assert!(BUFFER_FULL + LINE_MAX <= BUFFER_SIZE);
+/// Buffers under way at most: about 16 MiB of lines.
 const BUFFERS_MAX: usize = 256;
 /// Longest pause of the writer: cores flush at every tick and do not wake it.
 const WRITER_PAUSE: Duration = Duration::from_millis(50);
@@ -193,7 +207,8 @@ impl LogWriter {
     pub fn buffer(&self, format: Format) -> LogBuffer {
         LogBuffer {
             format,
-            lines: Vec::with_capacity(BUFFER_SIZE),
+            lines: Lines::default(),
+            second: Second::default(),
             queue: Arc::clone(&self.queue),
         }
     }
@@ -222,33 +237,39 @@ impl LogBuffer {
     /// Adds a line. False when the former lines had to be dropped.
     #[must_use]
     pub fn push(&mut self, record: &Record<'_>) -> bool {
+        let mut pen = Pen::new(&mut self.lines.memory[self.lines.used..]);
         match self.format {
-            Format::Json => json_line(record, &mut self.lines),
-            Format::Combined => combined_line(record, &mut self.lines),
+            Format::Json => json_line(record, &mut self.second, &mut pen),
+            Format::Combined => combined_line(record, &mut self.second, &mut pen),
         }
-        // A line is bounded: six peer-chosen fields, each escaped to at most six times its cap.
-        self.lines.len() < BUFFER_SIZE - 8 * FIELD_MAX || self.flush()
+        self.lines.used = BUFFER_SIZE - pen.left();
+        self.lines.used < BUFFER_FULL || self.flush()
     }
 
     /// Hands over what there is. False when the queue was full and the lines were dropped.
     #[must_use]
     pub fn flush(&mut self) -> bool {
-        if self.lines.is_empty() {
+        if self.lines.used == 0 {
             return true;
         }
-        let next = self.queue.spare.pop();
-        let next = next.unwrap_or_else(|| Vec::with_capacity(BUFFER_SIZE));
-        match self
-            .queue
-            .full
-            .push(std::mem::replace(&mut self.lines, next))
-        {
+        let next = self.queue.spare.pop().unwrap_or_default();
+        let lines = std::mem::replace(&mut self.lines, next);
+        match self.queue.full.push(lines) {
             Ok(()) => true,
             Err(mut dropped) => {
-                dropped.clear();
+                dropped.used = 0;
                 self.lines = dropped;
                 false
             }
+        }
+    }
+}
+
+impl Default for Lines {
+    fn default() -> Lines {
+        Lines {
+            memory: vec![0; BUFFER_SIZE].into_boxed_slice(),
+            used: 0,
         }
     }
 }
@@ -296,7 +317,7 @@ fn write_loop(queue: &Queue, mut output: Output, on_change: &dyn Fn(WriterState)
         }
         while let Some(mut lines) = queue.full.pop() {
             // A full disk or a closed pipe costs log lines, never traffic.
-            let written = output.write(&lines);
+            let written = output.write(&lines.memory[..lines.used]);
             let fails = written.is_err();
             match written {
                 Err(error) if !failing => on_change(WriterState::Failing(error)),
@@ -307,7 +328,7 @@ fn write_loop(queue: &Queue, mut output: Output, on_change: &dyn Fn(WriterState)
             queue
                 .failed_writes
                 .fetch_add(u64::from(fails), Ordering::Relaxed);
-            lines.clear();
+            lines.used = 0;
             let _ = queue.spare.push(lines);
         }
         if stopping {
@@ -354,7 +375,8 @@ mod tests {
         let queue = Arc::new(Queue::new(1));
         let mut buffer = LogBuffer {
             format: Format::Json,
-            lines: Vec::new(),
+            lines: Lines::default(),
+            second: Second::default(),
             queue,
         };
         assert!(buffer.push(&record()) && buffer.flush());

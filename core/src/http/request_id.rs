@@ -32,10 +32,7 @@ impl RequestIds {
         let random = (self.random(), self.random());
         let high = unix_ms << 16 | 0x7000 | (random.0 & 0x0fff);
         let low = (random.1 >> 2) | 1 << 63;
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&high.to_be_bytes());
-        bytes[8..].copy_from_slice(&low.to_be_bytes());
-        to_text(bytes)
+        to_text(high, low)
     }
 
     /// The next random number (wyrand); for weights and jitter too, not for secrets.
@@ -61,19 +58,30 @@ pub fn is_acceptable(id: &[u8]) -> bool {
             .all(|&b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'~'))
 }
 
-fn to_text(bytes: [u8; 16]) -> [u8; REQUEST_ID_LEN] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+/// The form 8-4-4-4-12 of RFC 9562, 4.
+fn to_text(high: u64, low: u64) -> [u8; REQUEST_ID_LEN] {
     let mut text = [b'-'; REQUEST_ID_LEN];
-    let mut at = 0;
-    for (i, byte) in bytes.into_iter().enumerate() {
-        if matches!(i, 4 | 6 | 8 | 10) {
-            at += 1;
-        }
-        text[at] = DIGITS[usize::from(byte >> 4)];
-        text[at + 1] = DIGITS[usize::from(byte & 15)];
-        at += 2;
-    }
+    let (time, middle) = (hex((high >> 32) as u32), hex(high as u32));
+    let (third, last) = (hex((low >> 32) as u32), hex(low as u32));
+    text[..8].copy_from_slice(&time);
+    text[9..13].copy_from_slice(&middle[..4]);
+    text[14..18].copy_from_slice(&middle[4..]);
+    text[19..23].copy_from_slice(&third[..4]);
+    text[24..28].copy_from_slice(&third[4..]);
+    text[28..].copy_from_slice(&last);
     text
+}
+
+/// Eight digits at once: each half-byte is moved into a byte of its own, and those above nine
+/// up to the letters.
+fn hex(value: u32) -> [u8; 8] {
+    const EACH: u64 = u64::MAX / 255;
+    let mut digits = u64::from(value);
+    digits = (digits & 0xffff) | (digits & 0xffff_0000) << 16;
+    digits = (digits & 0x0000_00ff_0000_00ff) | (digits & 0x0000_ff00_0000_ff00) << 8;
+    digits = (digits & 0x000f_000f_000f_000f) | (digits & 0x00f0_00f0_00f0_00f0) << 4;
+    let letters = (digits + EACH * 6) >> 4 & EACH;
+    (digits + EACH * u64::from(b'0') + letters * u64::from(b'a' - b'9' - 1)).to_be_bytes()
 }
 
 #[cfg(test)]
@@ -89,6 +97,13 @@ mod tests {
         assert!(matches!(id[19], b'8' | b'9' | b'a' | b'b'));
         assert!([8, 13, 18, 23].iter().all(|&i| id[i] == b'-'));
         assert!(is_acceptable(&id));
+    }
+
+    #[test]
+    fn digits_are_those_of_the_formatter() {
+        for value in [0, 1, 0x0123_4567, 0x89ab_cdef, 0x9a9a_f0f0, u32::MAX] {
+            assert_eq!(hex(value), format!("{value:08x}").as_bytes());
+        }
     }
 
     #[test]
