@@ -158,7 +158,7 @@ impl SelfTest {
             match_up.arena.seat(side, contender);
         }
         if let Some(names) = names {
-            let burdened = burdened(match_up.arena.contender_of(Side::Base), names);
+            let burdened = burdened(match_up.arena.contender_of(Side::Candidate), names);
             match_up.arena.seat(Side::Candidate, burdened);
         }
         Ok(match_up)
@@ -169,8 +169,7 @@ impl SelfTest {
         let mut names = FIRST_NAMES;
         let mut match_up = self.match_up(binary, places, Some(names))?;
         for _ in 0..TRIES_MAX {
-            let base = match_up.arena.contender_of(Side::Base);
-            let burdened = burdened(base, names);
+            let burdened = burdened(match_up.arena.contender_of(Side::Candidate), names);
             match_up.arena.seat(Side::Candidate, burdened);
             let mut columns = Columns::default();
             columns.fill(&mut match_up.arena, ROUGH_ROUNDS)?;
@@ -218,8 +217,8 @@ impl Kind {
     }
 }
 
-fn burdened(base: &Contender, names: u32) -> Contender {
-    let mut contender = base.clone();
+fn burdened(contender: &Contender, names: u32) -> Contender {
+    let mut contender = contender.clone();
     contender.burden(names);
     contender
 }
