@@ -99,8 +99,10 @@ fn words(filling: &mut Filling, scenario: &Scenario, setting: Setting<'_>) {
         .word("directory", directory.display())
         .word("access_log", setting.access_log.display())
         .word("descriptors", setting.descriptors)
-        // Each has one descriptor more on the way to the origin, but the idle ones.
-        .word("connections", setting.descriptors / 2 - SPARE_CONNECTIONS)
+        .word(
+            "connections",
+            connections_max(scenario, setting.descriptors),
+        )
         .word("routes_file", directory.join(HAPROXY_MAP).display())
         .word("cert", certificate.cert.display())
         .word("key", certificate.key.display())
@@ -133,6 +135,14 @@ fn addresses(filling: &mut Filling, peer: &Peer, scenario: &Scenario, setting: S
         .word("origin_port", origin.port())
         .word("alpn", alpn)
         .word("h2", if h2 { " http2" } else { "" });
+}
+
+/// Each connection has a second descriptor on the way to the origin, but the idle ones do not.
+fn connections_max(scenario: &Scenario, descriptors: u64) -> u64 {
+    match scenario.idle {
+        0 => descriptors / 2 - SPARE_CONNECTIONS,
+        _ => descriptors - 10 * SPARE_CONNECTIONS,
+    }
 }
 
 /// One core for each worker; some of them again where there are fewer cores.

@@ -16,7 +16,7 @@ pub fn text(run: &PeersRun) -> String {
     }
     let versions = programs.into_iter();
     let versions: Vec<String> = versions
-        .map(|(version, names)| format!("{:<24}{version}", names.join(", ")))
+        .map(|(version, names)| format!("{:<26}{version}", names.join(", ")))
         .collect();
     parts.push(format!(
         "proxy on core {}, load and origin on core {}\n{}\n{}",
