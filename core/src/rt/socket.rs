@@ -195,7 +195,7 @@ impl Socket {
     /// block gets its bytes. Meanwhile [`Socket::is_quiet`] tells without a system call
     /// whether the peer has sent something or has gone.
     pub fn recv_early(&self, class: BlockClass) {
-        let mut early = self.receive(Block::new(class), Likely::Later);
+        let mut early = self.receive_fresh(class, Likely::Later);
         // On epoll this is what starts it.
         early.is_pending();
         *self.early.borrow_mut() = Some(early);
@@ -209,14 +209,23 @@ impl Socket {
         }
     }
 
-    /// Receives into a fresh block of the class, or takes what an early receive brings.
+    /// Receives into a fresh block of the class, or takes what an early receive brings. On a
+    /// ring the block is taken when the bytes come: who waits holds none, and at the end of the
+    /// stream it has no memory.
     pub fn recv_block(
         &self,
         class: BlockClass,
         likely: Likely,
     ) -> impl Future<Output = (io::Result<usize>, Block)> + use<> {
         let early = self.early.take();
-        early.unwrap_or_else(|| self.receive(Block::new(class), likely))
+        early.unwrap_or_else(|| self.receive_fresh(class, likely))
+    }
+
+    fn receive_fresh(&self, class: BlockClass, likely: Likely) -> Receiving {
+        match &self.wire {
+            Wire::Ring(fd) => Receiving::Ring(ring::recv_lent(fd.0, class, likely)),
+            Wire::Epoll(_) => self.receive(Block::new(class), likely),
+        }
     }
 
     fn receive(&self, block: Block, likely: Likely) -> Receiving {
@@ -292,14 +301,13 @@ impl Socket {
     /// # Errors
     /// As [`Socket::send`].
     pub async fn flush(&self, wait: Ticks) -> io::Result<()> {
-        match self.is_settled() {
-            true => Ok(()),
-            false => self.settle(|| wait).await,
-        }
+        self.settle(|| wait).await
     }
 
-    /// Waits for a send that nobody has waited for.
     async fn settle(&self, wait: impl Fn() -> Ticks) -> io::Result<()> {
+        if self.is_settled() {
+            return Ok(());
+        }
         let Some(sending) = self.behind.take() else {
             return Ok(());
         };

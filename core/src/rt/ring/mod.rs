@@ -6,6 +6,8 @@
 //! says that it is done with it. The ring itself is never dropped: the kernel ends what is
 //! under way only after a ring is closed, and might still write into the table's blocks.
 
+mod lending;
+
 use std::cell::RefCell;
 use std::future::Future;
 use std::io;
@@ -14,11 +16,12 @@ use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use io_uring::{IoUring, opcode, squeue, types};
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
+use self::lending::{Group, Lending};
 use super::socket::Received;
 use super::tasks::Wait;
-use crate::block::Block;
+use crate::block::{Block, BlockClass};
 use crate::http::h1::CHUNK_TAILROOM;
 
 /// Whether bytes are expected to be there already.
@@ -64,8 +67,34 @@ pub(super) fn recv(fd: RawFd, mut block: Block, likely: Likely) -> Recv {
     if likely == Likely::Later {
         set_ioprio(&mut entry, RECVSEND_POLL_FIRST);
     }
-    // SAFETY: the memory is the block's, which stays in the table until the kernel is done.
-    Recv(unsafe { Operation::submit(entry, block) })
+    Recv {
+        // SAFETY: the memory is the block's, which stays in the table until the kernel is done.
+        operation: unsafe { Operation::submit(entry, block) },
+        lent: None,
+    }
+}
+
+/// Receives into a fresh block of the class, which is taken only when there are bytes for it.
+pub(super) fn recv_lent(fd: RawFd, class: BlockClass, likely: Likely) -> Recv {
+    let lends = |ring: &mut Ring, group: Group| ring.lending.len() > usize::from(group.0);
+    let group =
+        lending::group_of(class).filter(|&group| with(|ring| lends(ring, group)).unwrap_or(false));
+    let Some(group) = group else {
+        return recv(fd, Block::new(class), likely);
+    };
+    let room = lending::room(class);
+    let mut entry = opcode::Recv::new(types::Fd(fd), std::ptr::null_mut(), room)
+        .buf_group(group.0)
+        .build()
+        .flags(squeue::Flags::BUFFER_SELECT);
+    if likely == Likely::Later {
+        set_ioprio(&mut entry, RECVSEND_POLL_FIRST);
+    }
+    Recv {
+        // SAFETY: the operation's memory is one of the blocks on offer.
+        operation: unsafe { Operation::submit_lent(entry, group) },
+        lent: Some((fd, class)),
+    }
 }
 
 /// How much of a payload one operation sends.
@@ -113,12 +142,16 @@ pub(super) fn close(fd: OwnedFd) {
 }
 
 /// Received bytes, when they come: how many, and their block.
-pub(super) struct Recv(Operation);
+pub(super) struct Recv {
+    operation: Operation,
+    /// Where the block comes from those on offer: what to do when there was none.
+    lent: Option<(RawFd, BlockClass)>,
+}
 
 impl Recv {
     /// Whether the kernel has not answered yet.
     pub(super) fn is_pending(&self) -> bool {
-        self.0.is_pending()
+        self.operation.is_pending()
     }
 }
 
@@ -126,13 +159,22 @@ impl Future for Recv {
     type Output = Received;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Received> {
-        self.0.poll(cx).map(|(result, mut block)| {
-            if let Ok(received) = result {
+        let Poll::Ready((result, mut block)) = self.operation.poll(cx) else {
+            return Poll::Pending;
+        };
+        match (result, self.lent) {
+            // All blocks on offer were filled in one turn: there are bytes for one of our own.
+            (Err(error), Some((fd, class))) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                *self = recv(fd, Block::new(class), Likely::Now);
+                self.poll(cx)
+            }
+            (Ok(received), None) => {
                 let window = block.window();
                 block.set_window(window.start..window.end + received);
+                Poll::Ready((Ok(received), block))
             }
-            (result, block)
-        })
+            (result, _) => Poll::Ready((result, block)),
+        }
     }
 }
 
@@ -172,8 +214,22 @@ impl Operation {
     /// # Safety
     /// What `entry` points to is the memory of `block`, or valid until it completes.
     unsafe fn submit(entry: squeue::Entry, block: Block) -> Operation {
+        // SAFETY: the caller's.
+        unsafe { Operation::start(entry, block, None) }
+    }
+
+    /// # Safety
+    /// `entry` has no memory but that of a block on offer.
+    unsafe fn submit_lent(entry: squeue::Entry, group: Group) -> Operation {
+        // SAFETY: the caller's.
+        unsafe { Operation::start(entry, Block::empty(), Some(group)) }
+    }
+
+    /// # Safety
+    /// That of one of the two above.
+    unsafe fn start(entry: squeue::Entry, block: Block, group: Option<Group>) -> Operation {
         let number = with(|ring| {
-            let number = ring.insert(block);
+            let number = ring.insert(block, group);
             // SAFETY: the caller's, and the block is in the table now.
             unsafe { ring.push(entry.user_data(u64::from(number))) };
             number
@@ -225,12 +281,16 @@ enum State {
 struct Entry {
     state: State,
     block: Block,
+    /// Where the block comes from, for an operation without one.
+    group: Option<Group>,
 }
 
 struct Ring {
     io: IoUring,
     operations: Vec<Entry>,
     free: Vec<u32>,
+    /// By group.
+    lending: Vec<Lending>,
     /// Who is to be woken; kept for its memory.
     woken: Vec<Waker>,
 }
@@ -242,6 +302,7 @@ const TAKEN: u32 = u32::MAX;
 impl Ring {
     fn new(io: IoUring) -> Ring {
         Ring {
+            lending: lending::open(&io),
             io,
             operations: Vec::new(),
             free: Vec::new(),
@@ -249,10 +310,11 @@ impl Ring {
         }
     }
 
-    fn insert(&mut self, block: Block) -> u32 {
+    fn insert(&mut self, block: Block, group: Option<Group>) -> u32 {
         let entry = Entry {
             state: State::Pending(None),
             block,
+            group,
         };
         match self.free.pop() {
             Some(number) => {
@@ -343,6 +405,12 @@ impl Ring {
                 continue;
             }
             let entry = &mut self.operations[number as usize];
+            if let (Some(group), Some(id)) =
+                (entry.group, cqueue::buffer_select(completion.flags()))
+            {
+                let received = usize::try_from(completion.result()).unwrap_or(0);
+                entry.block = self.lending[usize::from(group.0)].take(id, received);
+            }
             match std::mem::replace(&mut entry.state, State::Done(completion.result())) {
                 State::Pending(Some(waker)) => self.woken.push(waker),
                 State::Pending(None) | State::Done(_) => {}
