@@ -63,8 +63,11 @@ impl Lending {
         let entries = NonNull::new(unsafe { alloc_zeroed(layout) })?.cast::<BufRingEntry>();
         // SAFETY: so many zeroed entries, page-aligned, valid for ever.
         let registered = unsafe {
-            ring.submitter()
-                .register_buf_ring(entries.as_ptr().addr() as u64, count, group.0)
+            ring.submitter().register_buf_ring(
+                entries.as_ptr().expose_provenance() as u64,
+                count,
+                group.0,
+            )
         };
         registered.ok()?;
         let mut lending = Lending {
@@ -97,14 +100,18 @@ impl Lending {
         // SAFETY: `place` is below the number of entries. The kernel reads an entry only once
         // the tail is beyond it, and there are never more than `count` on offer.
         let entry = unsafe { &mut *self.entries.as_ptr().add(place) };
-        entry.set_addr(at.addr() as u64);
+        // From here on the kernel writes through it.
+        entry.set_addr(at.expose_provenance() as u64);
         entry.set_len(room(self.class));
         entry.set_bid(id);
         self.tail = self.tail.wrapping_add(1);
-        // SAFETY: the base is that of the ring, so this is its tail, which only we write, and
-        // the kernel reads at any time.
-        let tail =
-            unsafe { AtomicU16::from_ptr(BufRingEntry::tail(self.entries.as_ptr()).cast_mut()) };
+        let base = self.entries.as_ptr();
+        // SAFETY: the base is that of the ring. What comes back may only be read through, so
+        // no more than its address is used.
+        let tail = unsafe { BufRingEntry::tail(base) }.addr();
+        // SAFETY: it lies in the ring's first entry; only we write it, and the kernel reads it
+        // at any time.
+        let tail = unsafe { AtomicU16::from_ptr(base.cast::<u16>().with_addr(tail)) };
         tail.store(self.tail, Ordering::Release);
     }
 }
