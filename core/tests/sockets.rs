@@ -4,6 +4,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::thread;
 
 use ringgate_core::block::{Block, BlockClass};
@@ -126,4 +127,32 @@ fn a_peer_that_takes_nothing_is_given_up() {
         },
         |_never_read| {},
     );
+}
+
+#[test]
+fn a_second_loop_on_a_thread_goes_on_with_the_operations_of_the_first() {
+    for driver in [Driver::IoUring, Driver::Epoll] {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (mut other, others) = UnixStream::pair().unwrap();
+        let first = async {
+            let socket = Socket::adopt(OwnedFd::from(ours)).unwrap();
+            rt::spawn(async move {
+                let _ = socket.recv(Block::new(BlockClass::Head)).await;
+            });
+            rt::spawn(async { rt::every_tick(|| true).await.unwrap() });
+            rt::pause(Ticks(1)).await;
+        };
+        rt::block_on(driver, first).unwrap();
+        theirs.write_all(b"for the first").unwrap();
+        other.write_all(b"for the second").unwrap();
+        let second = async {
+            let socket = Socket::adopt(OwnedFd::from(others)).unwrap();
+            rt::yield_turn().await;
+            socket.recv(Block::new(BlockClass::Head)).await
+        };
+        let (result, block) = rt::block_on(driver, second).unwrap();
+        assert_eq!((result.unwrap(), &block[..]), (14, &b"for the second"[..]));
+        // The socket was dropped with the last thing that the loop did.
+        assert_eq!(other.read(&mut [0; 1]).unwrap(), 0);
+    }
 }

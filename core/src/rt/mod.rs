@@ -145,9 +145,12 @@ fn ring_builder() -> io::Result<io_uring::Builder> {
 pub fn block_on<F: Future>(driver: Driver, future: F) -> io::Result<F::Output> {
     match driver {
         Driver::IoUring => {
-            ring::install(ring_builder()?.build(RING_ENTRIES)?);
+            ring::install(|| ring_builder()?.build(RING_ENTRIES))?;
             socket::set_driver(driver);
-            tasks::run(future, ring::park)
+            let output = tasks::run(future, ring::park);
+            // What was closed in the last turn.
+            ring::park(tasks::Wait::No);
+            Ok(output)
         }
         Driver::Epoll => {
             let mut runtime = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new()

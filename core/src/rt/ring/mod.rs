@@ -33,25 +33,30 @@ pub enum Likely {
     Later,
 }
 
-/// Makes this thread's ring.
-pub(super) fn install(ring: IoUring) {
-    RING.with_borrow_mut(|slot| *slot = Some(ManuallyDrop::new(Ring::new(ring))));
+/// Makes this thread's ring where it has none: operations of a former loop stay in the table
+/// that they have their numbers from.
+pub(super) fn install(make: impl FnOnce() -> io::Result<IoUring>) -> io::Result<()> {
+    RING.with_borrow_mut(|slot| {
+        if slot.is_none() {
+            *slot = Some(ManuallyDrop::new(Ring::new(make()?)));
+        }
+        Ok(())
+    })
 }
 
 /// Submits what was asked for, waits if nobody can run, and wakes whom completions concern.
 ///
-/// # Errors
-/// When the kernel refuses the ring itself.
-pub(super) fn park(wait: Wait) -> io::Result<()> {
+/// # Panics
+/// When the kernel refuses a ring that it has set up.
+pub(super) fn park(wait: Wait) {
     let mut woken = RING.with_borrow_mut(|ring| {
         let ring = ring.as_mut().expect("installed before tasks run");
-        ring.enter(wait)?;
+        ring.enter(wait);
         ring.reap();
-        io::Result::Ok(std::mem::take(&mut ring.woken))
-    })?;
+        std::mem::take(&mut ring.woken)
+    });
     woken.drain(..).for_each(Waker::wake);
     with(|ring| ring.woken = woken);
-    Ok(())
 }
 
 /// Receives into the free space behind the block's payload, less the room for a chunk's end.
@@ -334,8 +339,7 @@ impl Ring {
         // SAFETY: the caller's.
         while unsafe { self.io.submission().push(&entry) }.is_err() {
             // The queue is full: the kernel takes what is in it.
-            self.submit(Wait::No)
-                .expect("a ring that was set up submits");
+            self.submit(Wait::No);
         }
     }
 
@@ -369,13 +373,13 @@ impl Ring {
         (state, Block::empty())
     }
 
-    fn enter(&mut self, wait: Wait) -> io::Result<()> {
+    fn enter(&mut self, wait: Wait) {
         let idle = self.woken.is_empty() && self.io.completion().is_empty();
-        self.submit(if idle { wait } else { Wait::No })
+        self.submit(if idle { wait } else { Wait::No });
     }
 
     /// Hands over what is in the queue, and lets the kernel do what it has put off.
-    fn submit(&mut self, wait: Wait) -> io::Result<()> {
+    fn submit(&mut self, mut wait: Wait) {
         loop {
             let count = self.io.submission().len() as u32;
             let least = u32::from(wait == Wait::Yes);
@@ -386,12 +390,16 @@ impl Ring {
                     .enter::<libc::sigset_t>(count, least, ENTER_GETEVENTS, None)
             };
             match entered {
-                Ok(_) => return Ok(()),
+                Ok(_) => return,
                 Err(error) => match error.raw_os_error() {
                     Some(libc::EINTR) => {}
-                    // Completions that found no room come first.
-                    Some(libc::EBUSY | libc::EAGAIN) => self.reap(),
-                    _ => return Err(error),
+                    // Completions that found no room come first; whom they wake can run.
+                    Some(libc::EBUSY | libc::EAGAIN) => {
+                        self.reap();
+                        wait = Wait::No;
+                    }
+                    // An operation's outcome may be lost: its task would wait for ever.
+                    _ => panic!("the kernel refuses this thread's ring: {error}"),
                 },
             }
         }
