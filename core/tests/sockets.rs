@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
@@ -126,6 +126,35 @@ fn a_peer_that_takes_nothing_is_given_up() {
             assert!(socket.is_cut());
         },
         |_never_read| {},
+    );
+}
+
+#[test]
+fn what_was_sent_in_vain_while_nobody_waited_is_told() {
+    on_both(
+        |socket| async move {
+            socket.shutdown(Shutdown::Write);
+            let sent = socket.send_behind(Block::from_slice(b"late"), || WAIT);
+            let sent = sent.await;
+            rt::pause(Ticks(2)).await;
+            assert!(sent.is_err() || !socket.is_settled());
+            assert!(sent.and(socket.flush(WAIT).await).is_err());
+        },
+        |_idle| {},
+    );
+}
+
+#[test]
+fn a_payload_that_has_gone_out_holds_no_block() {
+    on_both(
+        |socket| async move {
+            let block = Block::from_slice(&patterned(15_000));
+            let at = block.memory().as_ptr();
+            socket.send_behind(block, || WAIT).await.unwrap();
+            rt::pause(Ticks(2)).await;
+            assert_eq!(Block::new(BlockClass::Small).memory().as_ptr(), at);
+        },
+        |_idle| {},
     );
 }
 

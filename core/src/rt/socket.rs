@@ -32,7 +32,7 @@ pub struct Socket {
     /// A receive that was started before anybody waited for it.
     early: RefCell<Option<Receiving>>,
     /// A send that nobody waits for.
-    behind: RefCell<Option<ring::Send>>,
+    behind: RefCell<Option<ring::SendWhole>>,
     wire: Wire,
     /// We have shut down the receiving side ourselves.
     cut: Cell<bool>,
@@ -279,18 +279,18 @@ impl Socket {
         match &self.wire {
             Wire::Ring(fd) => {
                 self.settle(&wait).await?;
-                let sending = ring::send(fd.0, block, ring::Share::Whole);
-                *self.behind.borrow_mut() = Some(sending);
+                *self.behind.borrow_mut() = Some(ring::send_whole(fd.0, block));
                 Ok(())
             }
             Wire::Epoll(_) => self.send(block, wait).await.0,
         }
     }
 
-    /// Whether the kernel has taken, or refused, everything that was sent.
+    /// Whether the kernel has taken everything that was sent. A failure that nobody has been
+    /// told yet leaves it unsettled.
     pub fn is_settled(&self) -> bool {
         let mut behind = self.behind.borrow_mut();
-        if behind.as_ref().is_some_and(|sending| !sending.is_pending()) {
+        if behind.as_ref().is_some_and(ring::SendWhole::is_done) {
             *behind = None;
         }
         behind.is_none()
@@ -313,16 +313,16 @@ impl Socket {
         };
         let (every, queued) = (Ticks(wait().0.div_ceil(2)), None);
         self.send_timer.arm(every, Due::ShutStuck { queued, every });
-        let (sent, _) = sending.await;
+        let sent = sending.await;
         match self.send_timer.end() {
             true => Err(io::ErrorKind::TimedOut.into()),
-            false => sent.map(drop),
+            false => sent,
         }
     }
 
     async fn send_some(&self, block: Block) -> (io::Result<usize>, Block) {
         match &self.wire {
-            Wire::Ring(fd) => ring::send(fd.0, block, ring::Share::Some).await,
+            Wire::Ring(fd) => ring::send(fd.0, block).await,
             Wire::Epoll(stream) => {
                 // SAFETY: as in `receive`; sends are not issued concurrently with each other.
                 let stream = unsafe { &mut *stream.get() };

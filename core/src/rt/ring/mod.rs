@@ -74,7 +74,7 @@ pub(super) fn recv(fd: RawFd, mut block: Block, likely: Likely) -> Recv {
     }
     Recv {
         // SAFETY: the memory is the block's, which stays in the table until the kernel is done.
-        operation: unsafe { Operation::submit(entry, block) },
+        operation: unsafe { Operation::submit(entry, block, Keeps::Block) },
         lent: None,
     }
 }
@@ -97,39 +97,38 @@ pub(super) fn recv_lent(fd: RawFd, class: BlockClass, likely: Likely) -> Recv {
     }
     Recv {
         // SAFETY: the operation's memory is one of the blocks on offer.
-        operation: unsafe { Operation::submit_lent(entry, group) },
+        operation: unsafe { Operation::submit(entry, Block::empty(), Keeps::Lent(group)) },
         lent: Some((fd, class)),
     }
 }
 
-/// How much of a payload one operation sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Share {
-    /// What there is room for, as soon as there is some.
-    Some,
-    /// All of it, unless the connection breaks.
-    Whole,
+/// Sends what there is room for of the payload, as soon as there is some.
+pub(super) fn send(fd: RawFd, block: Block) -> Send {
+    let entry = sending(fd, &block, libc::MSG_NOSIGNAL);
+    // SAFETY: as in `recv`; the payload of a block in the table is not written to.
+    Send(unsafe { Operation::submit(entry, block, Keeps::Block) })
 }
 
-/// Sends the payload or a part of it.
-pub(super) fn send(fd: RawFd, block: Block, share: Share) -> Send {
-    let (at, len) = (block.as_ptr(), block.len() as u32);
-    let flags = match share {
-        Share::Some => libc::MSG_NOSIGNAL,
-        Share::Whole => libc::MSG_NOSIGNAL | libc::MSG_WAITALL,
-    };
-    let entry = opcode::Send::new(types::Fd(fd), at, len)
+/// Sends all of the payload, unless the connection breaks, and drops it.
+pub(super) fn send_whole(fd: RawFd, block: Block) -> SendWhole {
+    let len = block.len();
+    let entry = sending(fd, &block, libc::MSG_NOSIGNAL | libc::MSG_WAITALL);
+    // SAFETY: as in `send`.
+    let operation = unsafe { Operation::submit(entry, block, Keeps::Nothing) };
+    SendWhole { operation, len }
+}
+
+fn sending(fd: RawFd, block: &Block, flags: libc::c_int) -> squeue::Entry {
+    opcode::Send::new(types::Fd(fd), block.as_ptr(), block.len() as u32)
         .flags(flags)
-        .build();
-    // SAFETY: as in `recv`; the payload of a block in the table is not written to.
-    Send(unsafe { Operation::submit(entry, block) })
+        .build()
 }
 
 /// Waits until the descriptor is ready for `events` (of `poll(2)`), or broken.
 pub(super) fn ready(fd: RawFd, events: libc::c_short) -> Ready {
     let entry = opcode::PollAdd::new(types::Fd(fd), events as u32).build();
     // SAFETY: the operation has no memory.
-    Ready(unsafe { Operation::submit(entry, Block::empty()) })
+    Ready(unsafe { Operation::submit(entry, Block::empty(), Keeps::Nothing) })
 }
 
 /// Closes the descriptor behind everything that was asked for before.
@@ -156,7 +155,7 @@ pub(super) struct Recv {
 impl Recv {
     /// Whether the kernel has not answered yet.
     pub(super) fn is_pending(&self) -> bool {
-        self.operation.is_pending()
+        self.operation.result().is_none()
     }
 }
 
@@ -186,18 +185,37 @@ impl Future for Recv {
 /// How much was sent, and the block as it was.
 pub(super) struct Send(Operation);
 
-impl Send {
-    /// Whether the kernel has not answered yet.
-    pub(super) fn is_pending(&self) -> bool {
-        self.0.is_pending()
-    }
-}
-
 impl Future for Send {
     type Output = (io::Result<usize>, Block);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.0.poll(cx)
+    }
+}
+
+/// A payload on its way out, or why it did not go out whole.
+pub(super) struct SendWhole {
+    operation: Operation,
+    len: usize,
+}
+
+impl SendWhole {
+    /// Whether all of it has gone out.
+    pub(super) fn is_done(&self) -> bool {
+        let result = self.operation.result();
+        result.is_some_and(|result| usize::try_from(result) == Ok(self.len))
+    }
+}
+
+impl Future for SendWhole {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let len = self.len;
+        self.operation.poll(cx).map(|(result, _)| match result? {
+            sent if sent == len => Ok(()),
+            _ => Err(io::ErrorKind::BrokenPipe.into()),
+        })
     }
 }
 
@@ -217,24 +235,11 @@ struct Operation(u32);
 
 impl Operation {
     /// # Safety
-    /// What `entry` points to is the memory of `block`, or valid until it completes.
-    unsafe fn submit(entry: squeue::Entry, block: Block) -> Operation {
-        // SAFETY: the caller's.
-        unsafe { Operation::start(entry, block, None) }
-    }
-
-    /// # Safety
-    /// `entry` has no memory but that of a block on offer.
-    unsafe fn submit_lent(entry: squeue::Entry, group: Group) -> Operation {
-        // SAFETY: the caller's.
-        unsafe { Operation::start(entry, Block::empty(), Some(group)) }
-    }
-
-    /// # Safety
-    /// That of one of the two above.
-    unsafe fn start(entry: squeue::Entry, block: Block, group: Option<Group>) -> Operation {
+    /// What `entry` points to is the memory of `block`, or of a block on offer, or valid until
+    /// it completes.
+    unsafe fn submit(entry: squeue::Entry, block: Block, keeps: Keeps) -> Operation {
         let number = with(|ring| {
-            let number = ring.insert(block, group);
+            let number = ring.insert(block, keeps);
             // SAFETY: the caller's, and the block is in the table now.
             unsafe { ring.push(entry.user_data(u64::from(number))) };
             number
@@ -242,10 +247,13 @@ impl Operation {
         Operation(number.expect("sockets are used on threads that run a ring"))
     }
 
-    fn is_pending(&self) -> bool {
-        let state =
-            |ring: &mut Ring| !matches!(ring.operations[self.0 as usize].state, State::Done(_));
-        with(state).unwrap_or(false)
+    /// The kernel's answer, if there is one.
+    fn result(&self) -> Option<i32> {
+        with(|ring| match ring.operations[self.0 as usize].state {
+            State::Done(result) => Some(result),
+            State::Pending(_) | State::Abandoned => None,
+        })
+        .flatten()
     }
 
     fn poll(&mut self, cx: &Context<'_>) -> Poll<(io::Result<usize>, Block)> {
@@ -283,11 +291,21 @@ enum State {
     Abandoned,
 }
 
+/// What there is besides a count when an operation has ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keeps {
+    /// The block that it was submitted with.
+    Block,
+    /// One of those on offer.
+    Lent(Group),
+    /// Nothing: its block is free as soon as the kernel is done with it.
+    Nothing,
+}
+
 struct Entry {
     state: State,
     block: Block,
-    /// Where the block comes from, for an operation without one.
-    group: Option<Group>,
+    keeps: Keeps,
 }
 
 struct Ring {
@@ -315,11 +333,11 @@ impl Ring {
         }
     }
 
-    fn insert(&mut self, block: Block, group: Option<Group>) -> u32 {
+    fn insert(&mut self, block: Block, keeps: Keeps) -> u32 {
         let entry = Entry {
             state: State::Pending(None),
             block,
-            group,
+            keeps,
         };
         match self.free.pop() {
             Some(number) => {
@@ -413,11 +431,13 @@ impl Ring {
                 continue;
             }
             let entry = &mut self.operations[number as usize];
-            if let (Some(group), Some(id)) =
-                (entry.group, cqueue::buffer_select(completion.flags()))
-            {
-                let received = usize::try_from(completion.result()).unwrap_or(0);
-                entry.block = self.lending[usize::from(group.0)].take(id, received);
+            match (entry.keeps, cqueue::buffer_select(completion.flags())) {
+                (Keeps::Lent(group), Some(id)) => {
+                    let received = usize::try_from(completion.result()).unwrap_or(0);
+                    entry.block = self.lending[usize::from(group.0)].take(id, received);
+                }
+                (Keeps::Nothing, _) => entry.block = Block::empty(),
+                (Keeps::Block | Keeps::Lent(_), _) => {}
             }
             match std::mem::replace(&mut entry.state, State::Done(completion.result())) {
                 State::Pending(Some(waker)) => self.woken.push(waker),
