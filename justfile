@@ -50,9 +50,15 @@ bench-smoke:
 instructions what="check":
     cargo run -p ringgate-bench -- instructions {{what}}
 
-# CPU per request beside nginx, measured in turn.
-bench-nginx:
-    cargo run --release -p ringgate-bench -- nginx
+# CPU per request beside other proxies, measured in turn; with arguments those of `peers`.
+bench-peers *args:
+    cargo build --release
+    target/release/ringgate-bench peers {{args}}
+
+# Whether a build is slower than the one in `base`, in release mode too.
+gate base *args:
+    cargo build --release
+    target/release/ringgate-bench gate --base {{base}} {{args}}
 
 # Everything that CI checks.
 ci:
