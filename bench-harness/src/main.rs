@@ -45,6 +45,7 @@ none; of `gate` also 3 regression, 4 too noisy to tell. docs/benchmarking.md say
 the figures.";
 
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one, made once")]
 enum Command {
     /// Generates load and reports what it met: closed loop, or open loop at a given rate.
     Load(load::Command),

@@ -5,72 +5,14 @@ use std::cell::Cell;
 use std::io::ErrorKind;
 
 use crate::block::{Block, BlockClass};
+pub use crate::deadline::Deadline;
 use crate::error::Fault;
 use crate::http::BodyLen;
 use crate::http::h1::{
     BodyDecoder, BodyError, BodyState, ChunkEnd, Framed, encode_chunk, frame_chunk,
 };
 use crate::rt::Socket;
-use crate::rt::wheel::{self, Due, Ticks};
-
-/// The end of an exchange's time: it shortens every wait within the exchange.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Deadline {
-    /// The tick, or none.
-    at: Option<u32>,
-}
-
-impl Deadline {
-    /// So many ticks from now; never for [`Ticks::NEVER`].
-    pub fn after(ticks: Ticks) -> Deadline {
-        Deadline::since(wheel::now(), ticks)
-    }
-
-    /// So many ticks from the tick `began`; never for [`Ticks::NEVER`].
-    pub fn since(began: u32, ticks: Ticks) -> Deadline {
-        Deadline {
-            at: (ticks != Ticks::NEVER).then(|| began.wrapping_add(ticks.0)),
-        }
-    }
-
-    /// Whether it has passed. Asked before each wait: a peer that sends a little all the time
-    /// would never let a wait run out.
-    pub fn has_passed(self) -> bool {
-        self.at.is_some_and(|at| wheel::now() > at)
-    }
-
-    /// The shorter of a wait and what is left.
-    pub fn within(self, wait: Ticks) -> Ticks {
-        match self.at {
-            None => wait,
-            Some(at) => {
-                let left = Ticks(at.saturating_sub(wheel::now()).max(1));
-                if wait == Ticks::NEVER {
-                    left
-                } else {
-                    wait.min(left)
-                }
-            }
-        }
-    }
-
-    /// As [`Deadline::fault`], for a fault that is only sometimes a wait that was cut short.
-    pub fn fault_if(self, fault: Fault, cut: Fault) -> Fault {
-        if fault == cut {
-            self.fault(fault)
-        } else {
-            fault
-        }
-    }
-
-    /// What a wait that was cut short means: its own fault, or the end of the whole time.
-    pub fn fault(self, own: Fault) -> Fault {
-        match self.at {
-            Some(at) if wheel::now() >= at => Fault::RequestTimeout,
-            _ => own,
-        }
-    }
-}
+use crate::rt::wheel::{Due, Ticks};
 
 /// What went wrong on a connection, as the faults of one peer.
 #[derive(Clone, Copy, Debug)]

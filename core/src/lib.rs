@@ -10,6 +10,7 @@ mod call;
 pub mod chain;
 mod connection;
 mod course;
+mod deadline;
 mod decide;
 pub mod error;
 mod exchange;

@@ -250,7 +250,8 @@ impl<F: Filter> Reply<'_, F> {
             body.push(block);
         }
         let first = body.next_ready()?;
-        self.rest(body, (framing, out), first, BodyMode::Skip).await?;
+        self.rest(body, (framing, out), first, BodyMode::Skip)
+            .await?;
         Ok(out)
     }
 

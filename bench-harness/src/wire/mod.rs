@@ -304,7 +304,4 @@ const ROOM_LEFT_FULL: usize = ringgate_core::rt::CHUNK_TAILROOM;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod testing;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests;

@@ -1,12 +1,14 @@
 //! Wires against each other, and against OpenSSL, over loopback.
 
+pub(crate) mod fixtures;
+
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
-use super::testing::{Certificate, on_runtime};
 use super::*;
+use fixtures::{Certificate, on_runtime};
 
 const DEADLINE: Ticks = Ticks(200);
 

@@ -10,6 +10,8 @@ pub mod addr;
 mod affinity;
 #[allow(unsafe_code)]
 pub mod clock;
+#[allow(unsafe_code)]
+mod epoll;
 mod isolate;
 mod join;
 #[allow(unsafe_code)]

@@ -4,20 +4,17 @@
 //! either is awaited to its end: a deadline shuts the socket down instead (see
 //! [`super::wheel`]), so no byte is lost with a dropped operation.
 
-use std::cell::{Cell, RefCell, UnsafeCell};
-use std::future::{Future, poll_fn};
+use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use monoio::buf::{IoBuf, IoBufMut};
-use monoio::io::{AsyncReadRent, AsyncWriteRent};
-use monoio::net::TcpStream;
-
+use super::epoll::{self, Stream};
 use super::ring::{self, Likely};
 use super::wheel::{self, Due, Ticks, Timer};
 use super::{Addr, Driver, Pooled, pooled};
@@ -42,7 +39,7 @@ pub struct Socket {
 /// The descriptor, as its driver holds it.
 enum Wire {
     Ring(Descriptor),
-    Epoll(Rc<UnsafeCell<TcpStream>>),
+    Epoll(Rc<Stream>),
 }
 
 /// A descriptor that is closed through the ring, behind the operations that it was used for.
@@ -125,8 +122,7 @@ impl Socket {
             Driver::IoUring => Wire::Ring(Descriptor(fd.into_raw_fd())),
             Driver::Epoll => {
                 socket2::SockRef::from(&fd).set_nonblocking(true)?;
-                let stream = TcpStream::from_std(std::net::TcpStream::from(fd))?;
-                Wire::Epoll(Rc::new(UnsafeCell::new(stream)))
+                Wire::Epoll(Rc::new(Stream::adopt(fd)?))
             }
         };
         Ok(Socket {
@@ -233,7 +229,7 @@ impl Socket {
             Wire::Ring(fd) => Receiving::Ring(ring::recv(fd.0, block, likely)),
             Wire::Epoll(stream) => {
                 let stream = Rc::clone(stream);
-                Receiving::Epoll(pooled(|| receive(stream, block)).erased())
+                Receiving::Epoll(pooled(|| epoll::recv(stream, block)).erased())
             }
         }
     }
@@ -323,23 +319,14 @@ impl Socket {
     async fn send_some(&self, block: Block) -> (io::Result<usize>, Block) {
         match &self.wire {
             Wire::Ring(fd) => ring::send(fd.0, block).await,
-            Wire::Epoll(stream) => {
-                // SAFETY: as in `receive`; sends are not issued concurrently with each other.
-                let stream = unsafe { &mut *stream.get() };
-                let (sent, buffer) = fair(stream.write(SendBuf(block))).await;
-                (sent, buffer.0)
-            }
+            Wire::Epoll(stream) => stream.send(block).await,
         }
     }
 
     async fn writable(&self) -> io::Result<()> {
         match &self.wire {
             Wire::Ring(fd) => ring::ready(fd.0, libc::POLLOUT).await,
-            Wire::Epoll(stream) => {
-                // SAFETY: a shared borrow for `writable`, which only clones the descriptor.
-                let stream = unsafe { &*stream.get() };
-                stream.writable(false).await
-            }
+            Wire::Epoll(stream) => stream.writable().await,
         }
     }
 
@@ -395,45 +382,6 @@ impl Socket {
     }
 }
 
-/// A receive on epoll.
-async fn receive(stream: Rc<UnsafeCell<TcpStream>>, block: Block) -> Received {
-    assert!(block.tailroom() > CHUNK_TAILROOM, "receive without room");
-    // SAFETY: monoio takes `&mut self` only to order operations of one direction; the future
-    // it returns owns a clone of the descriptor and does not touch the stream. Receives are
-    // not issued concurrently with each other (see the module text).
-    let stream = unsafe { &mut *stream.get() };
-    let (result, buffer) = fair(stream.read(RecvBuf(block))).await;
-    (result, buffer.0)
-}
-
-/// On epoll an operation that can be done is done at once, without a turn of the loop: a fast
-/// peer on both sides would keep the core for itself. So after so many of them in a row the
-/// task goes to the end of the line. The ring needs no such thing: nothing ends within the
-/// call.
-async fn fair<T>(operation: impl Future<Output = T>) -> T {
-    let mut operation = pin!(operation);
-    let mut waited = false;
-    let output = poll_fn(|cx| {
-        let polled = operation.as_mut().poll(cx);
-        waited |= polled.is_pending();
-        polled
-    })
-    .await;
-    let in_a_row = if waited { 0 } else { OPERATIONS.get() + 1 };
-    OPERATIONS.set(in_a_row % TURN_MAX);
-    if in_a_row == TURN_MAX {
-        super::yield_turn().await;
-    }
-    output
-}
-
-/// Operations on epoll that may be done in a row without a turn of the loop.
-const TURN_MAX: u32 = 32;
-
-thread_local! {
-    static OPERATIONS: Cell<u32> = const { Cell::new(0) };
-}
-
 pub(super) fn liveness_of(fd: RawFd) -> Liveness {
     // SAFETY: callers hold the socket open during the call.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
@@ -475,40 +423,4 @@ pub(super) fn into_owned(socket: socket2::Socket) -> OwnedFd {
 
 thread_local! {
     static DRIVER: Cell<Driver> = const { Cell::new(Driver::Epoll) };
-}
-
-struct RecvBuf(Block);
-
-// SAFETY: the block's memory is on the heap and stays where it is when the block moves; the
-// free space behind the payload, less the tail room, is inside it.
-unsafe impl IoBufMut for RecvBuf {
-    fn write_ptr(&mut self) -> *mut u8 {
-        let end = self.0.window().end;
-        self.0.memory_mut()[end..].as_mut_ptr()
-    }
-
-    fn bytes_total(&mut self) -> usize {
-        self.0.tailroom() - CHUNK_TAILROOM
-    }
-
-    // SAFETY: the runtime calls this with the count that the kernel wrote, which is at most
-    // `bytes_total`; the window is checked against the memory all the same.
-    unsafe fn set_init(&mut self, received: usize) {
-        let window = self.0.window();
-        self.0.set_window(window.start..window.end + received);
-    }
-}
-
-struct SendBuf(Block);
-
-// SAFETY: as above; the payload is initialised and not written to while the kernel reads it,
-// as the block is owned by the operation.
-unsafe impl IoBuf for SendBuf {
-    fn read_ptr(&self) -> *const u8 {
-        self.0.as_ptr()
-    }
-
-    fn bytes_init(&self) -> usize {
-        self.0.len()
-    }
 }

@@ -9,7 +9,7 @@ use ringgate_core::rt::Socket;
 use ringgate_core::rt::wheel::Ticks;
 
 use super::*;
-use crate::wire::testing::{Certificate, on_runtime};
+use crate::wire::tests::fixtures::{Certificate, on_runtime};
 use crate::wire::{Alpn, Resumption};
 
 const STREAMS: usize = 20;

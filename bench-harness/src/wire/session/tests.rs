@@ -1,7 +1,7 @@
 //! Client against server in memory.
 
 use super::*;
-use crate::wire::testing::{Certificate, stranger};
+use crate::wire::tests::fixtures::{Certificate, stranger};
 use crate::wire::{Resumption, Trust};
 use rustls::{AlertDescription, CertificateError};
 
