@@ -18,7 +18,9 @@ use std::time::Duration;
 use crossbeam::queue::ArrayQueue;
 
 use format::{LINE_MAX, Second, combined_line, json_line};
-use pen::Pen;
+use pen::{FIELD_MAX, Pen, needs_escape};
+
+use crate::http::Version;
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,15 +40,35 @@ pub enum Target {
     File(PathBuf),
 }
 
+/// A text that needs no escape in a line, for it is printable ASCII without quote and
+/// backslash, and no longer than a text may be.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Plain<'a>(&'a [u8]);
+
+impl<'a> Plain<'a> {
+    /// Of a text that the caller knows to be plain by the way it was made or accepted, such as
+    /// an address; it is looked at only in debug builds.
+    #[inline]
+    pub fn known(text: &'a [u8]) -> Plain<'a> {
+        debug_assert!(text.len() <= FIELD_MAX && text.iter().all(|b| !needs_escape(*b)));
+        Plain(text)
+    }
+
+    #[inline]
+    const fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// What a line says. Byte strings come from peers and are escaped.
 #[derive(Debug)]
 pub struct Record<'a> {
     /// Milliseconds since the UNIX epoch when the request began.
     pub unix_ms: u64,
     /// The request id; empty when off.
-    pub request_id: &'a [u8],
+    pub request_id: Plain<'a>,
     /// The client's address.
-    pub client: &'a [u8],
+    pub client: Plain<'a>,
     /// The listener's name.
     pub listener: &'a str,
     /// What the client asked for.
@@ -67,7 +89,7 @@ pub struct Record<'a> {
     pub sent: u64,
     /// Microseconds.
     pub timing: Timing,
-    /// Who ended the exchange, and where; `--` for a complete one.
+    /// Who ended the exchange, and where, in letters; `--` for a complete one.
     pub termination: [u8; 2],
     /// The log code of a fault or a filter's answer.
     pub code: Option<&'static str>,
@@ -88,8 +110,8 @@ pub enum Said<'a> {
         host: &'a [u8],
         /// The target.
         target: &'a [u8],
-        /// `HTTP/1.1` or `HTTP/1.0`.
-        protocol: &'a str,
+        /// The version of HTTP.
+        version: Version,
     },
     /// Something that is no request; its first line.
     Line(&'a [u8]),
@@ -237,11 +259,11 @@ impl LogBuffer {
     /// Adds a line. False when the former lines had to be dropped.
     #[must_use]
     pub fn push(&mut self, record: &Record<'_>) -> bool {
-        let mut pen = Pen::new(&mut self.lines.memory[self.lines.used..]);
-        match self.format {
-            Format::Json => json_line(record, &mut self.second, &mut pen),
-            Format::Combined => combined_line(record, &mut self.second, &mut pen),
-        }
+        let pen = Pen::new(&mut self.lines.memory[self.lines.used..]);
+        let pen = match self.format {
+            Format::Json => json_line(record, &mut self.second, pen),
+            Format::Combined => combined_line(record, &mut self.second, pen),
+        };
         self.lines.used = BUFFER_SIZE - pen.left();
         self.lines.used < BUFFER_FULL || self.flush()
     }
@@ -346,14 +368,14 @@ mod tests {
     pub(super) fn record() -> Record<'static> {
         Record {
             unix_ms: 1_732_233_600_123,
-            request_id: b"id-1",
-            client: b"192.0.2.7",
+            request_id: Plain::known(b"id-1"),
+            client: Plain::known(b"192.0.2.7"),
             listener: "public",
             said: Said::Request {
                 method: b"GET",
                 host: b"api.example.com",
                 target: b"/a?b=\"c\"\xff",
-                protocol: "HTTP/1.1",
+                version: Version::Http11,
             },
             status: 200,
             route: Some("r"),

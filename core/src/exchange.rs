@@ -6,12 +6,12 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::access::{Record, Said, Timing};
+use crate::access::{Plain, Record, Said, Timing};
 use crate::chain::{Attributes, Filter, Run, Summary};
 use crate::error::{Fault, Phase};
 use crate::halves::Deadline;
 use crate::http::h1::BodyDecoder;
-use crate::http::{BodyLen, Known, RequestHead, ResponseHead, Version};
+use crate::http::{BodyLen, Known, RequestHead, ResponseHead};
 use crate::rt::clock::Stamp;
 use crate::snapshot::Snapshot;
 use crate::upstream::Placed;
@@ -168,8 +168,9 @@ impl<F: Filter> Exchange<F> {
         let request = &self.request;
         Record {
             unix_ms: worker.wall().unix_ms(account.began),
-            request_id: self.attributes.request_id.as_bytes(),
-            client: self.attributes.client.text(),
+            // Made here, or accepted because it needs no escape anywhere.
+            request_id: Plain::known(self.attributes.request_id.as_bytes()),
+            client: Plain::known(self.attributes.client.text()),
             listener: snapshot
                 .listeners
                 .get(self.attributes.listener)
@@ -213,10 +214,7 @@ impl<F: Filter> Exchange<F> {
             method: request.method_text(),
             host: request.authority(),
             target: request.target(),
-            protocol: match request.version {
-                Version::Http10 => "HTTP/1.0",
-                Version::Http11 => "HTTP/1.1",
-            },
+            version: request.version,
         }
     }
 }

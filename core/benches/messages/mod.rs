@@ -3,7 +3,7 @@
 //! so that all figures are about the same bytes.
 #![allow(dead_code, reason = "each bench uses its part")]
 
-use ringgate_core::access::{Record, Said, Timing};
+use ringgate_core::access::{Plain, Record, Said, Timing};
 use ringgate_core::block::{Block, BlockClass};
 use ringgate_core::http::h1::{
     ChunkedDecoder, HeadLimits, Parse, Relay, RequestOut, ResponseOut, Resume, encode_request,
@@ -206,14 +206,14 @@ pub fn decode(body: &mut [u8], decoder: &mut ChunkedDecoder) -> usize {
 pub fn record() -> Record<'static> {
     Record {
         unix_ms: 1_795_377_919_123,
-        request_id: REQUEST_ID,
-        client: b"192.0.2.7",
+        request_id: Plain::known(REQUEST_ID),
+        client: Plain::known(b"192.0.2.7"),
         listener: "public",
         said: Said::Request {
             method: b"GET",
             host: b"api.example.com",
             target: b"/api/users/7/orders?page=2&sort=-created",
-            protocol: "HTTP/1.1",
+            version: Version::Http11,
         },
         status: 200,
         route: Some("users"),

@@ -2,6 +2,7 @@
 
 use super::pen::{Pen, TEXT_MAX};
 use super::{Record, Said};
+use crate::http::Version;
 
 /// The longest line: the texts of a record, each at its longest, and what stands around them.
 pub(super) const LINE_MAX: usize = 11 * TEXT_MAX + 1024;
@@ -33,102 +34,103 @@ impl Second {
     }
 }
 
-pub(super) fn json_line(record: &Record<'_>, second: &mut Second, pen: &mut Pen<'_>) {
-    let second = second.at(record.unix_ms / 1000, crate::wall::rfc3339_millis);
-    pen.put(b"{\"time\":\"");
-    if let Some(to_seconds) = second.first_chunk::<20>() {
-        pen.put(to_seconds);
-    }
-    pen.put(&millis(record.unix_ms));
-    pen.put(b"Z\",\"client\":\"");
-    pen.text(record.client);
+pub(super) fn json_line<'a>(record: &Record<'_>, second: &mut Second, pen: Pen<'a>) -> Pen<'a> {
+    let [to_seconds @ .., _, _, _, _, _, _] =
+        second.at(record.unix_ms / 1000, crate::wall::rfc3339_millis);
+    let mut pen = pen
+        .put(b"{\"time\":\"")
+        .put::<20>(to_seconds)
+        .put(&millis(record.unix_ms))
+        .put(b"Z\",\"client\":\"")
+        .plain(record.client);
     if !record.request_id.is_empty() {
-        pen.put(b"\",\"id\":\"");
-        pen.text(record.request_id);
+        pen = pen.put(b"\",\"id\":\"").plain(record.request_id);
     }
-    pen.put(b"\",\"listener\":\"");
-    pen.text(record.listener.as_bytes());
-    match record.said {
+    pen = pen
+        .put(b"\",\"listener\":\"")
+        .text(record.listener.as_bytes());
+    pen = json_said(record.said, pen).number(u64::from(record.status));
+    if let Some(route) = record.route {
+        pen = pen.put(b",\"route\":\"").text(route.as_bytes()).put(b"\"");
+    }
+    if let Some(upstream) = record.upstream {
+        pen = pen
+            .put(b",\"upstream\":\"")
+            .text(upstream.as_bytes())
+            .put(b"\"");
+    }
+    if let Some(endpoint) = record.endpoint {
+        pen = pen
+            .put(b",\"endpoint\":\"")
+            .text(endpoint.as_bytes())
+            .put(b"\",\"attempts\":")
+            .number(u64::from(record.attempts));
+    }
+    pen = pen
+        .put(b",\"bytes_in\":")
+        .number(record.received)
+        .put(b",\"bytes_out\":")
+        .number(record.sent);
+    pen = json_timing(record, pen)
+        .put(b"},\"end\":\"")
+        .put(&record.termination);
+    if let Some(code) = record.code {
+        pen = pen.put(b"\",\"code\":\"").text(code.as_bytes());
+    }
+    if let Some(user_agent) = record.user_agent {
+        pen = pen.put(b"\",\"user_agent\":\"").text(user_agent);
+    }
+    if let Some(referer) = record.referer {
+        pen = pen.put(b"\",\"referer\":\"").text(referer);
+    }
+    pen.put(b"\"}\n")
+}
+
+/// What was asked for, up to the status that stands behind it.
+#[inline]
+fn json_said<'a>(said: Said<'_>, pen: Pen<'a>) -> Pen<'a> {
+    match said {
         Said::Request {
             method,
             host,
             target,
-            protocol,
+            version,
         } => {
-            pen.put(b"\",\"method\":\"");
-            pen.text(method);
-            pen.put(b"\",\"host\":\"");
-            pen.text(host);
-            pen.put(b"\",\"target\":\"");
-            pen.text(target);
-            pen.put(b"\",\"protocol\":\"");
-            pen.text(protocol.as_bytes());
+            let pen = pen
+                .put(b"\",\"method\":\"")
+                .text(method)
+                .put(b"\",\"host\":\"")
+                .text(host)
+                .put(b"\",\"target\":\"")
+                .text(target);
+            match version {
+                Version::Http10 => pen.put(b"\",\"protocol\":\"HTTP/1.0\",\"status\":"),
+                Version::Http11 => pen.put(b"\",\"protocol\":\"HTTP/1.1\",\"status\":"),
+            }
         }
-        Said::Line(line) => {
-            pen.put(b"\",\"line\":\"");
-            pen.text(line);
-        }
+        Said::Line(line) => pen.put(b"\",\"line\":\"").text(line).put(b"\",\"status\":"),
     }
-    pen.put(b"\",\"status\":");
-    pen.number(u64::from(record.status));
-    if let Some(route) = record.route {
-        pen.put(b",\"route\":\"");
-        pen.text(route.as_bytes());
-        pen.put(b"\"");
-    }
-    if let Some(upstream) = record.upstream {
-        pen.put(b",\"upstream\":\"");
-        pen.text(upstream.as_bytes());
-        pen.put(b"\"");
-    }
-    if let Some(endpoint) = record.endpoint {
-        pen.put(b",\"endpoint\":\"");
-        pen.text(endpoint.as_bytes());
-        pen.put(b"\",\"attempts\":");
-        pen.number(u64::from(record.attempts));
-    }
-    pen.put(b",\"bytes_in\":");
-    pen.number(record.received);
-    pen.put(b",\"bytes_out\":");
-    pen.number(record.sent);
-    json_timing(record, pen);
-    pen.put(b"},\"end\":\"");
-    pen.text(&record.termination);
-    if let Some(code) = record.code {
-        pen.put(b"\",\"code\":\"");
-        pen.text(code.as_bytes());
-    }
-    if let Some(user_agent) = record.user_agent {
-        pen.put(b"\",\"user_agent\":\"");
-        pen.text(user_agent);
-    }
-    if let Some(referer) = record.referer {
-        pen.put(b"\",\"referer\":\"");
-        pen.text(referer);
-    }
-    pen.put(b"\"}\n");
 }
 
 #[inline]
-fn json_timing(record: &Record<'_>, pen: &mut Pen<'_>) {
-    pen.put(b",\"us\":{\"total\":");
-    pen.number(record.timing.total);
-    pen.put(b",\"head\":");
-    pen.number(record.timing.head);
-    pen.put(b",\"policy\":");
-    pen.number(record.timing.policy);
+fn json_timing<'a>(record: &Record<'_>, pen: Pen<'a>) -> Pen<'a> {
+    let mut pen = pen
+        .put(b",\"us\":{\"total\":")
+        .number(record.timing.total)
+        .put(b",\"head\":")
+        .number(record.timing.head)
+        .put(b",\"policy\":")
+        .number(record.timing.policy);
     if let Some(connect) = record.timing.connect {
-        pen.put(b",\"connect\":");
-        pen.number(connect);
+        pen = pen.put(b",\"connect\":").number(connect);
     }
     if let Some(wait) = record.timing.wait {
-        pen.put(b",\"wait\":");
-        pen.number(wait);
+        pen = pen.put(b",\"wait\":").number(wait);
     }
     if let Some(relay) = record.timing.relay {
-        pen.put(b",\"relay\":");
-        pen.number(relay);
+        pen = pen.put(b",\"relay\":").number(relay);
     }
+    pen
 }
 
 /// The three digits of the milliseconds.
@@ -137,69 +139,67 @@ fn millis(unix_ms: u64) -> [u8; 3] {
     [millis / 100, millis / 10 % 10, millis % 10].map(|digit| b'0' + digit as u8)
 }
 
-pub(super) fn combined_line(record: &Record<'_>, second: &mut Second, pen: &mut Pen<'_>) {
-    pen.text(record.client);
-    pen.put(b" - - [");
-    pen.put(second.at(record.unix_ms / 1000, crate::wall::common_log_time));
-    pen.put(b"] \"");
-    match record.said {
+pub(super) fn combined_line<'a>(record: &Record<'_>, second: &mut Second, pen: Pen<'a>) -> Pen<'a> {
+    let mut pen = pen
+        .plain(record.client)
+        .put(b" - - [")
+        .put(second.at(record.unix_ms / 1000, crate::wall::common_log_time))
+        .put(b"] \"");
+    pen = match record.said {
         Said::Request {
             method,
             target,
-            protocol,
+            version,
             ..
-        } => {
-            pen.text(method);
-            pen.put(b" ");
-            pen.text(target);
-            pen.put(b" ");
-            pen.text(protocol.as_bytes());
-        }
+        } => pen
+            .text(method)
+            .put(b" ")
+            .text(target)
+            .put(b" ")
+            .text(version.name().as_bytes()),
         Said::Line(line) => pen.text(line),
-    }
-    pen.put(b"\" ");
-    pen.number(u64::from(record.status));
-    pen.put(b" ");
-    pen.number(record.sent);
+    };
+    pen = pen
+        .put(b"\" ")
+        .number(u64::from(record.status))
+        .put(b" ")
+        .number(record.sent);
     for field in [record.referer, record.user_agent] {
-        pen.put(b" \"");
-        pen.text(field.unwrap_or(b"-"));
-        pen.put(b"\"");
+        pen = pen.put(b" \"").text(field.unwrap_or(b"-")).put(b"\"");
     }
-    pen.put(b" ");
-    pen.text(or_dash(record.request_id));
+    pen = pen.put(b" ");
+    pen = match record.request_id.is_empty() {
+        true => pen.put(b"-"),
+        false => pen.plain(record.request_id),
+    };
     for name in [record.route, record.upstream, record.endpoint] {
-        pen.put(b" ");
-        pen.text(name.unwrap_or("-").as_bytes());
+        pen = pen.put(b" ").text(name.unwrap_or("-").as_bytes());
     }
-    pen.put(b" ");
-    pen.number(record.timing.total);
-    pen.put(b" ");
-    pen.text(&record.termination);
-    pen.put(b" ");
-    pen.text(record.code.unwrap_or("-").as_bytes());
-    pen.put(b"\n");
-}
-
-fn or_dash(text: &[u8]) -> &[u8] {
-    if text.is_empty() { b"-" } else { text }
+    pen.put(b" ")
+        .number(record.timing.total)
+        .put(b" ")
+        .put(&record.termination)
+        .put(b" ")
+        .text(record.code.unwrap_or("-").as_bytes())
+        .put(b"\n")
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::Timing;
     use super::super::tests::record;
+    use super::super::{Plain, Timing};
     use super::*;
+    use crate::http::limits::FOREIGN_ID_MAX;
 
-    type Format = fn(&Record<'_>, &mut Second, &mut Pen<'_>);
+    type Format = for<'a> fn(&Record<'_>, &mut Second, Pen<'a>) -> Pen<'a>;
 
     fn lines<const N: usize>(records: [Record<'_>; N], format: Format) -> String {
         let mut memory = vec![0; N * LINE_MAX];
         let mut pen = Pen::new(&mut memory);
         let mut second = Second::default();
         for record in &records {
-            format(record, &mut second, &mut pen);
+            pen = format(record, &mut second, pen);
         }
         let left = pen.left();
         memory.truncate(N * LINE_MAX - left);
@@ -241,14 +241,14 @@ mod tests {
         let name = name.as_str();
         let longest = Record {
             unix_ms: u64::from(u32::MAX) * 1000,
-            request_id: &worst,
-            client: &worst,
+            request_id: Plain::known(&[b'7'; FOREIGN_ID_MAX]),
+            client: Plain::known(b"2001:db8:2001:db8:2001:db8:2001:db8"),
             listener: name,
             said: Said::Request {
                 method: &worst,
                 host: &worst,
                 target: &worst,
-                protocol: "HTTP/1.1",
+                version: Version::Http11,
             },
             status: u16::MAX,
             route: Some(name),
@@ -265,7 +265,7 @@ mod tests {
                 wait: Some(u64::MAX),
                 relay: Some(u64::MAX),
             },
-            termination: [0, 0],
+            termination: *b"CR",
             code: Some("the_longest_code_that_anybody_would_think_of"),
             referer: Some(&worst),
             user_agent: Some(&worst),

@@ -1,6 +1,8 @@
 //! A pen writes one line into memory that was reserved for it: no check of a capacity but one
 //! comparison a piece, no growth.
 
+use super::Plain;
+
 /// Bytes of a field that a peer chose, at most, in a line.
 pub(super) const FIELD_MAX: usize = 1024;
 
@@ -12,6 +14,9 @@ const CUT: &[u8; 3] = b"...";
 
 /// Writes into a piece of memory from its begin. What does not fit is left out together with
 /// everything behind it: whoever reserves the memory knows the longest line.
+///
+/// It is handed from stroke to stroke by value, so that it stays in two registers.
+#[must_use]
 pub(super) struct Pen<'a> {
     rest: &'a mut [u8],
 }
@@ -28,16 +33,31 @@ impl<'a> Pen<'a> {
 
     /// Writes bytes as they are. Their number is known to the compiler, so they become stores.
     #[inline]
-    pub(super) fn put<const N: usize>(&mut self, bytes: &[u8; N]) {
-        if let Some((to, rest)) = std::mem::take(&mut self.rest).split_first_chunk_mut::<N>() {
-            *to = *bytes;
-            self.rest = rest;
+    pub(super) fn put<const N: usize>(self, bytes: &[u8; N]) -> Pen<'a> {
+        match self.rest.split_first_chunk_mut::<N>() {
+            Some((to, rest)) => {
+                *to = *bytes;
+                Pen { rest }
+            }
+            None => Pen { rest: &mut [] },
+        }
+    }
+
+    /// Writes a text that needs no escape, as its type says.
+    #[inline]
+    pub(super) fn plain(self, text: Plain<'_>) -> Pen<'a> {
+        match self.rest.split_at_mut_checked(text.0.len()) {
+            Some((to, rest)) => {
+                to.copy_from_slice(text.0);
+                Pen { rest }
+            }
+            None => Pen { rest: &mut [] },
         }
     }
 
     /// Writes a number in decimal.
     #[inline(never)]
-    pub(super) fn number(&mut self, value: u64) {
+    pub(super) fn number(self, value: u64) -> Pen<'a> {
         let digit = |place: u64| b'0' + (value / place % 10) as u8;
         match value {
             0..10 => self.put(&[digit(1)]),
@@ -51,24 +71,24 @@ impl<'a> Pen<'a> {
     /// Writes a text, escaped for a JSON string; a longer one than [`FIELD_MAX`] is cut and
     /// marked. The same escapes keep a quoted column of the combined format in its quotes.
     #[inline(never)]
-    pub(super) fn text(&mut self, text: &[u8]) {
-        let rest = std::mem::take(&mut self.rest);
+    pub(super) fn text(self, text: &[u8]) -> Pen<'a> {
+        let rest = self.rest;
         if text.len() > FIELD_MAX || text.len() > rest.len() {
-            return self.escaped(text, rest);
+            return Pen { rest }.escaped(text);
         }
-        let (to, _) = rest.split_at_mut(text.len());
-        if copy_plain(text, to) {
-            self.rest = &mut rest[text.len()..];
+        if copy_plain(text, &mut rest[..text.len()]) {
+            Pen {
+                rest: &mut rest[text.len()..],
+            }
         } else {
-            self.escaped(text, rest);
+            Pen { rest }.escaped(text)
         }
     }
 
     #[cold]
-    fn escaped(&mut self, text: &[u8], rest: &'a mut [u8]) {
-        self.rest = rest;
+    fn escaped(mut self, text: &[u8]) -> Pen<'a> {
         for &byte in &text[..text.len().min(FIELD_MAX)] {
-            match byte {
+            self = match byte {
                 b'"' | b'\\' => self.put(&[b'\\', byte]),
                 0x20..0x7f => self.put(&[byte]),
                 // Bytes above ASCII are shown as the code points of the same number: always
@@ -76,12 +96,13 @@ impl<'a> Pen<'a> {
                 _ => {
                     const HEX: &[u8; 16] = b"0123456789abcdef";
                     let [high, low] = [byte >> 4, byte & 15].map(|half| HEX[usize::from(half)]);
-                    self.put(&[b'\\', b'u', b'0', b'0', high, low]);
+                    self.put(&[b'\\', b'u', b'0', b'0', high, low])
                 }
-            }
+            };
         }
-        if text.len() > FIELD_MAX {
-            self.put(CUT);
+        match text.len() > FIELD_MAX {
+            true => self.put(CUT),
+            false => self,
         }
     }
 }
@@ -139,6 +160,11 @@ fn copy_ends<const N: usize>(text: &[u8], to: &mut [u8], word: impl Fn([u8; N]) 
     marks(word(*first)) | marks(word(*last))
 }
 
+/// Whether a byte cannot stand as it is between quotes.
+pub(super) const fn needs_escape(byte: u8) -> bool {
+    !matches!(byte, 0x20..0x7f) || matches!(byte, b'"' | b'\\')
+}
+
 const EACH: u64 = u64::MAX / 255;
 const HIGH: u64 = EACH * 0x80;
 const SPACES: u64 = EACH * b' ' as u64;
@@ -158,11 +184,9 @@ fn marks(word: u64) -> u64 {
 mod tests {
     use super::*;
 
-    fn written(write: impl FnOnce(&mut Pen<'_>)) -> Vec<u8> {
+    fn written(write: impl FnOnce(Pen<'_>) -> Pen<'_>) -> Vec<u8> {
         let mut memory = vec![b'#'; TEXT_MAX];
-        let mut pen = Pen::new(&mut memory);
-        write(&mut pen);
-        let used = TEXT_MAX - pen.left();
+        let used = TEXT_MAX - write(Pen::new(&mut memory)).left();
         assert!(memory[used..].iter().all(|b| *b == b'#'), "nothing behind");
         memory[..used].to_vec()
     }
@@ -176,13 +200,15 @@ mod tests {
             .collect();
         for len in (0..100).chain([FIELD_MAX - 1, FIELD_MAX]) {
             assert_eq!(written(|pen| pen.text(&long[..len])), &long[..len]);
+            let plain = Plain::known(&long[..len]);
+            assert_eq!(written(|pen| pen.plain(plain)), &long[..len]);
         }
     }
 
     #[test]
     fn every_byte_that_needs_an_escape_is_seen_at_every_place() {
         for byte in 0..=u8::MAX {
-            let needs = !(0x20..0x7f).contains(&byte) || byte == b'"' || byte == b'\\';
+            let needs = needs_escape(byte);
             for len in 1..40 {
                 for at in 0..len {
                     let mut text = vec![b'x'; len];
@@ -215,10 +241,14 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_left_out() {
         let mut memory = [0; 5];
-        let mut pen = Pen::new(&mut memory);
-        pen.put(b"abc");
-        pen.text(b"defgh");
-        pen.put(b"i");
+        let pen = Pen::new(&mut memory).put(b"abc").text(b"defgh").put(b"i");
+        assert_eq!(pen.left(), 0);
         assert!(memory.starts_with(b"abc"));
+        let mut memory = [b'#'; 5];
+        let pen = Pen::new(&mut memory)
+            .put(b"abc")
+            .plain(Plain::known(b"def"));
+        assert_eq!(pen.put(b"").left(), 0);
+        assert_eq!(&memory, b"abc##");
     }
 }

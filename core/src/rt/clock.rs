@@ -4,6 +4,7 @@
 //! clock. Where the processor has no invariant counter, the monotonic clock itself is read.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// A point in time, in counter units since an arbitrary start.
@@ -14,27 +15,54 @@ impl Stamp {
     /// Now.
     #[inline]
     pub fn now() -> Stamp {
-        match scale().source {
-            #[cfg(target_arch = "x86_64")]
+        #[cfg(target_arch = "x86_64")]
+        if COUNTER_RUNS.load(Ordering::Acquire) {
             // SAFETY: every x86-64 processor has RDTSC; it touches no memory.
+            return Stamp(unsafe { core::arch::x86_64::_rdtsc() });
+        }
+        Stamp::measured()
+    }
+
+    /// Now, when the counter is not calibrated yet or cannot be used.
+    #[cold]
+    fn measured() -> Stamp {
+        let scale = scale();
+        match scale.source {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as in `Stamp::now`.
             Source::Counter => Stamp(unsafe { core::arch::x86_64::_rdtsc() }),
-            _ => Stamp(scale().start.elapsed().as_nanos() as u64),
+            _ => Stamp(scale.start.elapsed().as_nanos() as u64),
         }
     }
 
     /// Nanoseconds from `earlier` to here; zero when `earlier` is later.
     #[inline]
     pub fn nanos_since(self, earlier: Stamp) -> u64 {
-        let units = self.0.saturating_sub(earlier.0);
-        ((u128::from(units) * u128::from(scale().nanos_per_unit_shifted)) >> SHIFT) as u64
+        let per_unit = u128::from(NANOS_PER_UNIT.load(Ordering::Relaxed));
+        ((self.units_since(earlier) * per_unit) >> NANOS_SHIFT) as u64
     }
 
-    /// Microseconds from `earlier` to here.
+    /// Microseconds from `earlier` to here; zero when `earlier` is later.
     #[inline]
     pub fn micros_since(self, earlier: Stamp) -> u64 {
-        self.nanos_since(earlier) / 1000
+        // The upper half of one multiplication.
+        let per_unit = u128::from(MICROS_PER_UNIT.load(Ordering::Relaxed));
+        ((self.units_since(earlier) * per_unit) >> MICROS_SHIFT) as u64
+    }
+
+    #[inline]
+    fn units_since(self, earlier: Stamp) -> u128 {
+        u128::from(self.0.saturating_sub(earlier.0))
     }
 }
+
+/// Whether stamps are read from the counter. Set once, when it is calibrated, after the scale
+/// below.
+static COUNTER_RUNS: AtomicBool = AtomicBool::new(false);
+/// The scale, apart from [`scale`] so that a duration costs no look whether it is there yet:
+/// zero until the first stamp is taken, and all stamps that are older than that are alike.
+static NANOS_PER_UNIT: AtomicU64 = AtomicU64::new(0);
+static MICROS_PER_UNIT: AtomicU64 = AtomicU64::new(0);
 
 enum Source {
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
@@ -44,17 +72,18 @@ enum Source {
 
 struct Scale {
     source: Source,
-    /// Nanoseconds per counter unit, shifted left by [`SHIFT`].
-    nanos_per_unit_shifted: u64,
     start: Instant,
 }
 
-const SHIFT: u32 = 32;
+/// [`NANOS_PER_UNIT`] is shifted left by this.
+const NANOS_SHIFT: u32 = 32;
+/// [`MICROS_PER_UNIT`] is shifted left by this: a unit is less than a microsecond, or the
+/// counter is not used.
+const MICROS_SHIFT: u32 = 64;
 /// How long the calibration compares the two clocks: long enough that reading them does not
 /// matter, short enough that nobody sees it at start.
 const CALIBRATION: Duration = Duration::from_millis(5);
 
-#[inline]
 fn scale() -> &'static Scale {
     static SCALE: OnceLock<Scale> = OnceLock::new();
     SCALE.get_or_init(calibrate)
@@ -63,11 +92,6 @@ fn scale() -> &'static Scale {
 #[allow(clippy::disallowed_methods, reason = "what stamps are measured by")]
 fn calibrate() -> Scale {
     let start = Instant::now();
-    let monotonic = Scale {
-        source: Source::Monotonic,
-        nanos_per_unit_shifted: 1 << SHIFT,
-        start,
-    };
     #[cfg(target_arch = "x86_64")]
     if has_invariant_counter() {
         // SAFETY: as in `Stamp::now`.
@@ -78,15 +102,30 @@ fn calibrate() -> Scale {
         let nanos = start.elapsed().as_nanos() as u64;
         // SAFETY: as in `Stamp::now`.
         let units = unsafe { core::arch::x86_64::_rdtsc() }.saturating_sub(first);
-        if units > 0 {
+        if units > nanos / 1000 {
+            set_scale(nanos, units);
+            COUNTER_RUNS.store(true, Ordering::Release);
             return Scale {
                 source: Source::Counter,
-                nanos_per_unit_shifted: ((u128::from(nanos) << SHIFT) / u128::from(units)) as u64,
                 start,
             };
         }
     }
-    monotonic
+    set_scale(1, 1);
+    Scale {
+        source: Source::Monotonic,
+        start,
+    }
+}
+
+/// Sets how many nanoseconds so many units are; one unit is less than a microsecond. Rounded
+/// up, so that a whole number of microseconds is not taken for one less.
+fn set_scale(nanos: u64, units: u64) {
+    let (nanos, units) = (u128::from(nanos), u128::from(units));
+    let per_unit = (nanos << NANOS_SHIFT) / units;
+    NANOS_PER_UNIT.store(per_unit as u64, Ordering::Relaxed);
+    let per_unit = (nanos << MICROS_SHIFT).div_ceil(units * 1000);
+    MICROS_PER_UNIT.store(per_unit as u64, Ordering::Relaxed);
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -115,5 +154,21 @@ mod tests {
             "{measured} against {real}"
         );
         assert_eq!(stamp.nanos_since(Stamp::now()), 0);
+    }
+
+    #[test]
+    fn microseconds_are_nanoseconds_by_a_thousand() {
+        let begin = Stamp::now();
+        for units in (0..64).map(|shift| 1 << shift) {
+            let end = Stamp(begin.0.saturating_add(units));
+            let (nanos, micros) = (end.nanos_since(begin), end.micros_since(begin));
+            // The coarser scale of nanoseconds errs by less than one in 2^30.
+            let off = (nanos / 1000).abs_diff(micros);
+            assert!(
+                off <= 1 + (micros >> 30),
+                "{units}: {nanos} ns, {micros} us"
+            );
+            assert_eq!(begin.micros_since(end), 0);
+        }
     }
 }
