@@ -100,13 +100,12 @@ impl BlockClass {
 impl Block {
     /// A block of the class with an empty payload behind [`HEADROOM`] free bytes.
     pub fn new(class: BlockClass) -> Block {
-        let bytes = FREE
-            .try_with(|free| free.borrow_mut().of(class).pop())
-            .ok()
-            .flatten()
-            .unwrap_or_else(|| vec![0; class.size()].into_boxed_slice());
+        let free = FREE.try_with(|free| free.borrow_mut().of(class).pop());
         Block {
-            bytes,
+            bytes: match free {
+                Ok(Some(bytes)) => bytes,
+                _ => allocated(class.size()),
+            },
             start: HEADROOM as u32,
             end: HEADROOM as u32,
         }
@@ -127,7 +126,7 @@ impl Block {
         let mut block = match BlockClass::fitting(payload.len()) {
             Some(class) => Block::new(class),
             None => Block {
-                bytes: vec![0; payload.len() + HEADROOM].into_boxed_slice(),
+                bytes: allocated(payload.len() + HEADROOM),
                 start: HEADROOM as u32,
                 end: HEADROOM as u32,
             },
@@ -253,19 +252,33 @@ impl std::fmt::Debug for Block {
 }
 
 impl Drop for Block {
+    /// Many blocks have been moved out of and are empty: those cost a look.
+    #[inline]
     fn drop(&mut self) {
-        if let Some(class) = BlockClass::of_size(self.bytes.len()) {
-            let bytes = std::mem::take(&mut self.bytes);
-            // During thread exit the list may be gone; then the memory is simply freed.
-            let _ = FREE.try_with(|free| {
-                let mut free = free.borrow_mut();
-                let list = free.of(class);
-                if list.len() < class.kept_max() {
-                    list.push(bytes);
-                }
-            });
+        if !self.bytes.is_empty() {
+            give_back(std::mem::take(&mut self.bytes));
         }
     }
+}
+
+#[inline(never)]
+fn give_back(bytes: Box<[u8]>) {
+    let Some(class) = BlockClass::of_size(bytes.len()) else {
+        return;
+    };
+    // During thread exit the list may be gone; then the memory is simply freed.
+    let _ = FREE.try_with(|free| {
+        let mut free = free.borrow_mut();
+        let list = free.of(class);
+        if list.len() < class.kept_max() {
+            list.push(bytes);
+        }
+    });
+}
+
+#[cold]
+fn allocated(size: usize) -> Box<[u8]> {
+    vec![0; size].into_boxed_slice()
 }
 
 /// Frees what this core's lists hold beyond a quarter of their caps; called when a core has
@@ -286,7 +299,6 @@ pub fn trim_free_blocks() {
     });
 }
 
-#[derive(Default)]
 struct FreeLists {
     lists: [Vec<Box<[u8]>>; 4],
 }
@@ -298,7 +310,12 @@ impl FreeLists {
 }
 
 thread_local! {
-    static FREE: RefCell<FreeLists> = RefCell::default();
+    // A constant, so that a look at it does not ask whether it was made yet.
+    static FREE: RefCell<FreeLists> = const {
+        RefCell::new(FreeLists {
+            lists: [const { Vec::new() }; 4],
+        })
+    };
 }
 
 #[cfg(test)]

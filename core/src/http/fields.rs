@@ -7,7 +7,7 @@
 use crate::block::Block;
 use crate::http::known::{Known, KnownSet};
 use crate::http::limits::{EXTRA_KEPT_MAX, EXTRA_MAX, FIELDS_MAX};
-use crate::http::text::{is_token, is_value};
+use crate::http::text::{is_token, is_value, token_tag};
 
 /// A piece of text by place: in the head's block, or in its extra bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,6 +112,8 @@ pub struct FieldLine {
     text: Box<str>,
     name_len: usize,
     known: Known,
+    /// Of the name.
+    tag: u8,
 }
 
 impl FieldLine {
@@ -130,6 +132,7 @@ impl FieldLine {
             text: [name, ": ", value, "\r\n"].concat().into(),
             name_len: name.len(),
             known,
+            tag: token_tag(name.as_bytes()),
         })
     }
 
@@ -180,6 +183,25 @@ pub struct Fields {
     present: KnownSet,
     /// By known field, for those in `present` alone: the index of its first live line.
     first: [u16; Known::COUNT],
+    /// The tags of all other fields that are or were here.
+    others: Tags,
+}
+
+/// A set of the tags that names have: a name whose tag is not in it is not there, and the table
+/// need not be searched.
+#[derive(Clone, Copy, Default)]
+struct Tags([u64; 4]);
+
+impl Tags {
+    #[inline]
+    fn insert(&mut self, tag: u8) {
+        self.0[usize::from(tag >> 6)] |= 1 << (tag & 63);
+    }
+
+    #[inline]
+    fn contains(&self, tag: u8) -> bool {
+        self.0[usize::from(tag >> 6)] & 1 << (tag & 63) != 0
+    }
 }
 
 impl Fields {
@@ -192,6 +214,7 @@ impl Fields {
         }
         self.table.clear();
         self.present = KnownSet::default();
+        self.others = Tags::default();
     }
 
     /// The live fields as (name as spelled, value), in order.
@@ -270,7 +293,10 @@ impl Fields {
     /// Replaces every field of the line's name by this line.
     pub fn set_line(&mut self, line: &FieldLine) -> Result<(), InvalidField> {
         match line.known {
-            Known::Other => self.remove_other(line.name().as_bytes()),
+            Known::Other if self.others.contains(line.tag) => {
+                self.remove_other(line.name().as_bytes());
+            }
+            Known::Other => {}
             known => self.remove_known(known),
         }
         self.add_line(line)
@@ -283,6 +309,9 @@ impl Fields {
         }
         let text = self.keep(line.text.as_bytes()).ok_or(InvalidField::Full)?;
         let (name, value) = line.spans(text);
+        if line.known == Known::Other {
+            self.others.insert(line.tag);
+        }
         self.push(Field {
             name,
             value,
@@ -295,7 +324,10 @@ impl Fields {
     /// Removes every field called `name`, in any case.
     pub fn remove(&mut self, name: &str) {
         match Known::of(name.as_bytes()) {
-            Known::Other => self.remove_other(name.as_bytes()),
+            Known::Other if self.others.contains(token_tag(name.as_bytes())) => {
+                self.remove_other(name.as_bytes());
+            }
+            Known::Other => {}
             known => self.remove_known(known),
         }
     }
@@ -349,11 +381,21 @@ impl Fields {
         Some(Span::in_extra(at, bytes.len()))
     }
 
-    /// Adds a field found by the parser. `line` is [`Line::Exact`] only if the bytes say so.
+    /// Adds a field found by the parser, `name` being the bytes of the span beside it. `line` is
+    /// [`Line::Exact`] only if the bytes say so.
     #[inline]
-    pub(crate) fn push_parsed(&mut self, name: Span, value: Span, known: Known, line: Line) {
+    pub(crate) fn push_parsed(
+        &mut self,
+        (name, name_span): (&[u8], Span),
+        value: Span,
+        known: Known,
+        line: Line,
+    ) {
+        if known == Known::Other {
+            self.others.insert(token_tag(name));
+        }
         self.push(Field {
-            name,
+            name: name_span,
             value,
             known,
             line,
@@ -392,7 +434,10 @@ impl Fields {
         }
         let known = Known::of(name.as_bytes());
         let name = match known {
-            Known::Other => self.keep(name.as_bytes()).ok_or(InvalidField::Full)?,
+            Known::Other => {
+                self.others.insert(token_tag(name.as_bytes()));
+                self.keep(name.as_bytes()).ok_or(InvalidField::Full)?
+            }
             _ => Span::default(),
         };
         let value = self.keep(value).ok_or(InvalidField::Full)?;
@@ -492,6 +537,7 @@ impl Default for Fields {
             table: Vec::new(),
             present: KnownSet::default(),
             first: [0; Known::COUNT],
+            others: Tags::default(),
         }
     }
 }

@@ -86,34 +86,63 @@ pub(crate) fn is_word(token: &[u8], lower: &str) -> bool {
 }
 
 /// Whether a token equals a lower-case name of letters, digits and hyphens, whatever its case:
-/// setting bit 5 makes letters lower case and leaves the rest as it is. Eight bytes at a time;
-/// the last eight, or the first and last four, may overlap those before.
+/// setting bit 5 makes letters lower case and leaves the rest as it is. Most are short, so their
+/// two ends are compared, which may overlap.
 #[inline]
 pub(crate) fn same_token(token: &[u8], lower: &[u8]) -> bool {
-    const CASE: u64 = 0x2020_2020_2020_2020;
     if token.len() != lower.len() {
         return false;
     }
-    let differ =
-        |a: &[u8; 8], b: &[u8; 8]| (u64::from_ne_bytes(*a) | CASE) ^ u64::from_ne_bytes(*b);
-    if let (Some(last), Some(lower_last)) = (token.last_chunk(), lower.last_chunk()) {
-        let (words, _) = token.as_chunks::<8>();
-        let (lower_words, _) = lower.as_chunks::<8>();
-        let pairs = words.iter().zip(lower_words);
-        return pairs.fold(differ(last, lower_last), |sum, (a, b)| sum | differ(a, b)) == 0;
+    match token.len() {
+        17.. => same_words(token, lower),
+        8.. => same_ends(token, lower, u64::from_le_bytes),
+        4.. => same_ends(token, lower, |end| u64::from(u32::from_le_bytes(end))),
+        2.. => same_ends(token, lower, |end| u64::from(u16::from_le_bytes(end))),
+        _ => same_ends(token, lower, |[byte]| u64::from(byte)),
     }
-    if let (Some(ends), Some(lower_ends)) = (ends(token), ends(lower)) {
-        return differ(&ends, &lower_ends) == 0;
-    }
-    let pairs = token.iter().zip(lower);
-    pairs.fold(0, |sum, (a, b)| sum | ((a | 0x20) ^ b)) == 0
 }
 
-/// The first and the last four bytes.
+const CASE: u64 = u64::MAX / 255 * 0x20;
+
+/// Compares the first and the last `N` bytes; `word` puts them into the low bytes of a word.
 #[inline]
-fn ends(bytes: &[u8]) -> Option<[u8; 8]> {
-    let ([a, b, c, d], [e, f, g, h]) = (bytes.first_chunk::<4>()?, bytes.last_chunk::<4>()?);
-    Some([*a, *b, *c, *d, *e, *f, *g, *h])
+fn same_ends<const N: usize>(token: &[u8], lower: &[u8], word: impl Fn([u8; N]) -> u64) -> bool {
+    let differ = |a: &[u8; N], b: &[u8; N]| (word(*a) | word([0x20; N])) ^ word(*b);
+    let first = token.first_chunk().zip(lower.first_chunk());
+    let last = token.last_chunk().zip(lower.last_chunk());
+    // Without ends both are empty.
+    first.map_or(0, |(a, b)| differ(a, b)) | last.map_or(0, |(a, b)| differ(a, b)) == 0
+}
+
+/// Eight bytes at a time; the last eight may overlap those before.
+fn same_words(token: &[u8], lower: &[u8]) -> bool {
+    let differ =
+        |a: &[u8; 8], b: &[u8; 8]| (u64::from_le_bytes(*a) | CASE) ^ u64::from_le_bytes(*b);
+    let last = token.last_chunk().zip(lower.last_chunk());
+    let words = token.as_chunks().0.iter().zip(lower.as_chunks().0);
+    let pairs = words.chain(last);
+    pairs.fold(0, |sum, (a, b)| sum | differ(a, b)) == 0
+}
+
+/// A byte that tokens which differ in case alone share; others seldom do, unless they are long
+/// and differ in their middle.
+#[inline]
+pub(crate) fn token_tag(token: &[u8]) -> u8 {
+    // Odd, and without a pattern: pi.
+    const MIX: u64 = 0x2436_a885_a308_d313 | 1;
+    let mix = |first: u64, last: u64| {
+        let [first, last] = [first | CASE, last | CASE];
+        ((first.wrapping_mul(MIX) ^ last).wrapping_mul(MIX) >> 56) as u8
+    };
+    if let (Some(first), Some(last)) = (token.first_chunk(), token.last_chunk()) {
+        return mix(u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+    }
+    if let (Some(first), Some(last)) = (token.first_chunk(), token.last_chunk()) {
+        let [first, last] = [first, last].map(|end| u64::from(u32::from_le_bytes(*end)));
+        return mix(first, last);
+    }
+    let bytes = token.iter();
+    mix(0, bytes.fold(0, |word, byte| word << 8 | u64::from(*byte)))
 }
 
 #[cfg(test)]
@@ -151,6 +180,18 @@ mod tests {
                 token[at] = b'a';
             }
         }
+    }
+
+    #[test]
+    fn tags_do_not_know_case() {
+        for len in 0..40 {
+            let token: Vec<u8> = (b'a'..=b'z').cycle().skip(len).take(len).collect();
+            assert_eq!(token_tag(&token), token_tag(&token.to_ascii_uppercase()));
+        }
+        let tags: std::collections::HashSet<u8> = (0..64)
+            .map(|i| token_tag(format!("x-header-{i:02}").as_bytes()))
+            .collect();
+        assert!(tags.len() > 48, "{} of 64", tags.len());
     }
 
     #[test]

@@ -35,6 +35,29 @@ fn set_leaves_one_line() {
 }
 
 #[test]
+fn set_finds_every_other_name_whatever_its_tag() {
+    let mut fields = Fields::default();
+    let lines: Vec<FieldLine> = (0..300)
+        .map(|i| FieldLine::new(&format!("x-{i}"), "new").unwrap())
+        .collect();
+    // More names than tags, so many share theirs.
+    for line in &lines {
+        fields.add(&line.name().to_uppercase(), b"old").unwrap();
+    }
+    for (set, line) in lines.iter().enumerate() {
+        fields.set_line(line).unwrap();
+        assert_eq!(fields.values_of(line.name()).collect::<Vec<_>>(), [b"new"]);
+        assert_eq!(fields.len(), lines.len(), "after {set}");
+    }
+    for line in &lines {
+        fields.remove(&line.name().to_uppercase());
+    }
+    assert!(fields.is_empty());
+    fields.clear();
+    assert!(lines.iter().all(|line| !fields.others.contains(line.tag)));
+}
+
+#[test]
 fn removed_fields_are_gone_from_every_view() {
     let mut fields = three();
     fields.remove("VIA");

@@ -317,7 +317,7 @@ fn take_fields(
         } else {
             Line::Parts
         };
-        fields.push_parsed(name_span, value_span, known, shape);
+        fields.push_parsed((name, name_span), value_span, known, shape);
         if watched.contains(known) {
             hop.see(known, value, value_span)?;
         }
