@@ -367,8 +367,14 @@ impl<F: Filter> Connection<F> {
 
     /// Waits for the end of an answer that was sent without waiting.
     async fn flush(&self) {
-        // There is nobody left to be told that it failed.
-        let _ = self.socket.flush(self.limits.send_timeout).await;
+        // Its exchange is in the log already; the counters can still tell.
+        if let Err(error) = self.socket.flush(self.limits.send_timeout).await {
+            let fault = match error.kind() {
+                std::io::ErrorKind::TimedOut => Fault::SendTimeout,
+                _ => Fault::ClientClosed,
+            };
+            self.worker.stats().faults.fault(fault);
+        }
     }
 
     /// Closes in a way that lets the client read the answer: the sending side first, then
