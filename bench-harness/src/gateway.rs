@@ -36,7 +36,7 @@ impl Binary {
         let version = process::version(&path, "--version");
         match is_debug(&version) {
             true => Err(Fault::Premise(format!(
-                "{} is a debug build; name a release build with --gateway",
+                "{} is a debug build, whose figures would mean nothing: name a release build",
                 path.display()
             ))),
             false => Ok(Binary { path, version }),
@@ -124,8 +124,8 @@ struct Listeners {
     public: SocketAddr,
 }
 
-/// `build:   debug x86_64-linux`
-fn is_debug(version: &str) -> bool {
+/// Whether what a gateway says of itself names a debug build: `build:   debug x86_64-linux`.
+pub fn is_debug(version: &str) -> bool {
     let mut facts = version
         .lines()
         .filter_map(|line| line.trim().split_once(':'));

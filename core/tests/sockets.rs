@@ -1,5 +1,9 @@
 //! Sockets of the runtime boundary, on both drivers: nothing is lost, doubled or left open.
 #![allow(clippy::unwrap_used, missing_docs)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the peers are plain sockets on threads of their own"
+)]
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};

@@ -312,7 +312,8 @@ fn short_word(bytes: &[u8]) -> u128 {
         return u128::from(first) | u128::from(last) << (8 * (bytes.len() - 8));
     }
     let each = bytes.iter().rev();
-    each.fold(0u64, |word, byte| word << 8 | u64::from(*byte)).into()
+    each.fold(0u64, |word, byte| word << 8 | u64::from(*byte))
+        .into()
 }
 
 /// `MASKS[n]` keeps the first `n` bytes of a word.

@@ -14,13 +14,19 @@ pub fn ringgate(named: Option<&Path>) -> Result<PathBuf, String> {
         Some(path) => path.to_owned(),
         None => gateway::beside().map_err(|fault| fault.to_string())?,
     };
-    match path.is_file() {
-        true => Ok(path),
-        false => Err(format!(
+    if !path.is_file() {
+        return Err(format!(
             "there is no {}: build it (cargo build --release -p ringgate), or name it with \
              --gateway",
             path.display()
+        ));
+    }
+    match gateway::is_debug(&process::version(&path, "--version")) {
+        true => Err(format!(
+            "{} is a debug build, whose figures would mean nothing: name a release build",
+            path.display()
         )),
+        false => Ok(path),
     }
 }
 

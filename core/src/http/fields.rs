@@ -4,72 +4,17 @@
 //! what was written since. Names and values never hold CR, LF or NUL, so writing them out
 //! cannot make a new line.
 
+mod line;
+mod span;
+
 use crate::block::Block;
 use crate::http::known::{Known, KnownSet};
 use crate::http::limits::{EXTRA_KEPT_MAX, EXTRA_MAX, FIELDS_MAX};
-use crate::http::text::{is_token, is_value, token_tag};
-
-/// A piece of text by place: in the head's block, or in its extra bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Span {
-    /// Offset in [`Block::memory`], or in `extra` with the top bit set.
-    at: u32,
-    /// Length in bytes.
-    len: u32,
-}
-
-impl Span {
-    const IN_EXTRA: u32 = 1 << 31;
-
-    /// A span of the block's memory.
-    #[inline]
-    pub const fn in_block(at: usize, len: usize) -> Span {
-        debug_assert!(at < Span::IN_EXTRA as usize);
-        Span {
-            at: at as u32,
-            len: len as u32,
-        }
-    }
-
-    #[inline]
-    const fn in_extra(at: usize, len: usize) -> Span {
-        Span {
-            at: at as u32 | Span::IN_EXTRA,
-            len: len as u32,
-        }
-    }
-
-    /// Length in bytes.
-    #[inline]
-    pub const fn len(self) -> usize {
-        self.len as usize
-    }
-
-    /// Whether there are no bytes.
-    #[inline]
-    pub const fn is_empty(self) -> bool {
-        self.len == 0
-    }
-
-    /// The bytes of a span of a block, given that block's memory.
-    #[inline]
-    pub(crate) fn of(self, memory: &[u8]) -> &[u8] {
-        debug_assert!(self.at & Span::IN_EXTRA == 0);
-        memory
-            .get(self.at as usize..self.at as usize + self.len as usize)
-            .unwrap_or_default()
-    }
-
-    /// The part of this span from `start` on, `len` bytes long.
-    #[inline]
-    pub const fn part(self, start: usize, len: usize) -> Span {
-        debug_assert!(start + len <= self.len as usize);
-        Span {
-            at: self.at + start as u32,
-            len: len as u32,
-        }
-    }
-}
+use crate::http::text::token_tag;
+use line::check;
+pub use line::{FieldLine, InvalidField};
+pub(crate) use line::{put_line, put_named};
+pub use span::Span;
 
 /// One field line of a head.
 #[derive(Clone, Copy, Debug)]
@@ -104,73 +49,6 @@ impl Field {
         self.value.of(memory)
     }
 }
-
-/// A field line that was checked when it was made, for heads that get it again and again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldLine {
-    /// `name: value CRLF`
-    text: Box<str>,
-    name_len: usize,
-    known: Known,
-    /// Of the name.
-    tag: u8,
-}
-
-impl FieldLine {
-    /// The line of a field.
-    ///
-    /// # Errors
-    /// When the name is not a token or the value holds a control character.
-    pub fn new(name: &str, value: &str) -> Result<FieldLine, InvalidField> {
-        check(name.as_bytes(), value.as_bytes())?;
-        let known = Known::of(name.as_bytes());
-        let name = match known {
-            Known::Other => name,
-            known => known.name(),
-        };
-        Ok(FieldLine {
-            text: [name, ": ", value, "\r\n"].concat().into(),
-            name_len: name.len(),
-            known,
-            tag: token_tag(name.as_bytes()),
-        })
-    }
-
-    /// The name as it is written: one that is known in lower case, any other as given.
-    pub fn name(&self) -> &str {
-        &self.text[..self.name_len]
-    }
-
-    /// Where name and value stand in a head that holds the text from `line` on.
-    fn spans(&self, line: Span) -> (Span, Span) {
-        let value = self.name_len + ": ".len();
-        let value_len = self.text.len() - value - "\r\n".len();
-        (line.part(0, self.name_len), line.part(value, value_len))
-    }
-}
-
-/// Why a field cannot be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InvalidField {
-    /// The name is not a token (RFC 9110, 5.6.2).
-    Name,
-    /// The value holds a control character.
-    Value,
-    /// The head holds as many fields, or as many written bytes, as it can.
-    Full,
-}
-
-impl std::fmt::Display for InvalidField {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            InvalidField::Name => "the field name is not a token",
-            InvalidField::Value => "the field value holds a control character",
-            InvalidField::Full => "the head holds too many fields",
-        })
-    }
-}
-
-impl std::error::Error for InvalidField {}
 
 /// The fields of one head, in the order they came.
 ///
@@ -553,33 +431,6 @@ impl std::fmt::Debug for Fields {
             }))
             .finish()
     }
-}
-
-/// Appends one field line.
-pub(crate) fn put_line(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
-    debug_assert!(is_token(name) && is_value(value));
-    out.extend_from_slice(name);
-    put_named(b": ", value, out);
-}
-
-/// Appends one field line, given its name with colon and space.
-#[inline]
-pub(crate) fn put_named<const N: usize>(name: &[u8; N], value: &[u8], out: &mut Vec<u8>) {
-    debug_assert!(name.ends_with(b": ") && is_value(value));
-    // As long as the compiler knows, so it becomes a store or two.
-    out.extend_from_slice(name);
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
-}
-
-fn check(name: &[u8], value: &[u8]) -> Result<(), InvalidField> {
-    if !is_token(name) {
-        return Err(InvalidField::Name);
-    }
-    if !is_value(value) {
-        return Err(InvalidField::Value);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -22,20 +22,26 @@ pub(super) struct Group(pub(super) u16);
 pub(super) struct Lending {
     class: BlockClass,
     entries: NonNull<BufRingEntry>,
-    /// By buffer id, which is also the place of its first entry.
+    /// How many entries there are: more blocks than that are never on offer.
+    places: u16,
+    /// By buffer id.
     blocks: Vec<Block>,
     /// Entries written so far; wraps.
     tail: u16,
 }
 
-/// What waits: heads of requests, and of responses with what comes behind them.
-const LENT: [(BlockClass, u16); 2] = [(BlockClass::Head, 256), (BlockClass::Small, 128)];
+/// What waits: heads of requests, and of responses with what comes behind them; and the most
+/// blocks of each that are on offer.
+const LENT: [(BlockClass, u16); 2] = [(BlockClass::Head, 1024), (BlockClass::Small, 512)];
+/// The share of them that is on offer at first. The kernel fills them in turn, so more of them
+/// than one turn needs only take room in the caches.
+const AT_FIRST: u16 = 8;
 
 /// Sets up what this kernel can lend from; a class that it cannot is received the plain way.
 pub(super) fn open(ring: &IoUring) -> Vec<Lending> {
     let mut open = Vec::new();
-    for (group, (class, count)) in LENT.into_iter().enumerate() {
-        match Lending::open(ring, Group(group as u16), class, count) {
+    for (group, (class, places)) in LENT.into_iter().enumerate() {
+        match Lending::open(ring, Group(group as u16), class, places) {
             Some(lending) => open.push(lending),
             None => break,
         }
@@ -55,9 +61,9 @@ pub(super) fn room(class: BlockClass) -> u32 {
 }
 
 impl Lending {
-    fn open(ring: &IoUring, group: Group, class: BlockClass, count: u16) -> Option<Lending> {
-        debug_assert!(count.is_power_of_two());
-        let size = usize::from(count) * size_of::<BufRingEntry>();
+    fn open(ring: &IoUring, group: Group, class: BlockClass, places: u16) -> Option<Lending> {
+        debug_assert!(places.is_power_of_two());
+        let size = usize::from(places) * size_of::<BufRingEntry>();
         let layout = Layout::from_size_align(size, PAGE).ok()?;
         // SAFETY: the layout is not empty. The memory is never freed, like the ring itself.
         let entries = NonNull::new(unsafe { alloc_zeroed(layout) })?.cast::<BufRingEntry>();
@@ -65,7 +71,7 @@ impl Lending {
         let registered = unsafe {
             ring.submitter().register_buf_ring(
                 entries.as_ptr().expose_provenance() as u64,
-                count,
+                places,
                 group.0,
             )
         };
@@ -73,11 +79,26 @@ impl Lending {
         let mut lending = Lending {
             class,
             entries,
-            blocks: (0..count).map(|_| Block::new(class)).collect(),
+            places,
+            blocks: Vec::new(),
             tail: 0,
         };
-        (0..count).for_each(|id| lending.offer(id));
+        lending.add(places / AT_FIRST);
         Some(lending)
+    }
+
+    /// Puts one more on offer, if there is a place: a receive found none, so that many are not
+    /// enough for one turn.
+    pub(super) fn grow(&mut self) {
+        self.add(1);
+    }
+
+    fn add(&mut self, more: u16) {
+        let count = self.blocks.len() as u16;
+        for id in count..count.saturating_add(more).min(self.places) {
+            self.blocks.push(Block::new(self.class));
+            self.offer(id);
+        }
     }
 
     /// The block that the kernel has put `received` bytes into.
@@ -92,13 +113,12 @@ impl Lending {
 
     /// Lets the kernel have the block of this id.
     fn offer(&mut self, id: u16) {
-        let count = self.blocks.len();
         let block = &mut self.blocks[usize::from(id)];
         let end = block.window().end;
         let at = block.memory_mut()[end..].as_mut_ptr();
-        let place = usize::from(self.tail) & (count - 1);
+        let place = usize::from(self.tail & (self.places - 1));
         // SAFETY: `place` is below the number of entries. The kernel reads an entry only once
-        // the tail is beyond it, and there are never more than `count` on offer.
+        // the tail is beyond it, and there are never more than `places` on offer.
         let entry = unsafe { &mut *self.entries.as_ptr().add(place) };
         // From here on the kernel writes through it.
         entry.set_addr(at.expose_provenance() as u64);

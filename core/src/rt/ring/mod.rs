@@ -169,6 +169,7 @@ impl Future for Recv {
         match (result, self.lent) {
             // All blocks on offer were filled in one turn: there are bytes for one of our own.
             (Err(error), Some((fd, class))) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                with(|ring| ring.lend_more(class));
                 *self = recv(fd, Block::new(class), Likely::Now);
                 self.poll(cx)
             }
@@ -348,6 +349,13 @@ impl Ring {
                 self.operations.push(entry);
                 self.operations.len() as u32 - 1
             }
+        }
+    }
+
+    fn lend_more(&mut self, class: BlockClass) {
+        let group = lending::group_of(class);
+        if let Some(lending) = group.and_then(|group| self.lending.get_mut(usize::from(group.0))) {
+            lending.grow();
         }
     }
 
