@@ -201,12 +201,36 @@ fn routes(program: Program, count: u32, origin: SocketAddr) -> String {
 
 const SPARE_CONNECTIONS: u64 = 100;
 
+/// A configuration as results keep it: of one with thousands of routes only the begin.
+pub fn shortened(config: &str) -> String {
+    if config.len() <= CONFIG_MAX {
+        return config.to_owned();
+    }
+    let begin = &config[..config.floor_char_boundary(CONFIG_MAX)];
+    format!(
+        "{begin}\n... and {} bytes more\n",
+        config.len() - begin.len()
+    )
+}
+
+/// Bytes of a configuration that results keep.
+const CONFIG_MAX: usize = 16 << 10;
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::lineup::PEERS;
     use super::super::scenarios::SCENARIOS;
     use super::*;
+
+    #[test]
+    fn a_long_configuration_is_kept_by_its_begin() {
+        assert_eq!(shortened("short"), "short");
+        let long = "é".repeat(CONFIG_MAX);
+        let kept = shortened(&long);
+        assert!(kept.len() < CONFIG_MAX + 40, "{}", kept.len());
+        assert!(kept.ends_with("bytes more\n"));
+    }
 
     fn rendered(peer: &str, scenario: &Scenario, cores: &str) -> String {
         let certificate = Certificate {

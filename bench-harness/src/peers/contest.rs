@@ -151,7 +151,7 @@ impl Contest<'_> {
         };
         let load = self.stage.command(started.subject(), work, self.length);
         entry.run.command = format!("{}\n{load}", started.process.command());
-        entry.run.config.clone_from(&started.config);
+        entry.run.config = configs::shortened(&started.config);
         let tried = self
             .answers_as_the_origin(&started, scenario)
             .and_then(|()| {
