@@ -88,7 +88,7 @@ pub fn derive(file: &Path, seat: Seat<'_>) -> Result<Bench> {
 /// The bench version of a text.
 ///
 /// # Errors
-/// As [`derive`].
+/// As [`derive()`].
 pub fn derive_text(text: &str, seat: Seat<'_>) -> Result<Bench> {
     let table = text.parse::<Table>();
     let table = table.map_err(|error| Fault::Setup(format!("no valid TOML: {error}")))?;
