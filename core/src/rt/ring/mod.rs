@@ -56,7 +56,12 @@ pub(super) fn park(wait: Wait) {
         std::mem::take(&mut ring.woken)
     });
     woken.drain(..).for_each(Waker::wake);
-    with(|ring| ring.woken = woken);
+    with(|ring| {
+        // A waker may have dropped a socket, and that may have booked completions.
+        if ring.woken.is_empty() {
+            ring.woken = woken;
+        }
+    });
 }
 
 /// Receives into the free space behind the block's payload, less the room for a chunk's end.
