@@ -64,6 +64,30 @@ pub enum Fault {
     FilterRefused,
     /// A rewritten target cannot be sent.
     RewriteFailed,
+    /// A connection did not begin with the PROXY protocol header that its peer owes.
+    ProxyHeader,
+    /// The TLS handshake failed.
+    TlsHandshake,
+    /// The TLS handshake took too long.
+    TlsTimeout,
+    /// A plain request on a port that speaks TLS.
+    PlainOnTls,
+    /// What the client sent is not HTTP/2 where it has to be, or breaks it.
+    Http2Protocol,
+    /// The client sent too many frames of a kind that costs it nothing.
+    Http2Flood,
+    /// No upstream takes the server name of a passed connection.
+    NoServerName,
+    /// The handshake with the origin failed, or its stream was cut.
+    OriginTls,
+    /// The origin's certificate does not prove what it must.
+    OriginUntrusted,
+    /// The origin does not speak the protocol that the upstream asks for.
+    OriginProtocol,
+    /// The origin refused the stream before it looked at the request.
+    StreamRefused,
+    /// A tunnel has lived as long as it may.
+    TunnelExpired,
     /// The grace of a shutdown was over.
     Shutdown,
     /// A program error ended the exchange.
@@ -187,6 +211,18 @@ impl Fault {
             Fault::FilterFailed => (Internal, 500, "filter_failed", Never),
             Fault::FilterRefused => (Internal, 403, "filter_refused", Never),
             Fault::RewriteFailed => (Internal, 500, "rewrite_failed", Never),
+            Fault::ProxyHeader => (Downstream, 0, "proxy_header", Never),
+            Fault::TlsHandshake => (Downstream, 0, "tls_handshake", Never),
+            Fault::TlsTimeout => (Downstream, 0, "tls_timeout", Never),
+            Fault::PlainOnTls => (Downstream, 400, "plain_on_tls", Never),
+            Fault::Http2Protocol => (Downstream, 0, "http2_protocol", Never),
+            Fault::Http2Flood => (Downstream, 0, "http2_flood", Never),
+            Fault::NoServerName => (Downstream, 0, "no_server_name", Never),
+            Fault::OriginTls => (Upstream, 502, "origin_tls", Unsent),
+            Fault::OriginUntrusted => (Upstream, 502, "origin_untrusted", Never),
+            Fault::OriginProtocol => (Upstream, 502, "origin_protocol", Never),
+            Fault::StreamRefused => (Upstream, 503, "stream_refused", Unsent),
+            Fault::TunnelExpired => (Internal, 0, "tunnel_expired", Never),
             Fault::Shutdown => (Internal, 0, "shutdown", Never),
             Fault::Internal => (Internal, 500, "internal", Never),
         };

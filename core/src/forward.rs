@@ -327,7 +327,7 @@ impl<F: Filter> Attempt<'_, F> {
             // The end of a body that lasts until the connection closes would look whole.
             return match exchange.request.version {
                 Version::Http10 => Next::Reset,
-                Version::Http11 => Next::Close,
+                Version::Http11 | Version::Http2 => Next::Close,
             };
         }
         if fault.row().status.is_none() {

@@ -23,6 +23,7 @@ mod reply;
 pub mod rt;
 pub mod snapshot;
 pub mod stats;
+pub mod tls;
 mod tunnel;
 pub mod upstream;
 mod wall;

@@ -13,6 +13,7 @@ use crate::http::h1::HeadLimits;
 use crate::rt::Addr;
 use crate::rt::wheel::Ticks;
 use crate::stats::{PerCore, RouteStats, SharedCount, UpstreamStats};
+use crate::tls::{ClientTls, ServerTls};
 
 /// Everything a core needs to serve requests.
 pub struct Snapshot<F: Filter> {
@@ -90,8 +91,112 @@ pub struct Listener {
     pub limits: Limits,
     /// What a client's FIN behind its request means.
     pub half_close: HalfClose,
+    /// What its connections carry.
+    pub carries: Carries,
+    /// How it speaks TLS; none speaks plain.
+    pub tls: Option<Arc<ServerTls>>,
+    /// Bounds of HTTP/2 connections.
+    pub http2: Http2Limits,
+    /// Whether HTTP/2 is understood without TLS.
+    pub h2c: Http2Unasked,
+    /// Peers whose connections begin with a PROXY protocol header.
+    pub proxies: TrustedNetworks,
     /// Connections open on all cores.
     pub connections: Arc<SharedCount>,
+}
+
+/// What a listener's connections carry.
+#[derive(Clone, Debug, Default)]
+pub enum Carries {
+    /// HTTP, routed request by request.
+    #[default]
+    Http,
+    /// Bytes for one upstream, by index.
+    Tcp(usize),
+    /// TLS that is passed on as it is, by the name that its first message asks for.
+    Tls(NamedUpstreams),
+}
+
+/// Upstreams by server name.
+#[derive(Clone, Debug, Default)]
+pub struct NamedUpstreams {
+    /// Lower-case names, or `*.` and a suffix, with an upstream's index.
+    pub names: Box<[(Box<str>, usize)]>,
+    /// For any other name, and for none.
+    pub otherwise: Option<usize>,
+}
+
+impl NamedUpstreams {
+    /// The upstream of a name: its own, that of the longest wildcard, or the default one. A
+    /// wildcard stands for one label or more.
+    pub fn find(&self, name: Option<&str>) -> Option<usize> {
+        let Some(name) = name else {
+            return self.otherwise;
+        };
+        let exact = self
+            .names
+            .iter()
+            .find(|(own, _)| name.eq_ignore_ascii_case(own));
+        let wild = || {
+            let covers = |own: &str| {
+                own.strip_prefix('*').is_some_and(|suffix| {
+                    let at = name.len().checked_sub(suffix.len()).filter(|at| *at > 0);
+                    let end = at.and_then(|at| name.get(at..));
+                    end.is_some_and(|end| end.eq_ignore_ascii_case(suffix))
+                })
+            };
+            let fitting = self.names.iter().filter(|(own, _)| covers(own));
+            fitting.max_by_key(|(own, _)| own.len())
+        };
+        let found = exact.or_else(wild).map(|(_, upstream)| *upstream);
+        found.or(self.otherwise)
+    }
+}
+
+/// Whether HTTP/2 is understood where nothing has agreed on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Http2Unasked {
+    /// A connection that begins with HTTP/2's preface is one of HTTP/2 (RFC 9113, 3.3).
+    #[default]
+    Accepted,
+    /// It is refused.
+    Refused,
+}
+
+/// Bounds of a client's HTTP/2 connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http2Limits {
+    /// Streams open at a time.
+    pub streams_max: u32,
+    /// Bytes of a request's body that may be under way unread.
+    pub stream_window: u32,
+    /// Bytes of all bodies together that may be under way unread.
+    pub connection_window: u32,
+    /// Streams that the client may cancel within ten seconds.
+    pub resets_max: u32,
+    /// PING frames within ten seconds.
+    pub pings_max: u32,
+    /// SETTINGS frames within ten seconds.
+    pub settings_max: u32,
+    /// Frames within ten seconds that carry nothing: empty DATA, PRIORITY, unknown ones.
+    pub empty_frames_max: u32,
+    /// Requests that a connection may begin within a second; `u32::MAX` for no limit.
+    pub requests_per_second_max: u32,
+}
+
+impl Default for Http2Limits {
+    fn default() -> Http2Limits {
+        Http2Limits {
+            streams_max: 128,
+            stream_window: 256 << 10,
+            connection_window: 1 << 20,
+            resets_max: 200,
+            pings_max: 100,
+            settings_max: 50,
+            empty_frames_max: 200,
+            requests_per_second_max: u32::MAX,
+        }
+    }
 }
 
 /// What a client's FIN behind its request means.
@@ -122,6 +227,8 @@ pub struct Limits {
     pub request_timeout: Ticks,
     /// A tunnel without a byte in either direction.
     pub tunnel_idle_timeout: Ticks,
+    /// A whole tunnel.
+    pub tunnel_timeout: Ticks,
     /// Open connections on all cores.
     pub connections_max: u32,
     /// Requests on one connection.
@@ -240,8 +347,62 @@ pub struct Upstream {
     pub idle_timeout: Ticks,
     /// Pooled connections per core and endpoint.
     pub idle_max: usize,
+    /// What is spoken.
+    pub protocol: UpstreamProtocol,
+    /// How it is spoken over TLS; none speaks plain.
+    pub tls: Option<Arc<ClientTls>>,
+    /// Bounds of HTTP/2 connections.
+    pub http2: UpstreamHttp2,
+    /// The PROXY protocol header that connections begin with; none sends none. Such a
+    /// connection belongs to one client and is not pooled.
+    pub proxy: Option<ProxyVersion>,
     /// Its counters.
     pub stats: Arc<PerCore<UpstreamStats>>,
+}
+
+/// What an upstream's connections speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2, agreed on over TLS, known without it.
+    Http2,
+    /// What the origin picks over TLS; HTTP/1.1 without it.
+    Auto,
+}
+
+/// Bounds of an upstream's HTTP/2 connections, per core and endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpstreamHttp2 {
+    /// Connections at a time.
+    pub connections_max: u32,
+    /// Requests on one connection at a time, if the origin takes as many.
+    pub streams_max: u32,
+    /// Bytes of a response's body that may be under way unread.
+    pub stream_window: u32,
+    /// Bytes of all bodies together that may be under way unread.
+    pub connection_window: u32,
+}
+
+impl Default for UpstreamHttp2 {
+    fn default() -> UpstreamHttp2 {
+        UpstreamHttp2 {
+            connections_max: 8,
+            streams_max: 100,
+            stream_window: 256 << 10,
+            connection_window: 1 << 20,
+        }
+    }
+}
+
+/// A version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyVersion {
+    /// Text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// An address of an upstream.

@@ -23,6 +23,11 @@ pub(super) fn lower(config: &Config, around: &Surroundings<'_>) -> Vec<snapshot:
                 model::HalfClose::Abort => snapshot::HalfClose::Abort,
                 model::HalfClose::Allow => snapshot::HalfClose::Allow,
             },
+            carries: snapshot::Carries::default(),
+            tls: None,
+            http2: snapshot::Http2Limits::default(),
+            h2c: snapshot::Http2Unasked::Accepted,
+            proxies: snapshot::TrustedNetworks::default(),
             connections: (around.connections)(&listener.name),
         })
         .collect()
@@ -43,6 +48,7 @@ fn limits(limits: &Limits) -> snapshot::Limits {
         send_timeout: limits.send_timeout.into(),
         request_timeout: ticks(limits.request_timeout),
         tunnel_idle_timeout: ticks(limits.tunnel_idle_timeout),
+        tunnel_timeout: Ticks::NEVER,
         connections_max: u32::try_from(limits.connections_max.get()).unwrap_or(u32::MAX),
         requests_per_connection_max: requests_max
             .and_then(|count| u32::try_from(count.get()).ok())

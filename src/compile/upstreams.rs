@@ -21,6 +21,10 @@ pub(super) fn lower(config: &Config, around: &Surroundings<'_>) -> Vec<snapshot:
             read_timeout: upstream.read_timeout.into(),
             idle_timeout: upstream.idle_timeout.into(),
             idle_max: upstream.keepalive_max,
+            protocol: snapshot::UpstreamProtocol::Http1,
+            tls: None,
+            http2: snapshot::UpstreamHttp2::default(),
+            proxy: None,
             stats: around.registry.upstream(&upstream.name),
         })
         .collect()

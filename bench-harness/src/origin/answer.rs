@@ -166,7 +166,7 @@ impl Shape {
             (Then::Close, _) => "Connection: close\r\n",
             // It has to be told, since close is what it expects.
             (Then::Stay, Version::Http10) => "Connection: keep-alive\r\n",
-            (Then::Stay, Version::Http11) => "",
+            (Then::Stay, Version::Http11 | Version::Http2) => "",
         }
     }
 }

@@ -106,6 +106,7 @@ fn json_said<'a>(said: Said<'_>, pen: Pen<'a>) -> Pen<'a> {
             match version {
                 Version::Http10 => pen.put(b"\",\"protocol\":\"HTTP/1.0\",\"status\":"),
                 Version::Http11 => pen.put(b"\",\"protocol\":\"HTTP/1.1\",\"status\":"),
+                Version::Http2 => pen.put(b"\",\"protocol\":\"HTTP/2.0\",\"status\":"),
             }
         }
         Said::Line(line) => pen.put(b"\",\"line\":\"").text(line).put(b"\",\"status\":"),

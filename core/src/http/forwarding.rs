@@ -158,6 +158,7 @@ pub(crate) fn write_via(pseudonym: &[u8], version: Version, out: &mut Vec<u8>) {
         out.extend_from_slice(match version {
             Version::Http10 => b"Via: 1.0 ",
             Version::Http11 => b"Via: 1.1 ",
+            Version::Http2 => b"Via: 2.0 ",
         });
         out.extend_from_slice(pseudonym);
         out.extend_from_slice(b"\r\n");

@@ -43,7 +43,7 @@ impl ConnectionOptions {
     /// Whether the peer will take another message on this connection (RFC 9112, 9.3).
     pub const fn is_persistent(self, version: Version) -> bool {
         match version {
-            Version::Http11 => !self.close,
+            Version::Http11 | Version::Http2 => !self.close,
             Version::Http10 => self.keep_alive && !self.close,
         }
     }

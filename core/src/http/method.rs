@@ -76,7 +76,7 @@ impl Method {
     }
 }
 
-/// The version in an HTTP/1 start line.
+/// The version of HTTP that a message was sent in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
     /// HTTP/1.0
@@ -84,14 +84,17 @@ pub enum Version {
     /// HTTP/1.1
     #[default]
     Http11,
+    /// HTTP/2
+    Http2,
 }
 
 impl Version {
-    /// As written in a start line.
+    /// As written in a start line, and in logs.
     pub const fn name(self) -> &'static str {
         match self {
             Version::Http10 => "HTTP/1.0",
             Version::Http11 => "HTTP/1.1",
+            Version::Http2 => "HTTP/2.0",
         }
     }
 }

@@ -17,8 +17,9 @@ use ringgate_core::http::h1::HeadLimits;
 use ringgate_core::rt::wheel::Ticks;
 use ringgate_core::rt::{Addr, Driver, bind};
 use ringgate_core::snapshot::{
-    Action, Endpoint, ForwardingPolicy, HalfClose, Limits, Listener, Route, Snapshot,
-    TrustedNetworks, Upstream, UpstreamHost,
+    Action, Carries, Endpoint, ForwardingPolicy, HalfClose, Http2Limits, Http2Unasked, Limits,
+    Listener, Route, Snapshot, TrustedNetworks, Upstream, UpstreamHost, UpstreamHttp2,
+    UpstreamProtocol,
 };
 use ringgate_core::stats::{CoreIndex, Registry, SharedCount};
 use ringgate_core::worker::{OpenListener, WorkerOptions, WorkerThread, start};
@@ -89,6 +90,10 @@ pub fn engine<F: Filter>(driver: Driver, origin: SocketAddr, filters: Vec<F>) ->
             read_timeout: Ticks(50),
             idle_timeout: Ticks(600),
             idle_max: 64,
+            protocol: UpstreamProtocol::Http1,
+            tls: None,
+            http2: UpstreamHttp2::default(),
+            proxy: None,
             stats: registry.upstream("origin"),
         }],
         listeners: vec![Listener {
@@ -96,6 +101,11 @@ pub fn engine<F: Filter>(driver: Driver, origin: SocketAddr, filters: Vec<F>) ->
             addr: Addr::Tcp(addr),
             limits: limits(),
             half_close: HalfClose::Abort,
+            carries: Carries::default(),
+            tls: None,
+            http2: Http2Limits::default(),
+            h2c: Http2Unasked::Accepted,
+            proxies: TrustedNetworks::default(),
             connections: Arc::new(SharedCount::default()),
         }],
         path_policy: PathPolicy::default(),

@@ -125,7 +125,9 @@ pub struct ResponseOut<'a> {
 /// How a body of unknown length is framed for a client: chunked if it can read that.
 pub const fn client_framing(framing: BodyLen, client: Version) -> BodyLen {
     match (framing, client) {
-        (BodyLen::Chunked | BodyLen::UntilClose, Version::Http11) => BodyLen::Chunked,
+        (BodyLen::Chunked | BodyLen::UntilClose, Version::Http11 | Version::Http2) => {
+            BodyLen::Chunked
+        }
         (BodyLen::Chunked | BodyLen::UntilClose, Version::Http10) => BodyLen::UntilClose,
         (known, _) => known,
     }
@@ -240,7 +242,7 @@ fn put_framing(framing: BodyLen, out: &mut Vec<u8>) {
 
 fn put_response_connection(connection: Connection, client: Version, out: &mut Vec<u8>) {
     match (connection, client) {
-        (Connection::KeepAlive, Version::Http11) => {}
+        (Connection::KeepAlive, Version::Http11 | Version::Http2) => {}
         (Connection::KeepAlive, Version::Http10) => {
             out.extend_from_slice(b"Connection: keep-alive\r\n");
         }
