@@ -43,6 +43,7 @@ pub fn limits() -> Limits {
         send_timeout: Ticks(100),
         request_timeout: Ticks(300),
         tunnel_idle_timeout: Ticks(600),
+        tunnel_timeout: Ticks::NEVER,
         connections_max: 10_000,
         requests_per_connection_max: u32::MAX,
     }
