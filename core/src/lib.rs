@@ -4,6 +4,7 @@
 //! one's own. `docs/architecture.md` follows a request through these files.
 
 pub mod access;
+pub mod acme;
 pub mod answer;
 pub mod block;
 mod call;
