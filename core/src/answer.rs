@@ -121,7 +121,7 @@ fn compose<F: Filter>(
         )
         .and_then(|()| match route.program.response_body_mode() {
             BodyMode::Skip => Ok(()),
-            _ => run.response_body(&mut body, true, 0),
+            _ => run.response_body(&mut body, true, 0, &mut Vec::new()),
         });
     match passed {
         Ok(()) => body,

@@ -328,6 +328,9 @@ pub struct BodyPhase<'a, F: Filter> {
     pub last: bool,
     /// Body bytes that passed before this piece.
     pub passed: u64,
+    /// The body's trailers as lines `name: value\r\n`, all of them when `last` is set. In the
+    /// modes `Rewrite` and `Whole` they may then be taken out or added to.
+    pub trailers: &'a mut Vec<u8>,
     /// What this core's filters remember.
     pub core: &'a mut F::Core,
     /// What this exchange's filters remember.

@@ -111,7 +111,9 @@ impl<F: Filter> Attempt<'_, F> {
         }
         exchange.request.expect_continue = false;
         let mut whole = gather(body, max).await?.ok_or(Fault::BodyTooLarge)?;
-        let seen = self.chain(exchange).request_body(&mut whole, true, 0);
+        let seen = self
+            .chain(exchange)
+            .request_body(&mut whole, true, 0, &mut Vec::new());
         self.accept(seen)?;
         Ok(Some(whole))
     }

@@ -265,7 +265,7 @@ impl<F: Filter> Reply<'_, F> {
         let (framing, first) = match mode {
             BodyMode::Whole { max } => {
                 let mut block = gather(body, max).await?.ok_or(Fault::FilterFailed)?;
-                let seen = self.run.response_body(&mut block, true, 0);
+                let seen = self.run.response_body(&mut block, true, 0, &mut Vec::new());
                 self.accept(seen)?;
                 let framing = BodyLen::Length(block.len() as u64);
                 let last = Last::Yes;
@@ -316,7 +316,9 @@ impl<F: Filter> Reply<'_, F> {
             let mut piece = body.next().await?;
             ended = piece.last == Last::Yes;
             if mode != BodyMode::Skip {
-                let seen = self.run.response_body(&mut piece.block, ended, before);
+                let seen = self
+                    .run
+                    .response_body(&mut piece.block, ended, before, &mut Vec::new());
                 self.accept(seen)?;
             }
             result = sink.write(piece, body.trailers()).await;
@@ -330,7 +332,9 @@ impl<F: Filter> Reply<'_, F> {
         let mut piece = body.next_ready()?;
         if let Some(piece) = &mut piece {
             let last = piece.last == Last::Yes;
-            let seen = self.run.response_body(&mut piece.block, last, 0);
+            let seen = self
+                .run
+                .response_body(&mut piece.block, last, 0, &mut Vec::new());
             self.accept(seen)?;
         }
         Ok(piece)

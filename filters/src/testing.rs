@@ -38,6 +38,7 @@ impl Exchange {
             piece: &mut Block::from_slice(piece),
             last: false,
             passed,
+            trailers: &mut Vec::new(),
             core: &mut self.core,
             scratch: &mut self.scratch,
             now: Stamp::now(),

@@ -209,7 +209,8 @@ impl<'a, F: Filter> Run<'a, F> {
         Ok(())
     }
 
-    /// Shows a piece of the request body to the filters that want it.
+    /// Shows a piece of the request body to the filters that want it; with the last one its
+    /// trailers, lines `name: value\r\n`, which they may change.
     ///
     /// # Errors
     /// The answer of the filter that refused.
@@ -218,13 +219,15 @@ impl<'a, F: Filter> Run<'a, F> {
         piece: &mut Block,
         last: bool,
         passed: u64,
+        trailers: &mut Vec<u8>,
     ) -> Result<(), Box<Answer>> {
         let wants = |step: &&Step<F>| step.filter.request_body_mode() != BodyMode::Skip;
         let steps = self.program.steps.iter().filter(wants);
-        self.body(steps, F::request_body, piece, last, passed)
+        self.body(steps, F::request_body, piece, last, passed, trailers)
     }
 
-    /// Shows a piece of the response body to the filters that want it.
+    /// Shows a piece of the response body to the filters that want it; with the last one its
+    /// trailers, lines `name: value\r\n`, which they may change.
     ///
     /// # Errors
     /// The answer of the filter that refused.
@@ -233,10 +236,11 @@ impl<'a, F: Filter> Run<'a, F> {
         piece: &mut Block,
         last: bool,
         passed: u64,
+        trailers: &mut Vec<u8>,
     ) -> Result<(), Box<Answer>> {
         let wants = |step: &&Step<F>| step.filter.response_body_mode() != BodyMode::Skip;
         let steps = self.program.steps.iter().rev().filter(wants);
-        self.body(steps, F::response_body, piece, last, passed)
+        self.body(steps, F::response_body, piece, last, passed, trailers)
     }
 
     fn body<'s>(
@@ -246,6 +250,7 @@ impl<'a, F: Filter> Run<'a, F> {
         piece: &mut Block,
         last: bool,
         passed: u64,
+        trailers: &mut Vec<u8>,
     ) -> Result<(), Box<Answer>>
     where
         F: 's,
@@ -258,6 +263,7 @@ impl<'a, F: Filter> Run<'a, F> {
                 piece: &mut *piece,
                 last,
                 passed,
+                trailers: &mut *trailers,
                 core: &mut *core,
                 scratch: &mut *scratch,
                 now: began,

@@ -221,7 +221,12 @@ pub(super) fn look<F: Filter>(
         return Ok(());
     }
     chain
-        .request_body(&mut piece.block, piece.last == Last::Yes, before)
+        .request_body(
+            &mut piece.block,
+            piece.last == Last::Yes,
+            before,
+            &mut Vec::new(),
+        )
         .map_err(|answer| {
             *instead.borrow_mut() = Some(answer);
             Fault::FilterRefused

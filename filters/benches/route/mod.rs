@@ -90,7 +90,7 @@ impl Exchange {
     #[inline(never)]
     pub fn filter_body(&mut self, piece: &mut Block) -> bool {
         let run = Run::new(&self.program, CoreIndex(0), &self.core, &self.scratch);
-        run.request_body(piece, false, 0).is_ok()
+        run.request_body(piece, false, 0, &mut Vec::new()).is_ok()
     }
 }
 
