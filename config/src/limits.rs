@@ -32,6 +32,8 @@ pub struct Limits {
     pub request_timeout: Cap<Duration>,
     /// How long a tunnel (WebSocket) may pass no byte in either direction.
     pub tunnel_idle_timeout: Cap<Duration>,
+    /// A whole tunnel, and a whole connection of a listener that passes bytes on.
+    pub tunnel_timeout: Cap<Duration>,
     /// Open connections of the listener, shared out evenly among the workers.
     pub connections_max: NonZeroUsize,
     /// Requests on one connection before it is closed.
@@ -159,6 +161,20 @@ pub(crate) static LIMITS: Section = Section {
              more often than this keep theirs.",
         ),
         Key::default(
+            "tunnel_timeout",
+            Kind::Either(&[
+                Kind::Duration {
+                    min: "1s",
+                    max: "30d",
+                },
+                OFF,
+            ]),
+            "off",
+            "A whole tunnel, such as a WebSocket or a connection that a listener of protocol \
+             \"tcp\" or \"tls\" passes on, however busy it is. It makes clients connect anew, and \
+             so spread over the workers and origins again.",
+        ),
+        Key::default(
             "connections_max",
             Kind::Integer {
                 min: 1,
@@ -204,6 +220,7 @@ impl Default for Limits {
             send_timeout: LIMITS.default_duration("send_timeout"),
             request_timeout: Cap::Off,
             tunnel_idle_timeout: Cap::At(LIMITS.default_duration("tunnel_idle_timeout")),
+            tunnel_timeout: Cap::Off,
             connections_max: NonZeroUsize::new(count("connections_max"))
                 .unwrap_or(NonZeroUsize::MIN),
             requests_per_connection_max: requests.map_or(Cap::Off, Cap::At),
@@ -238,6 +255,8 @@ impl Limits {
         );
         let tunnel = table.duration_cap(r, "tunnel_idle_timeout");
         replace(&mut self.tunnel_idle_timeout, tunnel);
+        let tunnel = table.duration_cap(r, "tunnel_timeout");
+        replace(&mut self.tunnel_timeout, tunnel);
         let connections = table
             .integer(r, "connections_max")
             .and_then(|count| usize::try_from(count).ok().and_then(NonZeroUsize::new));
@@ -277,6 +296,7 @@ impl Limits {
                     .help("a head holds the target and the fields: make `head_max` larger or `uri_max` smaller"),
             );
         }
+        self.check_tunnels(r, table);
         let Cap::At(total) = self.request_timeout else {
             return;
         };
@@ -302,6 +322,29 @@ impl Limits {
                         .help(format!("make `{key}` shorter or `request_timeout` longer")),
                 );
             }
+        }
+    }
+}
+
+impl Limits {
+    fn check_tunnels(&self, r: &mut Reader<'_>, table: &Table<'_>) {
+        let (Cap::At(total), Cap::At(idle)) = (self.tunnel_timeout, self.tunnel_idle_timeout)
+        else {
+            return;
+        };
+        if let Some(item) = table.item("tunnel_idle_timeout")
+            && idle > total
+        {
+            let message = "`tunnel_idle_timeout` never takes effect: `tunnel_timeout` is shorter";
+            r.report(
+                Diagnostic::warning("impossible-limit", message, item.span())
+                    .label(format!(
+                        "here `tunnel_idle_timeout` is {} and `tunnel_timeout` {}",
+                        crate::units::show_duration(idle),
+                        crate::units::show_duration(total),
+                    ))
+                    .help("make the first shorter or the second longer"),
+            );
         }
     }
 }

@@ -79,7 +79,7 @@ pub(crate) fn default_value(key: &Key) -> Value {
     // Numbers, booleans and lists are written in TOML as in JSON; words are not.
     let holds_text = matches!(
         key.kind,
-        Kind::Text(_) | Kind::Duration { .. } | Kind::Size { .. }
+        Kind::Text(_) | Kind::Choice(_) | Kind::Duration { .. } | Kind::Size { .. }
     );
     match serde_json::from_str(text) {
         Ok(value) if !holds_text => value,
@@ -96,7 +96,7 @@ fn value(kind: &Kind, defs: &mut BTreeMap<String, Value>) -> Value {
         Kind::Ratio { min, max } => json!({ "type": "number", "minimum": min, "maximum": max }),
         Kind::Duration { .. } => or_reference(json!({
             "type": "string",
-            "pattern": "^[0-9]+(ms|s|m|h)$",
+            "pattern": "^[0-9]+(ms|s|m|h|d)$",
         })),
         Kind::Size { .. } => or_reference(json!({
             "type": "string",

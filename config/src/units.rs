@@ -12,7 +12,13 @@ pub(crate) struct UnitFault {
     pub instead: Option<String>,
 }
 
-const TIME_UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+const TIME_UNITS: [(&str, u64); 5] = [
+    ("ms", 1),
+    ("s", 1_000),
+    ("m", 60_000),
+    ("h", 3_600_000),
+    ("d", 86_400_000),
+];
 
 const SIZE_UNITS: [(&str, u64); 4] = [
     ("B", 1),
@@ -22,7 +28,7 @@ const SIZE_UNITS: [(&str, u64); 4] = [
 ];
 
 /// Other spellings that people try, and the unit they mean.
-const TIME_HINTS: [(&str, &str); 14] = [
+const TIME_HINTS: [(&str, &str); 16] = [
     ("msec", "ms"),
     ("millis", "ms"),
     ("milliseconds", "ms"),
@@ -37,6 +43,8 @@ const TIME_HINTS: [(&str, &str); 14] = [
     ("hour", "h"),
     ("hours", "h"),
     ("hr", "h"),
+    ("day", "d"),
+    ("days", "d"),
 ];
 
 const SIZE_HINTS: [(&str, &str); 12] = [
@@ -54,7 +62,7 @@ const SIZE_HINTS: [(&str, &str); 12] = [
     ("gib", "GiB"),
 ];
 
-/// Parses `250ms`, `30s`, `5m`, `1h`.
+/// Parses `250ms`, `30s`, `5m`, `1h`, `30d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, UnitFault> {
     quantity(text, &TIME_UNITS, &TIME_HINTS, |number| {
         format!("{number}s")
@@ -147,6 +155,7 @@ mod tests {
         assert_eq!(duration("30s").unwrap(), Duration::from_secs(30));
         assert_eq!(duration("5m").unwrap(), Duration::from_secs(300));
         assert_eq!(duration("1h").unwrap(), Duration::from_secs(3600));
+        assert_eq!(duration("2d").unwrap(), Duration::from_secs(172_800));
         assert_eq!(size("0B").unwrap(), 0);
         assert_eq!(size("16KiB").unwrap(), 16_384);
         assert_eq!(size("2GiB").unwrap(), 2 << 30);

@@ -53,8 +53,6 @@ fn the_contract_is_valid_and_names_each_part_that_is_not_supported_yet() {
     assert_eq!(
         said,
         [
-            "`alpn` in [[listener]] is not supported yet",
-            "`certificate` in [[listener]] is not supported yet",
             "`health` in [[upstream]] is not supported yet",
             "`breaker` in [[upstream]] is not supported yet",
             "`retry` in [[upstream]] is not supported yet",

@@ -108,6 +108,10 @@ pub(crate) fn endpoint(text: &str) -> Result<EndpointAddr, Fault> {
         let fault = fault("an endpoint is an address, not a URL");
         return Err(match scheme {
             "http" => fault.help(format!("write \"{}\"", with_port(rest, 80))),
+            "https" => fault.help(format!(
+                "write \"{}\" and add [upstream.tls]",
+                with_port(rest, 443)
+            )),
             _ => fault,
         });
     }
@@ -377,7 +381,10 @@ mod tests {
 
     #[test]
     fn proposes_whole_addresses() {
-        assert_eq!(help_of(endpoint("https://a.b:8443/x")), "");
+        assert_eq!(
+            help_of(endpoint("https://a.b:8443/x")),
+            "write \"a.b:8443\" and add [upstream.tls]"
+        );
         assert_eq!(help_of(endpoint("http://a.b:8080/x")), "write \"a.b:8080\"");
         assert_eq!(help_of(endpoint("::1")), "add one: \"[::1]:80\"");
         assert_eq!(

@@ -3,6 +3,7 @@
 
 mod address;
 mod http;
+mod names;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ pub(crate) use http::{
     CREDENTIALS, absolute_path, header_name, header_value, is_credential, limiter_key, location,
     method, prefix, template, untouchable, via,
 };
+pub(crate) use names::{contact, directory_url, ordered_name, server_name, server_pattern};
 
 /// Why a text is not what its key wants.
 #[derive(Debug, Clone, PartialEq, Eq)]

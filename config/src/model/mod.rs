@@ -1,10 +1,12 @@
 //! The typed tree: what a configuration means once it has been checked. Values that later stages
 //! may complain about keep the [`Span`](crate::Span) they were written at.
 
+mod acme;
 mod filter;
 mod listener;
 mod process;
 mod route;
+mod tls;
 mod upstream;
 
 use std::fmt;
@@ -12,8 +14,9 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 pub use crate::limits::Limits;
+pub use acme::{Acme, Challenge};
 pub use filter::{BodyLimit, Filter, FilterKind, HeaderEdits, HeaderFilter, PathRewrite};
-pub use listener::{HalfClose, ListenAddr, Listener};
+pub use listener::{HalfClose, Http2, ListenAddr, Listener, ListenerProtocol, SniRoute};
 pub use process::{
     AccessLog, Admin, Backslash, Cores, DotSegments, Driver, EncodedSlash, Forwarded, Log,
     LogFormat, LogLevel, PathPolicy, Runtime, TrailingSlash, Workers,
@@ -22,7 +25,10 @@ pub use route::{
     Action, FieldMatch, Matches, Redirect, Respond, Route, SplitTarget, Upgrade, UpstreamHost,
     ValueMatch,
 };
-pub use upstream::{Balance, Endpoint, EndpointAddr, Upstream};
+pub use tls::{Alpn, Certificate, CipherSuite, ClientAuth, ListenerTls, TlsVersion, UpstreamTls};
+pub use upstream::{
+    Balance, Endpoint, EndpointAddr, ProxyVersion, Upstream, UpstreamHttp2, UpstreamProtocol,
+};
 
 use crate::{Sources, Spanned};
 
@@ -41,6 +47,8 @@ pub struct Config {
     pub path: PathPolicy,
     /// What is told to origins about the client, and who is believed about it.
     pub forwarded: Forwarded,
+    /// Where certificates are ordered; there when a listener has `acme` names.
+    pub acme: Option<Acme>,
     /// At least one.
     pub listeners: Vec<Listener>,
     /// Indexed by [`UpstreamId`].

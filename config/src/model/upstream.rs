@@ -6,7 +6,7 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Name;
+use super::{Name, UpstreamTls};
 use crate::Spanned;
 use crate::keys::words;
 
@@ -29,6 +29,47 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// Unused connections kept by each worker; 0 closes each after its response.
     pub keepalive_max: usize,
+    /// What its connections speak.
+    pub protocol: UpstreamProtocol,
+    /// How they speak it over TLS; `None` speaks plain.
+    pub tls: Option<UpstreamTls>,
+    /// Bounds of its HTTP/2 connections.
+    pub http2: UpstreamHttp2,
+    /// The header that each connection begins with; not beside HTTP/2.
+    pub proxy_protocol: Option<ProxyVersion>,
+}
+
+/// What an upstream's connections speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, agreed on over TLS, known without it.
+    Http2,
+    /// What the origin picks over TLS; HTTP/1.1 without it.
+    Auto,
+}
+
+/// `[upstream.http2]`, for each worker and endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UpstreamHttp2 {
+    /// Connections at a time.
+    pub connections_max: u32,
+    /// Requests on one connection at a time, if the origin takes as many.
+    pub streams_max: u32,
+    /// Bytes of one response's body under way unread; 65535 to 2^31 - 1.
+    pub stream_window: u32,
+    /// Bytes of all bodies together under way unread; 65535 to 2^31 - 1.
+    pub connection_window: u32,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyVersion {
+    /// Text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// How an endpoint is picked.
@@ -88,3 +129,5 @@ words!(Balance {
     RandomTwo = "random_two",
     ConsistentHash = "consistent_hash",
 });
+words!(UpstreamProtocol { Http1 = "http/1.1", Http2 = "h2", Auto = "auto" });
+words!(ProxyVersion { V1 = "v1", V2 = "v2" });

@@ -8,25 +8,6 @@ use crate::leaf;
 use crate::model::Name;
 use crate::span::Spanned;
 
-pub(crate) const ALPN: &[&str] = &["h2", "http/1.1"];
-
-pub(crate) static CERTIFICATE: Section = Section {
-    title: "[[listener.certificate]]",
-    doc: "A certificate for TLS. Not supported yet.",
-    keys: &[
-        Key::required(
-            "cert",
-            Kind::Text("the path of a PEM file"),
-            "The certificate chain, in PEM.",
-        ),
-        Key::required(
-            "key",
-            Kind::Text("the path of a PEM file"),
-            "The private key, in PEM.",
-        ),
-    ],
-};
-
 pub(crate) static HEALTH: Section = Section {
     title: "[upstream.health]",
     doc: "Active health checks. Not supported yet.",
@@ -210,18 +191,6 @@ pub(crate) static API_KEY: Section = Section {
         ),
     ],
 };
-
-/// Checks what a listener says about TLS.
-pub(crate) fn certificates(r: &mut Reader<'_>, listener: &Table<'_>) {
-    for table in listener.tables(r, "certificate") {
-        for key in ["cert", "key"] {
-            if let Some(item) = table.required(r, key) {
-                r.parsed(&item, leaf::file_path);
-            }
-        }
-    }
-    check_choices(r, listener, "alpn", ALPN);
-}
 
 fn check_choices(r: &mut Reader<'_>, table: &Table<'_>, key: &'static str, words: &[&str]) {
     for item in table.list(r, key) {

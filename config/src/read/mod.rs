@@ -1,8 +1,10 @@
 //! Reading: from a parsed file to typed parts. One file per kind of thing; each holds the
 //! vocabulary of its tables beside the code that reads them.
 
+mod acme;
 mod expand;
 mod filter;
+mod http2;
 mod later;
 mod listener;
 mod process;
@@ -12,15 +14,16 @@ mod table;
 mod upstream;
 
 pub(crate) use expand::Text;
+pub(crate) use listener::RawListener;
 pub(crate) use reader::{Reader, quote};
 pub(crate) use route::{RawAction, RawRoute};
 pub(crate) use table::{Table, bounded_integer};
 
 use crate::keys::{Key, Kind, Section};
 use crate::limits::{LIMITS, Limits};
-use crate::model::{Admin, Filter, Forwarded, Listener, Log, PathPolicy, Runtime, Upstream};
+use crate::model::{Acme, Admin, Filter, Forwarded, Log, PathPolicy, Runtime, Upstream};
 use crate::nearest::nearest;
-use crate::span::Spanned;
+use crate::span::{Span, Spanned};
 
 const INCLUDE: Key = Key::optional(
     "include",
@@ -89,6 +92,11 @@ pub(crate) static ROOT: Section = Section {
             Kind::Table(&process::FORWARDED),
             "What origins are told about the client.",
         ),
+        Key::optional(
+            "acme",
+            Kind::Table(&acme::ACME),
+            "Where certificates are ordered.",
+        ),
         LISTENER,
         UPSTREAM,
         FILTER,
@@ -105,7 +113,7 @@ pub(crate) static INCLUDED: Section = Section {
 };
 
 /// Tables whose keys people put in the wrong place.
-static HOMES: [&Section; 9] = [
+static HOMES: [&Section; 15] = [
     &LIMITS,
     &process::RUNTIME,
     &process::LOG,
@@ -114,6 +122,12 @@ static HOMES: [&Section; 9] = [
     &listener::LISTENER,
     &upstream::UPSTREAM,
     &route::ROUTE,
+    &listener::TLS,
+    &listener::CERTIFICATE,
+    &http2::LISTENER_HTTP2,
+    &upstream::TLS,
+    &http2::UPSTREAM_HTTP2,
+    &acme::ACME,
     &ROOT,
 ];
 
@@ -132,6 +146,14 @@ fn misplaced(written: &str, section: &'static Section) -> Option<String> {
     Some(format!("did you mean `{near}` of {}?", home.title))
 }
 
+/// `[acme]`, there or not, with its place.
+#[derive(Debug)]
+pub(crate) struct RawAcme {
+    /// `None` when it could not be read.
+    pub acme: Option<Acme>,
+    pub span: Span,
+}
+
 /// What the files of a load said, before names are resolved.
 #[derive(Debug, Default)]
 pub(crate) struct Parts {
@@ -141,7 +163,8 @@ pub(crate) struct Parts {
     pub limits: Option<Limits>,
     pub path: Option<PathPolicy>,
     pub forwarded: Option<Forwarded>,
-    pub listeners: Vec<Listener>,
+    pub acme: Option<RawAcme>,
+    pub listeners: Vec<RawListener>,
     pub upstreams: Vec<Upstream>,
     pub filters: Vec<Filter>,
     pub consumers: Vec<Spanned<crate::model::Name>>,
@@ -165,6 +188,10 @@ impl Parts {
         self.path = Some(process::path(r, path));
         let forwarded = root.table(r, "forwarded");
         self.forwarded = Some(process::forwarded(r, forwarded));
+        self.acme = root.table(r, "acme").map(|table| RawAcme {
+            acme: acme::acme(r, &table),
+            span: table.span,
+        });
         self.read_shared(r, root);
     }
 

@@ -350,7 +350,7 @@ impl<'a> Reader<'a> {
         let found = self.parsed(item, |text| {
             units::duration(text).map_err(|fault| {
                 let expected =
-                    "a whole number and `ms`, `s`, `m` or `h`, such as \"250ms\" or \"30s\"";
+                    "a whole number and `ms`, `s`, `m`, `h` or `d`, such as \"250ms\" or \"30s\"";
                 leaf::quantity_fault("duration", expected, fault)
             })
         })?;

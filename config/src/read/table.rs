@@ -1,15 +1,18 @@
 //! A table of a parsed file beside the [`Section`] that says what may stand in it.
 
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use toml::Spanned as TomlSpanned;
 use toml::de::{DeTable, DeValue};
 
 use super::expand::{Text, has_reference};
-use super::reader::{Reader, span_of};
+use super::reader::{Reader, quote, span_of};
 use crate::diagnostic::Diagnostic;
 use crate::keys::{Kind, Section, Word};
-use crate::leaf::Fault;
+use crate::leaf::{self, Fault};
 use crate::model::Cap;
 use crate::span::{FileId, Span, Spanned};
 
@@ -92,6 +95,13 @@ impl<'t> Table<'t> {
         self.item(key).map_or(self.span, |item| item.span())
     }
 
+    /// Where a key itself stands, if it is written.
+    pub fn key_span(&self, key: &'static str) -> Option<Span> {
+        debug_assert!(self.section.key(key).is_some(), "{key} is no key");
+        let entry = self.entries.get_key_value(key);
+        entry.map(|(key, _)| span_of(self.file, key))
+    }
+
     pub fn duration(&self, r: &mut Reader<'_>, key: &'static str) -> Option<Duration> {
         r.duration(&self.item(key)?)
     }
@@ -103,6 +113,11 @@ impl<'t> Table<'t> {
 
     pub fn size(&self, r: &mut Reader<'_>, key: &'static str) -> Option<u64> {
         r.size(&self.item(key)?)
+    }
+
+    pub fn size_or_default(&self, r: &mut Reader<'_>, key: &'static str) -> u64 {
+        self.size(r, key)
+            .unwrap_or_else(|| self.section.default_size(key))
     }
 
     pub fn duration_cap(&self, r: &mut Reader<'_>, key: &'static str) -> Option<Cap<Duration>> {
@@ -158,6 +173,11 @@ impl<'t> Table<'t> {
         r.parsed(&self.item(key)?, parse)
     }
 
+    /// The path of a file; see [`file_path`].
+    pub fn file(&self, r: &mut Reader<'_>, key: &'static str) -> Option<Spanned<PathBuf>> {
+        file_path(r, &self.item(key)?)
+    }
+
     /// The entries of a list, none when it is absent.
     pub fn list(&self, r: &mut Reader<'_>, key: &'static str) -> Vec<Item<'t>> {
         let item = self.item(key);
@@ -171,6 +191,21 @@ impl<'t> Table<'t> {
             Some(Kind::Table(section)) => r.open(&item, section),
             _ => None,
         }
+    }
+
+    /// A table under a key, or one in which every key has its default.
+    pub fn table_or_empty(
+        &self,
+        r: &mut Reader<'_>,
+        key: &'static str,
+        section: &'static Section,
+    ) -> Table<'t> {
+        self.table(r, key).unwrap_or(Table {
+            file: self.file,
+            span: self.span,
+            section,
+            entries: &EMPTY,
+        })
     }
 
     /// The tables under a key that is written `[[key]]`.
@@ -189,6 +224,49 @@ impl<'t> Table<'t> {
         let each = values.iter().map(|value| Item { value, ..item });
         each.filter_map(|item| r.open(&item, section)).collect()
     }
+}
+
+static EMPTY: LazyLock<DeTable<'static>> = LazyLock::new(DeTable::new);
+
+/// The path of a file or directory, joined to the directory of the file that names it, so that
+/// a configuration can be moved with its files, and means the same wherever it is read from.
+pub(crate) fn file_path(r: &mut Reader<'_>, item: &Item<'_>) -> Option<Spanned<PathBuf>> {
+    let path = r.parsed(item, leaf::file_path)?;
+    let beside = r.sources.path(path.span.file).parent();
+    let base = beside.unwrap_or(Path::new(""));
+    Some(path.map(|path| base.join(path)))
+}
+
+/// Puts an entry in a list where it is not in it yet, else reports that.
+pub(crate) fn add_distinct<T: PartialEq + Display>(
+    r: &mut Reader<'_>,
+    list: &mut Vec<Spanned<T>>,
+    entry: Spanned<T>,
+    what: &str,
+) {
+    match list.iter().find(|other| other.value == entry.value) {
+        Some(first) => r.report(
+            Diagnostic::error(
+                "duplicate-entry",
+                format!("the {what} {} is listed twice", quote(&entry.to_string())),
+                entry.span,
+            )
+            .label("listed again")
+            .help("remove it")
+            .related(first.span, "first here"),
+        ),
+        None => list.push(entry),
+    }
+}
+
+/// Reports a list that must hold something.
+pub(crate) fn no_entries(r: &mut Reader<'_>, list: &Item<'_>, label: &str, help: &str) {
+    let message = format!("`{}` is an empty list", list.name);
+    r.report(
+        Diagnostic::error("empty-list", message, list.span())
+            .label(label)
+            .help(help),
+    );
 }
 
 pub(crate) fn entries_of<'t>(

@@ -1,17 +1,19 @@
 //! From parts to a whole: names become ids, and what only shows when everything is known is
 //! checked: duplicates, unknown and unused things, templates of shared filters.
 
+mod acme;
+
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::model::{
-    Action, Config, Filter, FilterId, FilterKind, ListenAddr, Name, PathRewrite, Route,
-    SplitTarget, UpstreamId,
+    Action, Config, Filter, FilterId, FilterKind, ListenAddr, Listener, ListenerProtocol, Name,
+    PathRewrite, Route, SniRoute, SplitTarget, Upstream, UpstreamId,
 };
 use crate::nearest::nearest;
-use crate::read::{Parts, RawAction, RawRoute, Reader, Text, quote};
+use crate::read::{Parts, RawAction, RawListener, RawRoute, Reader, Text, quote};
 use crate::span::{Sources, Span, Spanned};
 
 /// How often a lookup of the nearest name is worth its time; a file with more unknown names has
@@ -109,7 +111,7 @@ impl<'a> Index<'a> {
                 let message = format!("{kind} {} is never used", quote(name));
                 r.report(
                     Diagnostic::warning("unused", message, name.span)
-                        .label(format!("no route refers to this {kind}"))
+                        .label(format!("{} refers to this {kind}", nobody(kind)))
                         .help(format!(
                             "remove it, or name it in a route's `{kind}{}`",
                             plural(kind)
@@ -117,6 +119,14 @@ impl<'a> Index<'a> {
                 );
             }
         }
+    }
+}
+
+/// Who might use such a thing, and does not.
+fn nobody(kind: &str) -> &'static str {
+    match kind {
+        "upstream" => "no route or listener",
+        _ => "no route",
     }
 }
 
@@ -138,10 +148,11 @@ fn duplicate(r: &mut Reader<'_>, what: &str, first: Span, second: Span) {
 /// were reported.
 pub(crate) fn link(r: &mut Reader<'_>, parts: Parts, root: Span) -> Option<Config> {
     check_listeners(r, &parts, root);
+    acme::check(r, &parts);
     report_duplicates(
         r,
         "listener",
-        parts.listeners.iter().map(|listener| &listener.name),
+        parts.listeners.iter().map(|raw| &raw.listener.name),
     );
     report_duplicates(r, "consumer", parts.consumers.iter());
     report_duplicates(r, "route", parts.routes.iter().map(|route| &route.name));
@@ -149,7 +160,8 @@ pub(crate) fn link(r: &mut Reader<'_>, parts: Parts, root: Span) -> Option<Confi
     let mut upstreams = Index::new(r, "upstream", upstream_names);
     let filter_names = parts.filters.iter().map(|filter| &filter.name);
     let mut filters = Index::new(r, "filter", filter_names);
-    if parts.routes.is_empty() && !has_errors(r) {
+    let any_http = parts.listeners.iter().any(is_http);
+    if parts.routes.is_empty() && any_http && !has_errors(r) {
         r.report(
             Diagnostic::warning("no-routes", "no route is defined", root)
                 .label("every request will get 404")
@@ -166,6 +178,11 @@ pub(crate) fn link(r: &mut Reader<'_>, parts: Parts, root: Span) -> Option<Confi
             &parts.filters,
         ));
     }
+    let mut listeners = Vec::with_capacity(parts.listeners.len());
+    for raw in parts.listeners {
+        listeners.push(with_upstreams(r, raw, &mut upstreams));
+    }
+    report_nested_tls(r, &listeners, &parts.upstreams);
     // After an error, what looks unused may be used by what could not be read.
     if !has_errors(r) {
         upstreams.warn_unused(r);
@@ -178,12 +195,17 @@ pub(crate) fn link(r: &mut Reader<'_>, parts: Parts, root: Span) -> Option<Confi
         limits: parts.limits?,
         path: parts.path?,
         forwarded: parts.forwarded?,
-        listeners: parts.listeners,
+        acme: parts.acme.and_then(|raw| raw.acme),
+        listeners,
         upstreams: parts.upstreams,
         filters: parts.filters,
         routes,
         sources: Arc::new(Sources::default()),
     })
+}
+
+fn is_http(raw: &RawListener) -> bool {
+    raw.listener.protocol == ListenerProtocol::Http
 }
 
 fn has_errors(r: &Reader<'_>) -> bool {
@@ -232,7 +254,7 @@ fn check_listeners(r: &mut Reader<'_>, parts: &Parts, root: Span) {
     // Port 0 gives each its own port.
     let fixed = |address: &ListenAddr| !matches!(address, ListenAddr::Tcp(tcp) if tcp.port() == 0);
     let admin = parts.admin.iter().map(|admin| &admin.listen);
-    let listeners = parts.listeners.iter().map(|listener| &listener.listen);
+    let listeners = parts.listeners.iter().map(|raw| &raw.listener.listen);
     let addresses = admin.chain(listeners).filter(|address| fixed(address));
     for (_, first, second) in repeated(addresses.map(|address| (&address.value, address.span))) {
         r.report(
@@ -245,6 +267,49 @@ fn check_listeners(r: &mut Reader<'_>, parts: &Parts, root: Span) {
             .help("give one of them another port")
             .related(first, "first here"),
         );
+    }
+}
+
+/// A listener whose upstreams are no longer names.
+fn with_upstreams(r: &mut Reader<'_>, raw: RawListener, upstreams: &mut Index<'_>) -> Listener {
+    let mut listener = raw.listener;
+    let mut resolve = |name: &Spanned<Text>| {
+        let id = upstreams.resolve(r, name)?;
+        Some(Spanned::new(UpstreamId(id), name.span))
+    };
+    listener.upstream = raw.upstream.as_ref().and_then(&mut resolve);
+    for entry in raw.sni {
+        let names = entry.names;
+        let upstream = resolve(&entry.upstream);
+        listener
+            .sni
+            .extend(upstream.map(|upstream| SniRoute { names, upstream }));
+    }
+    listener
+}
+
+/// TLS that is passed on must not be wrapped in TLS of our own.
+fn report_nested_tls(r: &mut Reader<'_>, listeners: &[Listener], upstreams: &[Upstream]) {
+    for listener in listeners {
+        if listener.protocol != ListenerProtocol::Tls {
+            continue;
+        }
+        let named = listener.sni.iter().map(|entry| &entry.upstream);
+        for id in listener.upstream.iter().chain(named) {
+            let upstream = &upstreams[id.index()];
+            if upstream.tls.is_some() {
+                let message = format!(
+                    "TLS is passed on to {}, which has [upstream.tls]",
+                    quote(&upstream.name)
+                );
+                r.report(
+                    Diagnostic::error("contradiction", message, id.span)
+                        .label("the client's TLS would be wrapped in another")
+                        .help("name an upstream without [upstream.tls]: the client speaks TLS with the origin itself")
+                        .related(upstream.name.span, "this upstream"),
+                );
+            }
+        }
     }
 }
 

@@ -1,14 +1,18 @@
 //! `[[upstream]]`.
 
+mod tls;
+
 use std::num::NonZeroU16;
 
-use super::later;
 use super::reader::Reader;
 use super::table::{Item, Table};
+use super::{http2, later};
 use crate::diagnostic::Diagnostic;
 use crate::keys::{Key, Kind, Section, Word};
 use crate::leaf;
-use crate::model::{Balance, Endpoint, Upstream};
+use crate::model::{Balance, Endpoint, ProxyVersion, Upstream, UpstreamProtocol};
+
+pub(crate) use tls::TLS;
 
 pub(crate) const NAME: &str = "a name of 1 to 64 of the characters `A-Z a-z 0-9 . _ -`";
 
@@ -107,6 +111,30 @@ pub(crate) static UPSTREAM: Section = Section {
              response.",
         ),
         Key::optional(
+            "protocol",
+            Kind::Choice(UpstreamProtocol::WORDS),
+            "What is spoken: HTTP/1.1; \"h2\", HTTP/2, which without TLS the origin must know of \
+             beforehand (gRPC services do); or \"auto\", what the origin picks in TLS. It is \
+             \"auto\" with [upstream.tls] and \"http/1.1\" without where it is not written.",
+        ),
+        Key::optional(
+            "tls",
+            Kind::Table(&TLS),
+            "TLS to the origin; with this table it is spoken to over TLS only.",
+        ),
+        Key::optional(
+            "http2",
+            Kind::Table(&http2::UPSTREAM_HTTP2),
+            "Bounds of HTTP/2 connections.",
+        ),
+        Key::optional(
+            "proxy_protocol",
+            Kind::Choice(ProxyVersion::WORDS),
+            "The PROXY protocol header that says who the client is, at the beginning of each \
+             connection: text or binary. Such a connection serves one client and is not pooled, \
+             and it cannot speak HTTP/2.",
+        ),
+        Key::optional(
             "health",
             Kind::Table(&later::HEALTH),
             "Active health checks.",
@@ -131,6 +159,11 @@ pub(crate) fn upstream(r: &mut Reader<'_>, table: &Table<'_>) -> Option<Upstream
     let name = table.required(r, "name").and_then(|item| r.name(&item));
     let balance = balance(r, table);
     let endpoints = endpoints(r, table);
+    let proxy = table.item("proxy_protocol");
+    let proxy = proxy.and_then(|item| r.word::<ProxyVersion>(&item));
+    let proxy = proxy.map(|version| version.value);
+    let protocol = tls::protocol(r, table, proxy);
+    let tls = tls::tls(r, table, &endpoints);
     later::resilience(r, table);
     // The name comes last: without it the other keys are still checked.
     Some(Upstream {
@@ -142,6 +175,10 @@ pub(crate) fn upstream(r: &mut Reader<'_>, table: &Table<'_>) -> Option<Upstream
         idle_timeout: table.duration_or_default(r, "idle_timeout"),
         keepalive_max: usize::try_from(table.integer_or_default(r, "keepalive_max"))
             .unwrap_or(usize::MAX),
+        protocol,
+        tls,
+        http2: http2::upstream(r, table),
+        proxy_protocol: proxy,
         name: name?,
     })
 }
