@@ -1,12 +1,13 @@
 //! Listeners and their limits, in the units of the data plane.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
-use ringgate_config::model::{self, Cap};
+use ringgate_config::model::{self, Cap, ListenerProtocol};
 use ringgate_config::{Config, model::Limits};
 use ringgate_core::http::h1::HeadLimits;
 use ringgate_core::rt::wheel::Ticks;
-use ringgate_core::snapshot;
+use ringgate_core::snapshot::{self, Carries, Http2Limits, NamedUpstreams, TrustedNetworks};
 
 use super::{Surroundings, listen_addr};
 
@@ -23,14 +24,57 @@ pub(super) fn lower(config: &Config, around: &Surroundings<'_>) -> Vec<snapshot:
                 model::HalfClose::Abort => snapshot::HalfClose::Abort,
                 model::HalfClose::Allow => snapshot::HalfClose::Allow,
             },
-            carries: snapshot::Carries::default(),
+            carries: carries(listener),
             tls: None,
-            http2: snapshot::Http2Limits::default(),
-            h2c: snapshot::Http2Unasked::Accepted,
-            proxies: snapshot::TrustedNetworks::default(),
+            http2: http2(&listener.http2),
+            h2c: match listener.h2c {
+                true => snapshot::Http2Unasked::Accepted,
+                false => snapshot::Http2Unasked::Refused,
+            },
+            proxies: {
+                let networks = listener.proxy_protocol_from.iter();
+                TrustedNetworks::new(networks.map(|net| (net.addr(), net.prefix_len())))
+            },
             connections: (around.connections)(&listener.name),
         })
         .collect()
+}
+
+fn carries(listener: &model::Listener) -> Carries {
+    let otherwise = listener.upstream.as_ref().map(|id| id.index());
+    match (listener.protocol, otherwise) {
+        (ListenerProtocol::Http, _) => Carries::Http,
+        (ListenerProtocol::Tcp, Some(upstream)) => Carries::Tcp(upstream),
+        // A checked listener of bytes has an upstream. One without would lead nowhere, and so
+        // does this.
+        (ListenerProtocol::Tcp, None) => Carries::Tls(NamedUpstreams::default()),
+        (ListenerProtocol::Tls, otherwise) => {
+            let entries = listener.sni.iter();
+            let names = entries.flat_map(|entry| {
+                let upstream = entry.upstream.index();
+                let names = entry.names.iter();
+                names.map(move |name| (name.value.clone(), upstream))
+            });
+            Carries::Tls(NamedUpstreams {
+                names: names.collect(),
+                otherwise,
+            })
+        }
+    }
+}
+
+fn http2(written: &model::Http2) -> Http2Limits {
+    let requests = written.requests_per_second_max.limit();
+    Http2Limits {
+        streams_max: written.streams_max,
+        stream_window: written.stream_window,
+        connection_window: written.connection_window,
+        resets_max: written.resets_max,
+        pings_max: written.pings_max,
+        settings_max: written.settings_max,
+        empty_frames_max: written.empty_frames_max,
+        requests_per_second_max: requests.map_or(u32::MAX, NonZeroU32::get),
+    }
 }
 
 fn limits(limits: &Limits) -> snapshot::Limits {
@@ -48,7 +92,7 @@ fn limits(limits: &Limits) -> snapshot::Limits {
         send_timeout: limits.send_timeout.into(),
         request_timeout: ticks(limits.request_timeout),
         tunnel_idle_timeout: ticks(limits.tunnel_idle_timeout),
-        tunnel_timeout: Ticks::NEVER,
+        tunnel_timeout: ticks(limits.tunnel_timeout),
         connections_max: u32::try_from(limits.connections_max.get()).unwrap_or(u32::MAX),
         requests_per_connection_max: requests_max
             .and_then(|count| u32::try_from(count.get()).ok())

@@ -6,7 +6,10 @@ use std::net::SocketAddr;
 
 use ringgate_core::chain::BodyMode;
 use ringgate_core::rt::wheel::Ticks;
-use ringgate_core::snapshot::{Action, UpstreamHost};
+use ringgate_core::snapshot::{
+    Action, Carries, Http2Limits, Http2Unasked, ProxyVersion, UpstreamHost, UpstreamHttp2,
+    UpstreamProtocol,
+};
 
 use super::*;
 
@@ -77,6 +80,70 @@ fn limits_are_lowered_with_off_as_never() {
     );
     assert_eq!(limits.request_timeout, Ticks::NEVER);
     assert_ne!(limits.tunnel_idle_timeout, Ticks::NEVER);
+}
+
+#[test]
+fn bounds_of_http2_and_proxies_are_lowered() {
+    let listener = "[[listener]]\nname = \"l\"\nlisten = \"127.0.0.1:8080\"\nh2c = false\n\
+                    proxy_protocol_from = [\"10.0.0.0/8\"]\n\
+                    limits.tunnel_timeout = \"1d\"\n\
+                    http2 = { streams_max = 9, requests_per_second_max = 50 }\n";
+    let snapshot = snapshot(&format!(
+        "{listener}{UPSTREAM}protocol = \"h2\"\nhttp2 = {{ connections_max = 3 }}\n\
+         [[upstream]]\nname = \"b\"\nendpoints = [\"127.0.0.1:2\"]\nproxy_protocol = \"v2\"\n\
+         [[route]]\nname = \"r\"\npath = \"/\"\n\
+         split = [{{ upstream = \"a\" }}, {{ upstream = \"b\" }}]\n"
+    ));
+    let listener = &snapshot.listeners[0];
+    let bounds = Http2Limits {
+        streams_max: 9,
+        requests_per_second_max: 50,
+        ..Http2Limits::default()
+    };
+    assert_eq!(listener.http2, bounds);
+    assert_eq!(listener.h2c, Http2Unasked::Refused);
+    assert!(listener.proxies.contains("10.1.2.3".parse().unwrap()));
+    assert_eq!(listener.limits.tunnel_timeout, Ticks(864_000));
+    let [a, b] = &snapshot.upstreams[..] else {
+        panic!("not two upstreams");
+    };
+    assert_eq!(a.protocol, UpstreamProtocol::Http2);
+    assert_eq!(a.http2.connections_max, 3);
+    assert_eq!(b.protocol, UpstreamProtocol::Http1);
+    assert_eq!(b.proxy, Some(ProxyVersion::V2));
+}
+
+#[test]
+fn written_defaults_of_http2_are_those_of_the_data_plane() {
+    let snapshot = snapshot(&format!(
+        "{LISTENER}{UPSTREAM}[[route]]\nname = \"r\"\npath = \"/\"\nupstream = \"a\"\n"
+    ));
+    let listener = &snapshot.listeners[0];
+    assert_eq!(listener.http2, Http2Limits::default());
+    assert_eq!(listener.h2c, Http2Unasked::default());
+    assert_eq!(listener.limits.tunnel_timeout, Ticks::NEVER);
+    let upstream = &snapshot.upstreams[0];
+    assert_eq!(upstream.http2, UpstreamHttp2::default());
+    assert_eq!(upstream.protocol, UpstreamProtocol::default());
+    assert_eq!(upstream.proxy, None);
+}
+
+#[test]
+fn passed_connections_go_to_upstreams_by_name() {
+    let snapshot = snapshot(&format!(
+        "[[listener]]\nname = \"t\"\nlisten = \"127.0.0.1:1\"\nprotocol = \"tcp\"\nupstream = \"b\"\n\
+         [[listener]]\nname = \"s\"\nlisten = \"127.0.0.1:2\"\nprotocol = \"tls\"\nupstream = \"a\"\n\
+         [[listener.sni]]\nnames = [\"DB.example.com\", \"*.x.example\"]\nupstream = \"b\"\n\
+         {UPSTREAM}[[upstream]]\nname = \"b\"\nendpoints = [\"127.0.0.1:2\"]\n"
+    ));
+    assert!(matches!(snapshot.listeners[0].carries, Carries::Tcp(1)));
+    let Carries::Tls(named) = &snapshot.listeners[1].carries else {
+        panic!("not by name");
+    };
+    assert_eq!(named.find(Some("db.example.com")), Some(1));
+    assert_eq!(named.find(Some("y.x.example")), Some(1));
+    assert_eq!(named.find(Some("other.example")), Some(0));
+    assert_eq!(named.find(None), Some(0));
 }
 
 #[test]

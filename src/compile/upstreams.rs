@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ringgate_config::Config;
-use ringgate_config::model::{EndpointAddr, Upstream};
+use ringgate_config::model::{self, EndpointAddr, Upstream};
 use ringgate_control::Target;
 use ringgate_core::rt::Addr;
 use ringgate_core::snapshot::{self, Endpoint};
@@ -21,13 +21,33 @@ pub(super) fn lower(config: &Config, around: &Surroundings<'_>) -> Vec<snapshot:
             read_timeout: upstream.read_timeout.into(),
             idle_timeout: upstream.idle_timeout.into(),
             idle_max: upstream.keepalive_max,
-            protocol: snapshot::UpstreamProtocol::Http1,
+            protocol: protocol(upstream.protocol),
             tls: None,
-            http2: snapshot::UpstreamHttp2::default(),
-            proxy: None,
+            http2: http2(&upstream.http2),
+            proxy: upstream.proxy_protocol.map(|version| match version {
+                model::ProxyVersion::V1 => snapshot::ProxyVersion::V1,
+                model::ProxyVersion::V2 => snapshot::ProxyVersion::V2,
+            }),
             stats: around.registry.upstream(&upstream.name),
         })
         .collect()
+}
+
+fn protocol(written: model::UpstreamProtocol) -> snapshot::UpstreamProtocol {
+    match written {
+        model::UpstreamProtocol::Http1 => snapshot::UpstreamProtocol::Http1,
+        model::UpstreamProtocol::Http2 => snapshot::UpstreamProtocol::Http2,
+        model::UpstreamProtocol::Auto => snapshot::UpstreamProtocol::Auto,
+    }
+}
+
+fn http2(written: &model::UpstreamHttp2) -> snapshot::UpstreamHttp2 {
+    snapshot::UpstreamHttp2 {
+        connections_max: written.connections_max,
+        streams_max: written.streams_max,
+        stream_window: written.stream_window,
+        connection_window: written.connection_window,
+    }
 }
 
 /// The endpoints of an upstream with the addresses known so far. Each address of a name has
