@@ -3,6 +3,8 @@
 //! Recognition is a perfect hash over length and three bytes, then one comparison; the build
 //! fails when two names collide.
 
+use http::HeaderName;
+
 use crate::http::text::same_token;
 
 macro_rules! known {
@@ -19,6 +21,8 @@ macro_rules! known {
         /// By number; the last one is that of [`Known::Other`], which is none.
         const NAMES: [&str; Known::COUNT + 1] = [$($name,)* ""];
         const VARIANTS: [Known; Known::COUNT] = [$(Known::$variant,)*];
+        /// The names as HTTP/2's codec takes them, by number.
+        static HEADER_NAMES: [HeaderName; Known::COUNT] = [$(HeaderName::from_static($name),)*];
     };
 }
 
@@ -130,6 +134,11 @@ impl Known {
     #[inline]
     pub const fn name(self) -> &'static str {
         NAMES[self as usize]
+    }
+
+    /// The name as HTTP/2's codec takes it; none for [`Known::Other`].
+    pub(crate) fn header_name(self) -> Option<&'static HeaderName> {
+        HEADER_NAMES.get(self as usize)
     }
 
     /// All known names.

@@ -2,7 +2,7 @@
 //!
 //! Nothing here reads a socket or a clock. A head is a block of received bytes and a table of
 //! offsets into it ([`RequestHead`], [`ResponseHead`]); [`h1`] turns bytes into heads and bodies
-//! and back.
+//! and back, [`h2`] what the HTTP/2 codec hands over.
 
 pub mod authority;
 pub mod date;
@@ -10,6 +10,7 @@ pub mod fields;
 pub mod forwarding;
 pub mod fuzz;
 pub mod h1;
+pub mod h2;
 pub mod head;
 pub mod known;
 pub mod limits;

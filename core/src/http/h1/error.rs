@@ -26,7 +26,8 @@ pub enum HeadError {
     Version,
     /// A version other than 1.0 and 1.1.
     VersionUnsupported,
-    /// The status line is not `version SP 3DIGIT SP reason`, or the status is below 100.
+    /// The status line is not `version SP 3DIGIT SP reason`, or the status is below 100; in
+    /// HTTP/2, 101 or an interim response that ends the stream.
     StatusLine,
     /// A line that continues the one before (RFC 9112, 5.2).
     ObsFold,
@@ -54,7 +55,8 @@ pub enum HeadError {
     ClAndTe,
     /// `Content-Length` more than once, or a list of lengths, equal or not.
     TwoContentLengths,
-    /// `Content-Length` is not a number of digits below 2^64.
+    /// `Content-Length` is not a number of digits below 2^64, or names bytes where an HTTP/2
+    /// message ended with its head.
     ContentLength,
     /// `Transfer-Encoding` in HTTP/1.0.
     TeInHttp10,
@@ -68,6 +70,12 @@ pub enum HeadError {
     Connection,
     /// `Expect` asks for something other than `100-continue`.
     Expectation,
+    /// A field of the connection in HTTP/2, which has none (RFC 9113, 8.2.2).
+    HopField,
+    /// A blank at the begin or end of a field value in HTTP/2 (RFC 9113, 8.2.1).
+    FieldBlanks,
+    /// An extended CONNECT for a protocol other than WebSocket (RFC 8441).
+    ConnectProtocol,
 }
 
 impl HeadError {
@@ -77,7 +85,7 @@ impl HeadError {
             HeadError::TargetTooLong => 414,
             HeadError::Expectation => 417,
             HeadError::TooManyFields | HeadError::HeadTooLarge => 431,
-            HeadError::TransferEncoding => 501,
+            HeadError::TransferEncoding | HeadError::ConnectProtocol => 501,
             HeadError::VersionUnsupported => 505,
             _ => 400,
         }
@@ -118,6 +126,9 @@ impl HeadError {
             HeadError::ConnectionOption => "connection_option",
             HeadError::Connection => "connection",
             HeadError::Expectation => "expectation",
+            HeadError::HopField => "hop_field",
+            HeadError::FieldBlanks => "field_blanks",
+            HeadError::ConnectProtocol => "connect_protocol",
         }
     }
 }

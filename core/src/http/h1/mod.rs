@@ -9,7 +9,7 @@ mod diagnose;
 pub mod encode;
 pub mod error;
 pub mod parse;
-mod rules;
+pub(super) mod rules;
 mod target;
 #[cfg(test)]
 mod tests;

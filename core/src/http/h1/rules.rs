@@ -8,7 +8,7 @@ use crate::http::method::{Method, Version};
 use crate::http::text::{is_token, is_word, list_members};
 
 /// The fields of a request that [`Hop::see`] has to be shown.
-pub(super) static OF_REQUEST: KnownSet = KnownSet::of(&[
+pub(in crate::http) static OF_REQUEST: KnownSet = KnownSet::of(&[
     Known::Host,
     Known::ContentLength,
     Known::TransferEncoding,
@@ -19,7 +19,7 @@ pub(super) static OF_REQUEST: KnownSet = KnownSet::of(&[
 ]);
 
 /// The same for a response.
-pub(super) static OF_RESPONSE: KnownSet = KnownSet::of(&[
+pub(in crate::http) static OF_RESPONSE: KnownSet = KnownSet::of(&[
     Known::ContentLength,
     Known::TransferEncoding,
     Known::Connection,
@@ -28,12 +28,12 @@ pub(super) static OF_RESPONSE: KnownSet = KnownSet::of(&[
 
 /// What the fields seen so far say about the hop.
 #[derive(Default)]
-pub(super) struct Hop {
-    pub(super) host: Option<Span>,
-    pub(super) connection: ConnectionOptions,
-    pub(super) upgrade: Option<Span>,
-    pub(super) te_trailers: bool,
-    pub(super) expect_continue: bool,
+pub(in crate::http) struct Hop {
+    pub(in crate::http) host: Option<Span>,
+    pub(in crate::http) connection: ConnectionOptions,
+    pub(in crate::http) upgrade: Option<Span>,
+    pub(in crate::http) te_trailers: bool,
+    pub(in crate::http) expect_continue: bool,
     /// Whether `Connection` names fields that have to go.
     pub(super) names_fields: bool,
     length: Option<u64>,
@@ -42,7 +42,12 @@ pub(super) struct Hop {
 
 impl Hop {
     /// Takes one of the watched fields into account.
-    pub(super) fn see(&mut self, known: Known, value: &[u8], span: Span) -> Result<(), HeadError> {
+    pub(in crate::http) fn see(
+        &mut self,
+        known: Known,
+        value: &[u8],
+        span: Span,
+    ) -> Result<(), HeadError> {
         match known {
             Known::Host if self.host.is_some() => return Err(HeadError::TwoHosts),
             Known::Host => self.host = Some(span),
@@ -102,12 +107,12 @@ impl Hop {
     }
 
     /// RFC 9112, 6.3 for requests.
-    pub(super) fn request_framing(&self, version: Version) -> Result<BodyLen, HeadError> {
+    pub(in crate::http) fn request_framing(&self, version: Version) -> Result<BodyLen, HeadError> {
         Ok(self.told_framing(version)?.unwrap_or(BodyLen::None))
     }
 
     /// RFC 9112, 6.3 for responses.
-    pub(super) fn response_framing(
+    pub(in crate::http) fn response_framing(
         &self,
         version: Version,
         status: u16,
@@ -135,7 +140,7 @@ impl Hop {
 /// descendants cannot tell the two apart, so `X_Forwarded_For` would pass for what a gateway
 /// says; such a field is dropped, as nginx drops every name with an underscore.
 #[inline]
-pub(super) fn is_alias(name: &[u8]) -> bool {
+pub(in crate::http) fn is_alias(name: &[u8]) -> bool {
     memchr::memchr(b'_', name).is_some() && is_alias_of_known(name)
 }
 
