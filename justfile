@@ -32,7 +32,8 @@ fuzz-smoke seconds="20":
     #!/usr/bin/env bash
     set -euo pipefail
     for target in request:core/corpus/request response:core/corpus/response \
-        chunked:core/corpus/chunked path:router/corpus/path \
+        chunked:core/corpus/chunked http2_request:core/corpus/http2_request \
+        http2_response:core/corpus/http2_response path:router/corpus/path \
         router:router/corpus/router config:config/corpus; do
         name=${target%%:*}
         mkdir -p "fuzz/corpus/$name"

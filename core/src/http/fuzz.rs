@@ -1,6 +1,8 @@
 //! Fuzz entry points: plain functions that a fuzzer and the unit tests both call. Each takes any
 //! bytes and panics when a property does not hold.
 
+mod h2;
+
 use crate::block::Block;
 use crate::http::h1::{
     BodyDecoder, ChunkEnd, ChunkedDecoder, Connection, Decoded, HeadLimits, Parse, Relay,
@@ -8,6 +10,8 @@ use crate::http::h1::{
     parse_response,
 };
 use crate::http::{BodyLen, Method, RequestHead, ResponseHead, Version};
+
+pub use h2::{fuzz_http2_request, fuzz_http2_response};
 
 /// Whatever is accepted and written out again parses to the same request, to the last byte.
 pub fn fuzz_request(bytes: &[u8]) {

@@ -124,13 +124,15 @@ impl Text {
         Ok(hop)
     }
 
-    /// One line of all the pieces that a cookie field came in (RFC 9113, 8.2.3).
+    /// One line of all the pieces that a cookie field came in (RFC 9113, 8.2.3); an empty piece
+    /// would leave a blank at an end.
     fn put_cookies(&mut self, from: &HeaderMap) -> (Span, Span) {
         let name = self.put(COOKIE.as_str().as_bytes());
         self.put(b": ");
         let start = self.block.window().end;
-        for (index, crumb) in from.get_all(COOKIE).iter().enumerate() {
-            if index > 0 {
+        let crumbs = from.get_all(COOKIE).iter();
+        for crumb in crumbs.filter(|crumb| !crumb.is_empty()) {
+            if self.block.window().end > start {
                 self.put(b"; ");
             }
             self.put(crumb.as_bytes());

@@ -36,3 +36,13 @@ fn responses_of_the_corpus_hold() {
 fn chunked_bodies_of_the_corpus_hold() {
     each("chunked", fuzz::fuzz_chunked);
 }
+
+#[test]
+fn requests_of_http2_of_the_corpus_hold() {
+    each("http2_request", fuzz::fuzz_http2_request);
+}
+
+#[test]
+fn responses_of_http2_of_the_corpus_hold() {
+    each("http2_response", fuzz::fuzz_http2_response);
+}

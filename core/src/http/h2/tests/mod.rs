@@ -2,6 +2,7 @@
 //! why, and that nothing of it can pass for more than one message.
 #![allow(clippy::unwrap_used)]
 
+mod fuzzed;
 mod guard;
 mod map;
 mod rejected;

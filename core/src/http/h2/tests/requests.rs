@@ -93,6 +93,9 @@ fn pieces_of_cookies_are_one_line() {
     assert_eq!(head.fields.values(Known::Cookie).count(), 1);
     let text = encoded(&head, &RequestOut::default());
     assert!(text.contains("\r\ncookie: a=1; b=2; c\r\n"), "{text}");
+    let empty = [("cookie", ""), ("cookie", "a"), ("cookie", "")];
+    let head = request("GET", "http://a/", &empty, End::Ended).unwrap();
+    assert_eq!(head.fields.value(Known::Cookie), Some(&b"a"[..]));
 }
 
 #[test]
