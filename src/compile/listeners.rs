@@ -24,7 +24,7 @@ pub(super) fn lower(config: &Config, around: &Surroundings<'_>) -> Vec<snapshot:
                 model::HalfClose::Abort => snapshot::HalfClose::Abort,
                 model::HalfClose::Allow => snapshot::HalfClose::Allow,
             },
-            carries: carries(listener),
+            carries: carries(config, listener),
             tls: None,
             http2: http2(&listener.http2),
             h2c: match listener.h2c {
@@ -40,8 +40,12 @@ pub(super) fn lower(config: &Config, around: &Surroundings<'_>) -> Vec<snapshot:
         .collect()
 }
 
-fn carries(listener: &model::Listener) -> Carries {
-    let otherwise = listener.upstream.as_ref().map(|id| id.index());
+fn carries(config: &Config, listener: &model::Listener) -> Carries {
+    let find = |name: &model::Name| {
+        let mut upstreams = config.upstreams.iter();
+        upstreams.position(|upstream| upstream.name.value == *name)
+    };
+    let otherwise = listener.upstream.as_ref().and_then(|name| find(name));
     match (listener.protocol, otherwise) {
         (ListenerProtocol::Http, _) => Carries::Http,
         (ListenerProtocol::Tcp, Some(upstream)) => Carries::Tcp(upstream),
@@ -51,9 +55,9 @@ fn carries(listener: &model::Listener) -> Carries {
         (ListenerProtocol::Tls, otherwise) => {
             let entries = listener.sni.iter();
             let names = entries.flat_map(|entry| {
-                let upstream = entry.upstream.index();
+                let upstream = find(&entry.upstream);
                 let names = entry.names.iter();
-                names.map(move |name| (name.value.clone(), upstream))
+                names.filter_map(move |name| Some((name.value.clone(), upstream?)))
             });
             Carries::Tls(NamedUpstreams {
                 names: names.collect(),

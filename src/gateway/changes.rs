@@ -21,6 +21,7 @@ pub fn record(old: &Config, new: &Config, report: &mut ReloadReport) {
         ("log", old.log == new.log),
         ("path", old.path == new.path),
         ("forwarded", old.forwarded == new.forwarded),
+        ("acme", old.acme == new.acme),
     ] {
         if !same {
             settings.changed.push(name.to_owned());

@@ -1,5 +1,6 @@
 //! Pages of the admin API that show the snapshot in force.
 
+use ringgate_config::model::{self, ProxyVersion, UpstreamTls};
 use ringgate_core::rt::wheel::{TICK, Ticks};
 use ringgate_core::snapshot::{Action, Upstream};
 use ringgate_core::stats::UpstreamStats;
@@ -37,13 +38,13 @@ impl Gateway {
                         })
                     })
                     .collect();
-                show_upstream(upstream, &endpoints)
+                show_upstream(written, upstream, &endpoints)
             })
             .collect()
     }
 }
 
-fn show_upstream(upstream: &Upstream, endpoints: &[Value]) -> Value {
+fn show_upstream(written: &model::Upstream, upstream: &Upstream, endpoints: &[Value]) -> Value {
     let sum = |counter: fn(&UpstreamStats) -> &_| upstream.stats.sum(counter);
     json!({
         "name": &*upstream.name,
@@ -53,6 +54,15 @@ fn show_upstream(upstream: &Upstream, endpoints: &[Value]) -> Value {
         "read_timeout_ms": millis(upstream.read_timeout),
         "idle_timeout_ms": millis(upstream.idle_timeout),
         "keepalive_max": upstream.idle_max,
+        "protocol": written.protocol.as_str(),
+        "tls": written.tls.as_ref().map(show_tls),
+        "http2": {
+            "connections_max": upstream.http2.connections_max,
+            "streams_max": upstream.http2.streams_max,
+            "stream_window": upstream.http2.stream_window,
+            "connection_window": upstream.http2.connection_window,
+        },
+        "proxy_protocol": written.proxy_protocol.map(ProxyVersion::as_str),
         "requests": sum(|stats| &stats.requests),
         "active": sum(|stats| &stats.active),
         "idle_connections": sum(|stats| &stats.idle),
@@ -61,6 +71,18 @@ fn show_upstream(upstream: &Upstream, endpoints: &[Value]) -> Value {
         "reused": sum(|stats| &stats.reused),
         "stale": sum(|stats| &stats.stale),
         "retries": sum(|stats| &stats.retries),
+    })
+}
+
+/// How TLS is spoken, without where private keys are.
+fn show_tls(tls: &UpstreamTls) -> Value {
+    json!({
+        "verify": tls.verify,
+        "ca": tls.ca.as_ref().map(|path| path.display().to_string()),
+        "server_name": tls.server_name.as_ref().map(|name| &*name.value),
+        "client_certificate": tls.cert.as_ref().map(|path| path.display().to_string()),
+        "min_version": tls.min_version.as_str(),
+        "max_version": tls.max_version.as_str(),
     })
 }
 

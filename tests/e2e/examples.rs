@@ -1,12 +1,16 @@
 //! Every file in examples/ passes `ringgate check`, and starts.
 
 use std::fs;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 
 use crate::support::{Client, Gateway, run_in};
 
 /// The contract shows parts that come with later issues; `check` must say so.
 const CONTRACT: &str = "contract.toml";
+
+/// The one whose listeners pass bytes on.
+const PASSTHROUGH: &str = "passthrough.toml";
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
@@ -40,12 +44,7 @@ fn every_example_passes_the_check() {
 fn every_example_starts() {
     for name in examples().iter().filter(|name| *name != CONTRACT) {
         let dir = tempfile::tempdir().unwrap();
-        for entry in fs::read_dir(directory()).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_file() {
-                fs::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
-            }
-        }
+        copy(&directory(), dir.path());
         let text = fs::read_to_string(directory().join(name)).unwrap();
         let file = dir.path().join(name);
         fs::write(&file, with_free_ports(&text, dir.path())).unwrap();
@@ -57,10 +56,28 @@ fn every_example_starts() {
             .map(|v| v.as_str().unwrap().to_owned())
             .collect();
         for address in addresses {
+            if name == PASSTHROUGH {
+                TcpStream::connect(&address).unwrap(); // no HTTP is spoken there
+                continue;
+            }
             let response = Client::connect(&address).get("/");
             assert!(response.status >= 200, "{name}");
         }
         assert!(gateway.stop().success(), "{name}: {}", gateway.stderr());
+    }
+}
+
+/// Copies the files of a directory, those in its own directories too.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let copied = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &copied);
+        } else {
+            fs::copy(&path, copied).unwrap();
+        }
     }
 }
 

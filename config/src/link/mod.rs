@@ -68,6 +68,10 @@ impl<'a> Index<'a> {
         id
     }
 
+    fn name(&self, id: u32) -> Name {
+        self.names[id as usize].0.value.clone()
+    }
+
     fn unknown(&mut self, r: &mut Reader<'_>, name: &Spanned<Text>) {
         let kind = self.kind;
         let message = format!("unknown {kind} {}", quote(name.shown()));
@@ -166,6 +170,17 @@ pub(crate) fn link(r: &mut Reader<'_>, parts: Parts, root: Span) -> Option<Confi
             Diagnostic::warning("no-routes", "no route is defined", root)
                 .label("every request will get 404")
                 .help("add a [[route]] with a `path` and an action"),
+        );
+    }
+    if let Some(first) = parts.routes.first()
+        && !any_http
+        && !has_errors(r)
+    {
+        let message = "no listener serves the routes";
+        r.report(
+            Diagnostic::warning("unused", message, first.name.span)
+                .label("no request gets here")
+                .help("every listener passes bytes on: add one of protocol \"http\""),
         );
     }
     let mut routes = Vec::with_capacity(parts.routes.len());
@@ -270,12 +285,12 @@ fn check_listeners(r: &mut Reader<'_>, parts: &Parts, root: Span) {
     }
 }
 
-/// A listener whose upstreams are no longer names.
+/// A listener whose upstreams are known to exist.
 fn with_upstreams(r: &mut Reader<'_>, raw: RawListener, upstreams: &mut Index<'_>) -> Listener {
     let mut listener = raw.listener;
     let mut resolve = |name: &Spanned<Text>| {
         let id = upstreams.resolve(r, name)?;
-        Some(Spanned::new(UpstreamId(id), name.span))
+        Some(Spanned::new(upstreams.name(id), name.span))
     };
     listener.upstream = raw.upstream.as_ref().and_then(&mut resolve);
     for entry in raw.sni {
@@ -295,15 +310,16 @@ fn report_nested_tls(r: &mut Reader<'_>, listeners: &[Listener], upstreams: &[Up
             continue;
         }
         let named = listener.sni.iter().map(|entry| &entry.upstream);
-        for id in listener.upstream.iter().chain(named) {
-            let upstream = &upstreams[id.index()];
-            if upstream.tls.is_some() {
+        for name in listener.upstream.iter().chain(named) {
+            let mut upstreams = upstreams.iter();
+            let upstream = upstreams.find(|upstream| upstream.name == *name);
+            if let Some(upstream) = upstream.filter(|upstream| upstream.tls.is_some()) {
                 let message = format!(
                     "TLS is passed on to {}, which has [upstream.tls]",
                     quote(&upstream.name)
                 );
                 r.report(
-                    Diagnostic::error("contradiction", message, id.span)
+                    Diagnostic::error("contradiction", message, name.span)
                         .label("the client's TLS would be wrapped in another")
                         .help("name an upstream without [upstream.tls]: the client speaks TLS with the origin itself")
                         .related(upstream.name.span, "this upstream"),

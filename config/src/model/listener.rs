@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::{Cap, Limits, ListenerTls, Name, UpstreamId};
+use super::{Cap, Limits, ListenerTls, Name};
 use crate::Spanned;
 use crate::keys::words;
 
@@ -25,8 +25,9 @@ pub struct Listener {
     /// What its connections carry.
     pub protocol: ListenerProtocol,
     /// Where all bytes go with [`ListenerProtocol::Tcp`], those of unlisted names with
-    /// [`ListenerProtocol::Tls`]; `None` with [`ListenerProtocol::Http`].
-    pub upstream: Option<Spanned<UpstreamId>>,
+    /// [`ListenerProtocol::Tls`]; `None` with [`ListenerProtocol::Http`]. An upstream of this
+    /// name exists.
+    pub upstream: Option<Spanned<Name>>,
     /// Where the bytes of listed names go; only with [`ListenerProtocol::Tls`].
     pub sni: Vec<SniRoute>,
     /// There when the listener has a certificate or `acme` names; only with
@@ -60,8 +61,8 @@ pub struct SniRoute {
     /// Host names in lower case, or `*.` and a suffix; never empty, and in no other entry of the
     /// listener.
     pub names: Vec<Spanned<Box<str>>>,
-    /// Where their connections go.
-    pub upstream: Spanned<UpstreamId>,
+    /// Where their connections go; an upstream of this name exists.
+    pub upstream: Spanned<Name>,
 }
 
 /// `[listener.http2]`: what an HTTP/2 connection may cost. The budgets are for ten seconds.

@@ -15,7 +15,7 @@ use crate::span::Spanned;
 
 pub(crate) use tls::{CERTIFICATE, PEM, TLS, check_versions};
 
-/// A listener whose upstreams are still names.
+/// A listener whose upstreams may not exist.
 #[derive(Debug)]
 pub(crate) struct RawListener {
     /// Without `upstream` and `sni`.
