@@ -37,6 +37,16 @@ pub enum BodyMode {
     },
 }
 
+/// Whether a filter has any use for the bodies of an exchange.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bodies {
+    /// It has, as its modes say.
+    #[default]
+    Wanted,
+    /// It has none: to it, both its modes are [`BodyMode::Skip`].
+    Unwanted,
+}
+
 /// A filter, or the enum of all filters that a gateway knows.
 pub trait Filter: Send + Sync + Sized + 'static {
     /// What the filters of one core remember between requests (buckets, caches).
@@ -52,6 +62,13 @@ pub trait Filter: Send + Sync + Sized + 'static {
     /// What it wants of response bodies.
     fn response_body_mode(&self) -> BodyMode {
         BodyMode::Skip
+    }
+
+    /// Whether its modes hold for this exchange. Asked behind the request-head phase; the answer
+    /// stays the same from then on.
+    fn bodies(&self, scratch: &Self::Scratch) -> Bodies {
+        let _ = scratch;
+        Bodies::Wanted
     }
 
     /// The request head has arrived and a route has been chosen.
@@ -305,7 +322,10 @@ pub struct RequestPhase<'a, F: Filter> {
 
 /// What a filter sees of a response.
 pub struct ResponsePhase<'a, F: Filter> {
-    /// The head, which it may change.
+    /// The head, which it may change. With a framing of [`BodyLen::None`] no body phase
+    /// follows; an empty body that may be filled is `BodyLen::Length(0)`.
+    ///
+    /// [`BodyLen::None`]: crate::http::BodyLen::None
     pub head: &'a mut ResponseHead,
     /// The request that is answered.
     pub request: &'a RequestHead,

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::{
-    Answer, Attributes, BodyMode, BodyPhase, BodyVerdict, CallOutcome, Calls, Filter, RequestPhase,
-    ResponsePhase, Summary, Verdict,
+    Answer, Attributes, Bodies, BodyMode, BodyPhase, BodyVerdict, CallOutcome, Calls, Filter,
+    RequestPhase, ResponsePhase, Summary, Verdict,
 };
 use crate::block::Block;
 use crate::http::{RequestHead, ResponseHead};
@@ -121,6 +121,28 @@ impl<'a, F: Filter> Run<'a, F> {
     /// The program that runs.
     pub fn program(&self) -> &'a Program<F> {
         self.program
+    }
+
+    /// What the filters together want of this exchange's request body, which may be less than
+    /// what their modes say; known behind the request-head phase.
+    pub fn request_body_mode(&self) -> BodyMode {
+        self.mode(self.program.request_body, F::request_body_mode)
+    }
+
+    /// The same of its response body.
+    pub fn response_body_mode(&self) -> BodyMode {
+        self.mode(self.program.response_body, F::response_body_mode)
+    }
+
+    fn mode(&self, most: BodyMode, mode: fn(&F) -> BodyMode) -> BodyMode {
+        if most == BodyMode::Skip {
+            return most;
+        }
+        let scratch = &*self.scratch.borrow();
+        let steps = self.program.steps.iter();
+        let wanting = steps.filter(|step| step.filter.bodies(scratch) == Bodies::Wanted);
+        let modes = wanting.map(|step| mode(&step.filter));
+        modes.fold(BodyMode::Skip, strictest)
     }
 
     /// Runs the request-head phase from its beginning.
@@ -259,6 +281,9 @@ impl<'a, F: Filter> Run<'a, F> {
         let scratch = &mut *self.scratch.borrow_mut();
         let mut began = Stamp::now();
         for step in steps {
+            if step.filter.bodies(scratch) == Bodies::Unwanted {
+                continue;
+            }
             let mut phase = BodyPhase {
                 piece: &mut *piece,
                 last,
@@ -304,5 +329,70 @@ impl<'a, F: Filter> Run<'a, F> {
                 Err(answer)
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::chain::Bodies;
+    use crate::stats::Registry;
+
+    /// Rewrites bodies of exchanges that it was told of.
+    struct Marks(BodyMode);
+
+    impl Filter for Marks {
+        type Core = ();
+        type Scratch = bool;
+
+        fn response_body_mode(&self) -> BodyMode {
+            self.0
+        }
+
+        fn bodies(&self, told: &bool) -> Bodies {
+            match (self.0, told) {
+                (BodyMode::Rewrite, false) => Bodies::Unwanted,
+                _ => Bodies::Wanted,
+            }
+        }
+
+        fn response_body(&self, phase: &mut BodyPhase<'_, Self>) -> BodyVerdict {
+            if phase.last {
+                phase.trailers.extend_from_slice(b"x: y\r\n");
+            }
+            BodyVerdict::Continue
+        }
+
+        fn describe(&self) -> String {
+            String::new()
+        }
+    }
+
+    /// The mode of an exchange, and the trailers that its last piece ends with.
+    fn ended(modes: &[BodyMode], told: bool) -> (BodyMode, Vec<u8>) {
+        let registry = Registry::new(1);
+        let steps = modes.iter().map(|mode| Step {
+            name: "f".into(),
+            filter: Arc::new(Marks(*mode)),
+            stats: registry.filter("f"),
+        });
+        let program = Program::new(steps.collect());
+        let (state, scratch) = (RefCell::new(()), RefCell::new(told));
+        let run = Run::new(&program, CoreIndex(0), &state, &scratch);
+        let mut trailers = Vec::new();
+        let mut piece = Block::empty();
+        run.response_body(&mut piece, true, 0, &mut trailers)
+            .unwrap();
+        (run.response_body_mode(), trailers)
+    }
+
+    #[test]
+    fn a_filter_without_use_for_an_exchanges_bodies_costs_them_nothing() {
+        let (rewrite, observe) = (BodyMode::Rewrite, BodyMode::Observe);
+        assert_eq!(ended(&[rewrite], false), (BodyMode::Skip, Vec::new()));
+        assert_eq!(ended(&[rewrite], true), (rewrite, b"x: y\r\n".to_vec()));
+        let (mode, trailers) = ended(&[rewrite, observe], false);
+        assert_eq!((mode, &trailers[..]), (observe, &b"x: y\r\n"[..]));
     }
 }
