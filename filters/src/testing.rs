@@ -2,7 +2,7 @@
 
 use ringgate_core::block::Block;
 use ringgate_core::chain::{
-    Attributes, BodyPhase, BodyVerdict, Filter as _, RequestPhase, ResponsePhase, Verdict,
+    Attributes, Bodies, BodyPhase, BodyVerdict, Filter as _, RequestPhase, ResponsePhase, Verdict,
 };
 use ringgate_core::http::{RequestHead, ResponseHead};
 use ringgate_core::rt::clock::Stamp;
@@ -34,15 +34,32 @@ impl Exchange {
         piece: &[u8],
         passed: u64,
     ) -> BodyVerdict {
-        filter.request_body(&mut BodyPhase {
-            piece: &mut Block::from_slice(piece),
-            last: false,
+        let mut piece = Block::from_slice(piece);
+        filter.request_body(&mut self.body(&mut piece, passed, Ends::Later, &mut Vec::new()))
+    }
+
+    /// What a body phase sees.
+    pub(crate) fn body<'a>(
+        &'a mut self,
+        piece: &'a mut Block,
+        passed: u64,
+        ends: Ends,
+        trailers: &'a mut Vec<u8>,
+    ) -> BodyPhase<'a, Filter> {
+        BodyPhase {
+            piece,
+            last: ends == Ends::Here,
             passed,
-            trailers: &mut Vec::new(),
+            trailers,
             core: &mut self.core,
             scratch: &mut self.scratch,
             now: Stamp::now(),
-        })
+        }
+    }
+
+    /// Whether the filter has any use for the bodies.
+    pub(crate) fn bodies(&self, filter: &Filter) -> Bodies {
+        filter.bodies(&self.scratch)
     }
 
     pub(crate) fn response_head(&mut self, filter: &Filter, head: &mut ResponseHead) {
@@ -56,6 +73,13 @@ impl Exchange {
         });
         assert!(matches!(verdict, BodyVerdict::Continue));
     }
+}
+
+/// Whether a piece of a body is its last.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ends {
+    Here,
+    Later,
 }
 
 pub(crate) fn passes(verdict: &Verdict) -> bool {
