@@ -9,7 +9,7 @@ use ringgate_core::chain::{Answer, Program, Step};
 use ringgate_core::http::FieldLine;
 use ringgate_core::snapshot::{self, Action, Redirect, Split, UpstreamHost};
 use ringgate_core::stats::Registry;
-use ringgate_filters::{BodyLimit, Filter, HeaderEdits, Headers, Rewrite};
+use ringgate_filters::{BodyLimit, Filter, GrpcWeb, HeaderEdits, Headers, Rewrite};
 use ringgate_router::path::{self, PathPolicy};
 use ringgate_router::{
     HeaderPredicate, HostPattern, MethodSet, PathPattern, PatternError, QueryPredicate, RouteId,
@@ -285,6 +285,7 @@ fn make(kind: &FilterKind, span: Span, pattern: &PathPattern) -> Result<Filter, 
             })
         }
         FilterKind::BodyLimit(limit) => Filter::BodyLimit(BodyLimit { max: limit.max }),
+        FilterKind::GrpcWeb => Filter::GrpcWeb(GrpcWeb),
         FilterKind::Later(name) => {
             let message = format!("filters of type \"{name}\" are not supported yet");
             return Err(Box::new(Diagnostic::new(

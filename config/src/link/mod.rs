@@ -2,6 +2,7 @@
 //! checked: duplicates, unknown and unused things, templates of shared filters.
 
 mod acme;
+mod listeners;
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -9,8 +10,8 @@ use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::model::{
-    Action, Config, Filter, FilterId, FilterKind, ListenAddr, Listener, ListenerProtocol, Name,
-    PathRewrite, Route, SniRoute, SplitTarget, Upstream, UpstreamId,
+    Action, Config, Filter, FilterId, FilterKind, ListenerProtocol, Name, PathRewrite, Route,
+    SplitTarget, Upstream, UpstreamId, UpstreamProtocol,
 };
 use crate::nearest::nearest;
 use crate::read::{Parts, RawAction, RawListener, RawRoute, Reader, Text, quote};
@@ -151,7 +152,7 @@ fn duplicate(r: &mut Reader<'_>, what: &str, first: Span, second: Span) {
 /// Makes the whole, and reports what is wrong with it. The result must not be used when errors
 /// were reported.
 pub(crate) fn link(r: &mut Reader<'_>, parts: Parts, root: Span) -> Option<Config> {
-    check_listeners(r, &parts, root);
+    listeners::check(r, &parts, root);
     acme::check(r, &parts);
     report_duplicates(
         r,
@@ -195,9 +196,12 @@ pub(crate) fn link(r: &mut Reader<'_>, parts: Parts, root: Span) -> Option<Confi
     }
     let mut listeners = Vec::with_capacity(parts.listeners.len());
     for raw in parts.listeners {
-        listeners.push(with_upstreams(r, raw, &mut upstreams));
+        listeners.push(listeners::with_upstreams(r, raw, &mut upstreams));
     }
-    report_nested_tls(r, &listeners, &parts.upstreams);
+    listeners::check_nested_tls(r, &listeners, &parts.upstreams);
+    for route in &routes {
+        check_grpc_web(r, route, &parts.filters, &parts.upstreams);
+    }
     // After an error, what looks unused may be used by what could not be read.
     if !has_errors(r) {
         upstreams.warn_unused(r);
@@ -253,80 +257,6 @@ fn repeated<T: Eq + Hash + Copy>(things: impl Iterator<Item = (T, Span)>) -> Vec
         }
     }
     out
-}
-
-fn check_listeners(r: &mut Reader<'_>, parts: &Parts, root: Span) {
-    if parts.listeners.is_empty() {
-        let any_errors = r.diagnostics.iter().any(|d| d.severity == Severity::Error);
-        if !any_errors {
-            r.report(
-                Diagnostic::error("no-listener", "no listener is defined", root)
-                    .label("nobody could connect")
-                    .help("add a [[listener]] with `name` and `listen = \"127.0.0.1:8080\"`"),
-            );
-        }
-    }
-    // Port 0 gives each its own port.
-    let fixed = |address: &ListenAddr| !matches!(address, ListenAddr::Tcp(tcp) if tcp.port() == 0);
-    let admin = parts.admin.iter().map(|admin| &admin.listen);
-    let listeners = parts.listeners.iter().map(|raw| &raw.listener.listen);
-    let addresses = admin.chain(listeners).filter(|address| fixed(address));
-    for (_, first, second) in repeated(addresses.map(|address| (&address.value, address.span))) {
-        r.report(
-            Diagnostic::error(
-                "duplicate-address",
-                "this address is listened on twice",
-                second,
-            )
-            .label("the same address again")
-            .help("give one of them another port")
-            .related(first, "first here"),
-        );
-    }
-}
-
-/// A listener whose upstreams are known to exist.
-fn with_upstreams(r: &mut Reader<'_>, raw: RawListener, upstreams: &mut Index<'_>) -> Listener {
-    let mut listener = raw.listener;
-    let mut resolve = |name: &Spanned<Text>| {
-        let id = upstreams.resolve(r, name)?;
-        Some(Spanned::new(upstreams.name(id), name.span))
-    };
-    listener.upstream = raw.upstream.as_ref().and_then(&mut resolve);
-    for entry in raw.sni {
-        let names = entry.names;
-        let upstream = resolve(&entry.upstream);
-        listener
-            .sni
-            .extend(upstream.map(|upstream| SniRoute { names, upstream }));
-    }
-    listener
-}
-
-/// TLS that is passed on must not be wrapped in TLS of our own.
-fn report_nested_tls(r: &mut Reader<'_>, listeners: &[Listener], upstreams: &[Upstream]) {
-    for listener in listeners {
-        if listener.protocol != ListenerProtocol::Tls {
-            continue;
-        }
-        let named = listener.sni.iter().map(|entry| &entry.upstream);
-        for name in listener.upstream.iter().chain(named) {
-            let mut upstreams = upstreams.iter();
-            let upstream = upstreams.find(|upstream| upstream.name == *name);
-            if let Some(upstream) = upstream.filter(|upstream| upstream.tls.is_some()) {
-                let message = format!(
-                    "TLS is passed on to {}, which has [upstream.tls]",
-                    quote(&upstream.name)
-                );
-                r.report(
-                    Diagnostic::error("contradiction", message, name.span)
-                        .label("the client's TLS would be wrapped in another")
-                        .help("name an upstream without [upstream.tls]: the client speaks TLS with the origin itself")
-                        .related(upstream.name.span, "this upstream"),
-                );
-            }
-        }
-    }
 }
 
 fn resolve(
@@ -407,5 +337,32 @@ fn check_shared_template(r: &mut Reader<'_>, filter: &Filter, route: &RawRoute, 
                 .related(template.span, "the filter's template")
                 .related(route.path.span, "the route's path"),
         );
+    }
+}
+
+/// What gRPC-Web is translated to can only be said in HTTP/2.
+fn check_grpc_web(r: &mut Reader<'_>, route: &Route, filters: &[Filter], upstreams: &[Upstream]) {
+    let mut used = route.filters.iter();
+    let Some(filter) = used.find(|id| filters[id.index()].kind == FilterKind::GrpcWeb) else {
+        return;
+    };
+    let targets: Vec<&Spanned<UpstreamId>> = match &route.action {
+        Action::Upstream(id) => vec![id],
+        Action::Split(targets) => targets.iter().map(|target| &target.upstream).collect(),
+        Action::Respond(_) | Action::Redirect(_) => Vec::new(),
+    };
+    for id in targets {
+        let upstream = &upstreams[id.index()];
+        if upstream.protocol == UpstreamProtocol::Http1 {
+            let name = quote(&upstream.name);
+            let message = format!("gRPC goes to {name}, which is spoken to in HTTP/1.1");
+            r.report(
+                Diagnostic::warning("grpc-without-http2", message, id.span)
+                    .label("gRPC needs HTTP/2")
+                    .help(format!("set `protocol = \"h2\"` in the upstream {name}"))
+                    .related(upstream.name.span, "this upstream")
+                    .related(filter.span, "the route's filter"),
+            );
+        }
     }
 }

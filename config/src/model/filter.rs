@@ -21,6 +21,8 @@ pub enum FilterKind {
     Rewrite(PathRewrite),
     /// `type = "body_limit"`
     BodyLimit(BodyLimit),
+    /// `type = "grpc_web"`
+    GrpcWeb,
     /// A type whose settings are checked but which this build does not run; holds its name. A
     /// configuration that has one also has a diagnostic that says so.
     Later(&'static str),

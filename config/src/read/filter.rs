@@ -108,6 +108,14 @@ static BODY_LIMIT: Section = Section {
     ],
 };
 
+static GRPC_WEB: Section = Section {
+    title: "[filter.NAME] of type \"grpc_web\"",
+    doc: "Translates gRPC-Web, which is what browsers can speak, to gRPC and its answers back: the \
+          binary and the text form (`application/grpc-web` and `application/grpc-web-text`). Other \
+          requests pass as they came. The upstream must speak HTTP/2.",
+    keys: &[TYPE],
+};
+
 /// Every filter type.
 pub(crate) const VARIANTS: &[Variant] = &[
     Variant {
@@ -123,6 +131,11 @@ pub(crate) const VARIANTS: &[Variant] = &[
     Variant {
         tag: "body_limit",
         section: &BODY_LIMIT,
+        stage: Stage::Now,
+    },
+    Variant {
+        tag: "grpc_web",
+        section: &GRPC_WEB,
         stage: Stage::Now,
     },
     Variant {
@@ -222,6 +235,7 @@ fn filter(r: &mut Reader<'_>, entry: &Item<'_>) -> Option<FilterKind> {
             let max = r.size(&item)?;
             Some(FilterKind::BodyLimit(BodyLimit { max }))
         }
+        "grpc_web" => Some(FilterKind::GrpcWeb),
         tag => {
             later::filter(r, &table, tag);
             Some(FilterKind::Later(tag))

@@ -1,0 +1,82 @@
+//! Listeners among themselves, and with the upstreams that they pass connections on to.
+
+use super::{Index, has_errors, repeated};
+use crate::diagnostic::Diagnostic;
+use crate::model::{ListenAddr, Listener, ListenerProtocol, SniRoute, Upstream};
+use crate::read::{Parts, RawListener, Reader, Text, quote};
+use crate::span::{Span, Spanned};
+
+pub(super) fn check(r: &mut Reader<'_>, parts: &Parts, root: Span) {
+    if parts.listeners.is_empty() && !has_errors(r) {
+        r.report(
+            Diagnostic::error("no-listener", "no listener is defined", root)
+                .label("nobody could connect")
+                .help("add a [[listener]] with `name` and `listen = \"127.0.0.1:8080\"`"),
+        );
+    }
+    // Port 0 gives each its own port.
+    let fixed = |address: &ListenAddr| !matches!(address, ListenAddr::Tcp(tcp) if tcp.port() == 0);
+    let admin = parts.admin.iter().map(|admin| &admin.listen);
+    let listeners = parts.listeners.iter().map(|raw| &raw.listener.listen);
+    let addresses = admin.chain(listeners).filter(|address| fixed(address));
+    for (_, first, second) in repeated(addresses.map(|address| (&address.value, address.span))) {
+        r.report(
+            Diagnostic::error(
+                "duplicate-address",
+                "this address is listened on twice",
+                second,
+            )
+            .label("the same address again")
+            .help("give one of them another port")
+            .related(first, "first here"),
+        );
+    }
+}
+
+/// A listener whose upstreams are known to exist.
+pub(super) fn with_upstreams(
+    r: &mut Reader<'_>,
+    raw: RawListener,
+    upstreams: &mut Index<'_>,
+) -> Listener {
+    let mut listener = raw.listener;
+    let mut resolve = |name: &Spanned<Text>| {
+        let id = upstreams.resolve(r, name)?;
+        Some(Spanned::new(upstreams.name(id), name.span))
+    };
+    listener.upstream = raw.upstream.as_ref().and_then(&mut resolve);
+    for entry in raw.sni {
+        let names = entry.names;
+        let upstream = resolve(&entry.upstream);
+        listener
+            .sni
+            .extend(upstream.map(|upstream| SniRoute { names, upstream }));
+    }
+    listener
+}
+
+/// TLS that is passed on must not be wrapped in TLS of our own.
+pub(super) fn check_nested_tls(r: &mut Reader<'_>, listeners: &[Listener], upstreams: &[Upstream]) {
+    for listener in listeners {
+        if listener.protocol != ListenerProtocol::Tls {
+            continue;
+        }
+        let named = listener.sni.iter().map(|entry| &entry.upstream);
+        for name in listener.upstream.iter().chain(named) {
+            let mut upstreams = upstreams.iter();
+            let upstream = upstreams.find(|upstream| upstream.name == *name);
+            if let Some(upstream) = upstream.filter(|upstream| upstream.tls.is_some()) {
+                let message = format!(
+                    "TLS is passed on to {}, which has [upstream.tls]",
+                    quote(&upstream.name)
+                );
+                r.report(
+                    Diagnostic::error("contradiction", message, name.span)
+                        .label("the client's TLS would be wrapped in another")
+                        .help("name an upstream without [upstream.tls]: the client speaks TLS with the origin itself")
+                        .related(upstream.name.span, "this upstream"),
+                );
+            }
+        }
+    }
+}
