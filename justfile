@@ -33,7 +33,9 @@ fuzz-smoke seconds="20":
     set -euo pipefail
     for target in request:core/corpus/request response:core/corpus/response \
         chunked:core/corpus/chunked http2_request:core/corpus/http2_request \
-        http2_response:core/corpus/http2_response path:router/corpus/path \
+        http2_response:core/corpus/http2_response \
+        proxy_protocol:core/corpus/proxy_protocol client_hello:core/corpus/client_hello \
+        path:router/corpus/path \
         router:router/corpus/router config:config/corpus; do
         name=${target%%:*}
         mkdir -p "fuzz/corpus/$name"

@@ -45,3 +45,34 @@ pub fn fuzz_client_hello(bytes: &[u8]) {
         assert!(matches!(name.len(), 1..=253) && name.bytes().all(clean));
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    fn each(corpus: &str, run: fn(&[u8])) {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("corpus")
+            .join(corpus);
+        let mut files = 0;
+        for entry in fs::read_dir(&dir).unwrap() {
+            run(&fs::read(entry.unwrap().path()).unwrap());
+            files += 1;
+        }
+        assert!(files >= 10, "{} is nearly empty", dir.display());
+    }
+
+    #[test]
+    fn proxy_headers_of_the_corpus_hold() {
+        each("proxy_protocol", fuzz_proxy_protocol);
+    }
+
+    #[test]
+    fn client_hellos_of_the_corpus_hold() {
+        each("client_hello", fuzz_client_hello);
+    }
+}
