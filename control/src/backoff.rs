@@ -34,9 +34,14 @@ impl Backoff {
 
 /// `time` and up to a tenth more of it.
 pub(crate) fn jittered(time: Duration) -> Duration {
+    time + time.mul_f64(random_fraction() / 10.0)
+}
+
+/// From 0 to below 1.
+pub(crate) fn random_fraction() -> f64 {
     // A fresh RandomState hashes with fresh keys: enough randomness for spreading load.
-    let random = RandomState::new().build_hasher().finish() % 1_024;
-    time + time.mul_f64(random as f64 / 10_240.0)
+    let random = RandomState::new().build_hasher().finish() % 65_536;
+    random as f64 / 65_536.0
 }
 
 #[cfg(test)]

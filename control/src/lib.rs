@@ -1,7 +1,8 @@
-//! Ringgate's control plane: admin API, name resolution, configuration watch and signals, on
-//! one thread of its own. It sees the gateway only through [`Node`], touches no data-plane
+//! Ringgate's control plane: admin API, name resolution, certificates, configuration watch and
+//! signals, on one thread of its own. It sees the gateway only through [`Node`], touches no data-plane
 //! I/O, and may die without stopping traffic.
 
+pub mod acme;
 mod admin;
 mod backoff;
 mod client;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::acme;
 use crate::exposition::Exposition;
 use crate::report::{ReloadRefused, ReloadReport};
 
@@ -15,8 +16,8 @@ use crate::report::{ReloadRefused, ReloadReport};
 ///
 /// `metrics`, `config`, `upstreams`, `routes`, `version`, `readiness` and `reload` are called
 /// on blocking threads, so they may wait for the workers' answers. `resolved`, `shutdown`,
-/// `resolve_targets` and `watched_files` are called on the control thread and must return at
-/// once. A panic in any of them is caught and logged; it never stops the control plane.
+/// `resolve_targets`, `watched_files` and the three for certificates are called on the control
+/// thread and must return at once. A panic in any of them is caught and logged; it never stops the control plane.
 pub trait Node: Send + Sync + 'static {
     /// Writes every metric family of the node into `out`.
     fn metrics(&self, out: &mut Exposition);
@@ -52,6 +53,25 @@ pub trait Node: Send + Sync + 'static {
     /// an include pattern would match counts as a change. Called again after every change.
     fn watched_files(&self) -> Vec<PathBuf>;
 
+    /// The certificates that are ordered, in the configuration in force. A reload makes the
+    /// node read the storage again.
+    fn acme(&self) -> Option<acme::Settings> {
+        None
+    }
+
+    /// Shows `proof` to whoever asks for it from now on.
+    ///
+    /// # Errors
+    /// Why it cannot be shown.
+    fn prove(&self, proof: &acme::Proof) -> Result<(), String> {
+        Err(format!("this node has no place for {proof:?}"))
+    }
+
+    /// Shows `proof` no more.
+    fn withdraw(&self, proof: &acme::Proof) {
+        let _ = proof;
+    }
+
     /// Begins an orderly shutdown and returns at once.
     fn shutdown(&self, cause: Shutdown);
 
@@ -85,6 +105,8 @@ pub enum Cause {
     Admin,
     /// A watched file has other content than before.
     FileChanged,
+    /// A certificate was ordered and lies in storage.
+    Certificate,
 }
 
 impl fmt::Display for Cause {
@@ -93,6 +115,7 @@ impl fmt::Display for Cause {
             Self::Signal => "signal",
             Self::Admin => "admin",
             Self::FileChanged => "file_changed",
+            Self::Certificate => "certificate",
         })
     }
 }

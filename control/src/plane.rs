@@ -11,6 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{oneshot, watch};
 use tracing::error;
 
+use crate::acme;
 use crate::admin::Admin;
 use crate::counters::Counters;
 use crate::dns::{DnsOptions, Refresher};
@@ -145,6 +146,7 @@ struct Tasks {
     signals: Option<Arc<Signals>>,
     watch: Option<ConfigWatch>,
     dns: Refresher,
+    certificates: acme::Keeper,
 }
 
 impl Tasks {
@@ -157,9 +159,10 @@ impl Tasks {
         options: Options,
     ) -> io::Result<Self> {
         let _entered = runtime.enter();
+        let board = Arc::default();
         let admin = options
             .admin
-            .map(|admin| Admin::new(admin, &node, &reloader, &counters))
+            .map(|admin| Admin::new(admin, &node, &reloader, &counters, &board))
             .transpose()?;
         let signals = match options.signals {
             SignalHandling::Handle => Some(Signals::register()?),
@@ -170,6 +173,7 @@ impl Tasks {
             Watch::Off => None,
         };
         let dns = Refresher::new(&node, &counters, options.dns, changed.subscribe());
+        let certificates = acme::Keeper::new(&node, &reloader, &board, changed.subscribe());
         Ok(Self {
             node,
             counters,
@@ -178,6 +182,7 @@ impl Tasks {
             signals,
             watch,
             dns,
+            certificates,
         })
     }
 
@@ -191,6 +196,10 @@ impl Tasks {
         let dns = self.dns;
         tokio::spawn(supervise(Task::Dns, Arc::clone(&counters), move || {
             dns.clone().run()
+        }));
+        let certificates = self.certificates;
+        tokio::spawn(supervise(Task::Acme, Arc::clone(&counters), move || {
+            certificates.clone().run()
         }));
         if let Some(admin) = self.admin {
             tokio::spawn(supervise(Task::Admin, Arc::clone(&counters), move || {

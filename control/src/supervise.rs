@@ -18,10 +18,17 @@ pub(crate) enum Task {
     Dns,
     Watch,
     Signals,
+    Acme,
 }
 
 impl Task {
-    pub(crate) const ALL: [Self; 4] = [Self::Admin, Self::Dns, Self::Watch, Self::Signals];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Admin,
+        Self::Dns,
+        Self::Watch,
+        Self::Signals,
+        Self::Acme,
+    ];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -29,6 +36,7 @@ impl Task {
             Self::Dns => "dns",
             Self::Watch => "watch",
             Self::Signals => "signals",
+            Self::Acme => "acme",
         }
     }
 }

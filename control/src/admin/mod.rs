@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{debug, info, warn};
 
+use crate::acme::Board;
 use crate::counters::Counters;
 use crate::node::Node;
 use crate::plane::AdminOptions;
@@ -37,6 +38,7 @@ impl Admin {
         node: &Arc<dyn Node>,
         reloader: &Arc<Reloader>,
         counters: &Arc<Counters>,
+        board: &Arc<Board>,
     ) -> io::Result<Arc<Self>> {
         options.listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(options.listener)?;
@@ -46,7 +48,7 @@ impl Admin {
         } else {
             warn!(%address, "admin API listens beyond loopback without authentication; keep its port behind a firewall");
         }
-        let api = routes::Api::new(node, reloader, counters);
+        let api = routes::Api::new(node, reloader, counters, board);
         Ok(Arc::new(Self {
             listener,
             app: routes::router(api, guard::Guard::new(options.hosts)),

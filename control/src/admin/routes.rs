@@ -2,6 +2,7 @@
 //! panicking one costs that answer and nothing else.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use tracing::{error, warn};
 
 use super::guard::Guard;
+use crate::acme::Board;
 use crate::counters::Counters;
 use crate::exposition::Exposition;
 use crate::node::{Cause, Node, Readiness};
@@ -25,6 +27,7 @@ pub(super) struct Api {
     node: Arc<dyn Node>,
     reloader: Arc<Reloader>,
     counters: Arc<Counters>,
+    board: Arc<Board>,
 }
 
 impl Api {
@@ -32,11 +35,13 @@ impl Api {
         node: &Arc<dyn Node>,
         reloader: &Arc<Reloader>,
         counters: &Arc<Counters>,
+        board: &Arc<Board>,
     ) -> Self {
         Self {
             node: Arc::clone(node),
             reloader: Arc::clone(reloader),
             counters: Arc::clone(counters),
+            board: Arc::clone(board),
         }
     }
 
@@ -90,6 +95,12 @@ pub(super) fn router(api: Api, guard: Guard) -> Router {
             "/version",
             get(async |State(api): State<Api>| api.show(|node| node.version()).await),
         )
+        .route(
+            "/acme",
+            get(async |State(api): State<Api>| {
+                respond(StatusCode::OK, &api.board.to_json(SystemTime::now()))
+            }),
+        )
         .route("/reload", post(reload))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
@@ -98,7 +109,7 @@ pub(super) fn router(api: Api, guard: Guard) -> Router {
         .with_state(api)
 }
 
-const ENDPOINTS: [(&str, &str, &str); 9] = [
+const ENDPOINTS: [(&str, &str, &str); 10] = [
     ("GET", "/", "this list"),
     ("GET", "/metrics", "metrics in the Prometheus text format"),
     ("GET", "/healthz", "200 while the process lives"),
@@ -119,6 +130,11 @@ const ENDPOINTS: [(&str, &str, &str); 9] = [
     ),
     ("GET", "/routes", "routes in order of precedence"),
     ("GET", "/version", "version and build facts"),
+    (
+        "GET",
+        "/acme",
+        "certificates that are ordered, and how they stand",
+    ),
     (
         "POST",
         "/reload",
@@ -187,11 +203,13 @@ async fn index(headers: HeaderMap) -> Response {
 
 async fn metrics(State(api): State<Api>) -> Response {
     let counters = Arc::clone(&api.counters);
+    let board = Arc::clone(&api.board);
     let text = api
         .ask(move |node| {
             let mut out = Exposition::with_capacity(METRICS_CAPACITY);
             node.metrics(&mut out);
             counters.write(&mut out);
+            board.write(&mut out, SystemTime::now());
             out.finish()
         })
         .await;

@@ -1,12 +1,15 @@
 //! The control plane with a node that is a fake and sockets, files and signals that are real.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod acme;
 mod admin;
 mod dns;
 mod fake;
 mod isolation;
 mod log;
 mod name_server;
+#[path = "../../../tests/support/pebble.rs"]
+mod pebble;
 mod reload;
 mod signals;
 mod watch;
