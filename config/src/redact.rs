@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 use toml::de::{DeTable, DeValue};
 
-use crate::keys::{Key, Kind, Section};
+use crate::keys::{Key, Kind, Need, Section};
 use crate::leaf::is_credential;
 use crate::limits::LIMITS;
 use crate::model::Config;
@@ -57,7 +57,9 @@ fn fill_top(root: &mut Map<String, Value>, key: &Key) {
     let Kind::Table(section) = key.kind else {
         return;
     };
-    if key.name != "admin" && !root.contains_key(key.name) {
+    // One that must hold something is not there unless it is written.
+    let is_whole = section.keys.iter().all(|key| key.need != Need::Required);
+    if is_whole && !root.contains_key(key.name) {
         let mut table = Map::new();
         fill(&mut table, section);
         root.insert(key.name.to_owned(), Value::Object(table));

@@ -226,3 +226,20 @@ fn a_reload_that_moves_upstreams_changes_no_listener() {
     let two = good(&format!("{passing}{second}{other}{UPSTREAM}"));
     assert_eq!(one.listeners, two.listeners);
 }
+
+#[test]
+fn the_redacted_view_shows_tls_as_it_was_written_with_defaults() {
+    let config = good(&format!(
+        "{LISTENER}{CERTIFICATE}[listener.tls]\nstrict_sni = true\n\
+         {UPSTREAM}[upstream.tls]\nca = \"${{env:RG_SECRET}}.pem\"\n{ROUTE}"
+    ));
+    let view = config.to_json();
+    let listener = &view["listener"][0];
+    assert_eq!(listener["certificate"][0]["cert"], "certs/a.pem");
+    assert_eq!(listener["tls"]["strict_sni"], true);
+    assert_eq!(listener["tls"]["min_version"], "1.2");
+    assert_eq!(listener["protocol"], "http");
+    assert_eq!(view["upstream"][0]["tls"]["verify"], true);
+    assert_eq!(view["upstream"][0]["tls"]["ca"], "${env:RG_SECRET}.pem");
+    assert_eq!(view["acme"], serde_json::Value::Null, "there is none");
+}

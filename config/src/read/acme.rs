@@ -53,8 +53,8 @@ pub(crate) static ACME: Section = Section {
                 max: "365d",
             },
             "30d",
-            "How long before its end a certificate is renewed; at the latest when a third of its \
-             life is left, however short that is.",
+            "How long before its end a certificate is renewed; when a third of its life is left, \
+             if that is later.",
         ),
         Key::required(
             "terms_agreed",

@@ -15,8 +15,9 @@ pub(crate) static CERTIFICATE: Section = Section {
     title: "[[listener.certificate]]",
     doc: "A certificate for TLS. A client gets the one for the name that it asks for: that of the \
           exact name before a wildcard's, and the first one when none fits or no name is sent. \
-          The names are those in the certificate. Paths are relative to the file that has them, \
-          and the files are read again when they change.",
+          Two for one name are for an ECDSA and an RSA key: the client gets the first that it can \
+          verify. The names are those in the certificate. Paths are relative to the file that has \
+          them, and the files are read again when they change.",
     keys: &[
         Key::required(
             "cert",
@@ -87,11 +88,11 @@ pub(crate) static TLS: Section = Section {
             "ticket_rotation",
             Kind::Duration {
                 min: "1m",
-                max: "7d",
+                max: "84h",
             },
             "12h",
             "How long tickets are made with one key; it then still opens tickets for as long \
-             again. Whoever steals it can read what was sent over TLS 1.2 under its tickets.",
+             again, and a week is the most that a ticket may live. Whoever steals it can read what was sent over TLS 1.2 under its tickets.",
         ),
         Key::default(
             "client_auth",
