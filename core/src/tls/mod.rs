@@ -1,6 +1,16 @@
 //! TLS as the data plane uses it: configurations made elsewhere, sessions driven without I/O.
 
+mod identity;
+mod resolver;
+mod tickets;
+
 use std::sync::Arc;
+
+pub use identity::{
+    ClientIdentity, SANS_BYTES_MAX, SANS_MAX, SUBJECT_BYTES_MAX, subject as subject_text,
+};
+pub use resolver::{Certificates, Named, Staple, UnlistedName};
+pub use tickets::{NoRandomness, Tickets};
 
 use rustls::pki_types::ServerName;
 
