@@ -3,11 +3,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use ringgate_config::{Config, Diagnostic, Severity, Sources, Style, Verdict};
-use ringgate_core::stats::Registry;
+use ringgate_core::acme::Challenges;
+use ringgate_core::stats::{Registry, SharedCount};
 
 use crate::compile::{self, Addresses, RouterPatterns, Snapshot, Surroundings};
+use crate::tls::Configured;
 
 /// A configuration that can run.
 pub struct Checked {
@@ -17,7 +20,9 @@ pub struct Checked {
     pub snapshot: Snapshot,
     /// Warnings.
     pub findings: Findings,
-    /// Its files, and directories in which new files would be included.
+    /// How its listeners and upstreams speak TLS.
+    pub tls: Arc<Configured>,
+    /// Its files, those that it names, and directories in which new files would be included.
     pub watched: Vec<PathBuf>,
 }
 
@@ -27,6 +32,8 @@ pub struct Refused {
     pub verdict: Verdict,
     /// At least one is not a warning.
     pub findings: Findings,
+    /// What may be mended: as in [`Checked`].
+    pub watched: Vec<PathBuf>,
 }
 
 /// Diagnostics with the texts they point into.
@@ -83,6 +90,20 @@ pub struct Read {
     watched: Vec<PathBuf>,
 }
 
+/// What a configuration is compiled among.
+pub struct Around<'a> {
+    /// Counters by name, kept across reloads.
+    pub registry: &'a Registry,
+    /// Open connections of a listener, by its name.
+    pub connections: &'a dyn Fn(&str) -> Arc<SharedCount>,
+    /// The TLS in force, if any: what did not change is taken over.
+    pub tls: Option<&'a Configured>,
+    /// What an authority's challenges are answered from.
+    pub challenges: &'a Arc<Challenges>,
+    /// The number of the snapshot.
+    pub generation: u64,
+}
+
 /// Reads a file with everything it includes.
 ///
 /// # Errors
@@ -95,16 +116,14 @@ pub fn read(file: &Path) -> Result<Read, Refused> {
         diagnostics: loaded.diagnostics,
         sources: loaded.sources,
     };
+    let mut watched = loaded.files;
+    watched.extend(loaded.include_dirs);
     match (verdict, loaded.config) {
-        (Verdict::Runnable, Some(config)) => {
-            let mut watched = loaded.files;
-            watched.extend(loaded.include_dirs);
-            Ok(Read {
-                config: Arc::new(config),
-                findings,
-                watched,
-            })
-        }
+        (Verdict::Runnable, Some(config)) => Ok(Read {
+            config: Arc::new(config),
+            findings,
+            watched,
+        }),
         (verdict, config) => {
             let mut findings = findings;
             findings.extend(config.iter().flat_map(compile::judge));
@@ -112,25 +131,42 @@ pub fn read(file: &Path) -> Result<Read, Refused> {
                 0 => verdict,
                 _ => Verdict::Invalid,
             };
-            Err(Refused { verdict, findings })
+            Err(Refused {
+                verdict,
+                findings,
+                watched,
+            })
         }
     }
 }
 
 impl Read {
-    /// Compiles it among what is there already.
+    /// Reads the certificates that it names and compiles it, among what is there already.
     ///
     /// # Errors
     /// The findings, when it cannot run.
-    pub fn compile(self, around: &Surroundings<'_>) -> Result<Checked, Refused> {
+    pub fn compile(self, around: &Around<'_>) -> Result<Checked, Refused> {
         let Read {
             config,
             mut findings,
-            watched,
+            mut watched,
         } = self;
-        let compiled = compile::compile(&config, around);
+        let loaded = Configured::load(&config, around.tls, around.challenges, SystemTime::now());
+        watched.extend(loaded.files);
+        let tls_is_fine = worst(&loaded.findings) == Verdict::Runnable;
+        findings.extend(loaded.findings);
+        let compiled = compile::compile(
+            &config,
+            &Surroundings {
+                registry: around.registry,
+                addresses: &Addresses::default(),
+                connections: around.connections,
+                tls: &loaded.configured,
+                generation: around.generation,
+            },
+        );
         let (snapshot, more) = match compiled {
-            Ok((snapshot, more)) => (Some(snapshot), more),
+            Ok((snapshot, more)) => (Some(snapshot).filter(|_| tls_is_fine), more),
             Err(more) => (None, more),
         };
         findings.extend(more);
@@ -139,11 +175,13 @@ impl Read {
                 config,
                 snapshot,
                 findings,
+                tls: Arc::new(loaded.configured),
                 watched,
             }),
             None => Err(Refused {
                 verdict: worst(&findings.diagnostics),
                 findings,
+                watched,
             }),
         }
     }
@@ -155,10 +193,11 @@ impl Read {
 /// # Errors
 /// The findings, when it cannot run.
 pub fn check(file: &Path) -> Result<Checked, Refused> {
-    read(file)?.compile(&Surroundings {
+    read(file)?.compile(&Around {
         registry: &Registry::new(1),
-        addresses: &Addresses::default(),
         connections: &|_| Arc::default(),
+        tls: None,
+        challenges: &Arc::default(),
         generation: 1,
     })
 }

@@ -8,6 +8,7 @@ mod demo;
 mod explain;
 mod gateway;
 mod log;
+mod tls;
 mod version;
 
 use std::process::ExitCode;

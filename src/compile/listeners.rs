@@ -25,7 +25,7 @@ pub(super) fn lower(config: &Config, around: &Surroundings<'_>) -> Vec<snapshot:
                 model::HalfClose::Allow => snapshot::HalfClose::Allow,
             },
             carries: carries(config, listener),
-            tls: None,
+            tls: around.tls.server(&listener.name),
             http2: http2(&listener.http2),
             h2c: match listener.h2c {
                 true => snapshot::Http2Unasked::Accepted,

@@ -17,6 +17,7 @@ use ringgate_core::snapshot::{self, ForwardingPolicy, TrustedNetworks};
 use ringgate_core::stats::{Registry, SharedCount};
 use ringgate_filters::Filter;
 
+use crate::tls::Configured;
 use conflicts::conflicts;
 pub use patterns::RouterPatterns;
 pub use upstreams::{endpoints, targets};
@@ -35,6 +36,8 @@ pub struct Surroundings<'a> {
     pub addresses: &'a Addresses,
     /// Open connections of a listener, by its name.
     pub connections: &'a dyn Fn(&str) -> Arc<SharedCount>,
+    /// How listeners and upstreams speak TLS.
+    pub tls: &'a Configured,
     /// The number of the snapshot.
     pub generation: u64,
 }

@@ -34,6 +34,7 @@ fn compiled_with(
         registry: &Registry::new(1),
         addresses,
         connections: &|_| Arc::default(),
+        tls: &Configured::default(),
         generation: 3,
     };
     compile(&config(text), &around)

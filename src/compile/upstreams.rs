@@ -22,7 +22,7 @@ pub(super) fn lower(config: &Config, around: &Surroundings<'_>) -> Vec<snapshot:
             idle_timeout: upstream.idle_timeout.into(),
             idle_max: upstream.keepalive_max,
             protocol: protocol(upstream.protocol),
-            tls: None,
+            tls: around.tls.client(&upstream.name),
             http2: http2(&upstream.http2),
             proxy: upstream.proxy_protocol.map(|version| match version {
                 model::ProxyVersion::V1 => snapshot::ProxyVersion::V1,

@@ -2,6 +2,7 @@
 //! Everything here is off the request path.
 
 mod access;
+mod acme;
 mod announce;
 mod changes;
 mod error;
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use ringgate_config::Config;
 use ringgate_control::{Handle, ReloadRefused, ReloadReport};
+use ringgate_core::acme::Challenges;
 use ringgate_core::rt::wheel::Ticks;
 use ringgate_core::rt::{Addr, Driver};
 use ringgate_core::snapshot::UpstreamHost;
@@ -34,6 +36,7 @@ use tracing::{error, info, warn};
 
 use crate::compile::{Addresses, Snapshot};
 use crate::log::OperationalLog;
+use crate::tls::Configured;
 use access::AccessLog;
 pub use error::{NotStarted, StartError};
 pub use start::start;
@@ -49,6 +52,8 @@ pub struct Gateway {
     mailboxes: Vec<Mailbox<Filter>>,
     admin: Option<std::net::SocketAddr>,
     log: OperationalLog,
+    /// What a certificate authority's challenges are answered from.
+    challenges: Arc<Challenges>,
     state: Mutex<State>,
     pulses: Mutex<Vec<node::Pulse>>,
     draining: AtomicBool,
@@ -71,6 +76,7 @@ enum Request {
 struct State {
     config: Arc<Config>,
     snapshot: Arc<Snapshot>,
+    tls: Arc<Configured>,
     addresses: Addresses,
     watched: Vec<PathBuf>,
     access: Option<AccessLog>,

@@ -16,8 +16,8 @@ use super::access::{self, AccessLog};
 use super::announce::{self, Notice};
 use super::open::{Opened, Sharing};
 use super::{Gateway, StartError, changes, forget_path, process, start};
-use crate::checked::{self, Checked, Refused};
-use crate::compile::{Snapshot, Surroundings};
+use crate::checked::{self, Around, Checked, Refused};
+use crate::compile::Snapshot;
 
 impl Gateway {
     /// Reads the file again and swaps it in.
@@ -38,6 +38,7 @@ impl Gateway {
             config,
             mut snapshot,
             findings,
+            tls,
             watched,
         } = self.compile_anew()?;
         let known = self.state().addresses.clone();
@@ -68,6 +69,7 @@ impl Gateway {
             // Names may have been resolved meanwhile; the control plane tells all of them
             // again after a reload.
             state.addresses = addresses;
+            state.tls = tls;
             state.watched = watched;
             (
                 std::mem::replace(&mut state.snapshot, Arc::clone(&snapshot)),
@@ -90,8 +92,11 @@ impl Gateway {
     }
 
     fn compile_anew(&self) -> Result<Checked, ReloadRefused> {
-        let read = checked::read(&self.file).map_err(|refused| invalid(&refused))?;
-        let former = self.state().snapshot.clone();
+        let read = checked::read(&self.file).map_err(|refused| self.refused(refused))?;
+        let (former, tls) = {
+            let state = self.state();
+            (state.snapshot.clone(), state.tls.clone())
+        };
         let keys = changes::needs_restart(&self.state().config, &read.config);
         if !keys.is_empty() {
             let text = format!(
@@ -106,13 +111,25 @@ impl Gateway {
             same.map(|listener| Arc::clone(&listener.connections))
                 .unwrap_or_default()
         };
-        read.compile(&Surroundings {
+        read.compile(&Around {
             registry: &self.registry,
-            addresses: &Default::default(),
             connections: &connections,
+            tls: Some(&tls),
+            challenges: &self.challenges,
             generation: former.generation + 1,
         })
-        .map_err(|refused| invalid(&refused))
+        .map_err(|refused| self.refused(refused))
+    }
+
+    /// Nothing changes; but what is wrong may be mended in a file that is not watched yet.
+    fn refused(&self, refused: Refused) -> ReloadRefused {
+        let mut state = self.state();
+        for file in &refused.watched {
+            if !state.watched.contains(file) {
+                state.watched.push(file.clone());
+            }
+        }
+        invalid(&refused)
     }
 
     /// Opens the listeners that are not open yet; those on port 0 keep the port they got.

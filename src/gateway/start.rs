@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use ringgate_config::Config;
 use ringgate_config::model::ListenAddr;
 use ringgate_control::{AdminOptions, ControlPlane, DnsOptions, Handle, Options, resolve_once};
+use ringgate_core::acme::Challenges;
 use ringgate_core::rt;
 use ringgate_core::stats::{CoreIndex, Registry};
 use ringgate_core::worker::{self, Mailbox, OpenListener, WorkerOptions};
@@ -22,8 +23,8 @@ use super::announce::{self, Notice};
 use super::machine::{self, Layout};
 use super::open::{self, Opened, Sharing};
 use super::{Gateway, NotStarted, Running, StartError, State, node};
-use crate::checked::{self, Checked};
-use crate::compile::{self, Addresses, Snapshot, Surroundings};
+use crate::checked::{self, Around, Checked};
+use crate::compile::{self, Addresses, Snapshot};
 use crate::log::OperationalLog;
 
 /// Starts a gateway on a configuration file, and returns once every worker accepts.
@@ -36,11 +37,13 @@ pub fn start(file: PathBuf) -> Result<Running, NotStarted> {
         log,
         layout,
         registry,
+        challenges,
         checked,
     } = prepare(&file)?;
     let Checked {
         config,
         mut snapshot,
+        tls,
         watched,
         ..
     } = checked;
@@ -77,9 +80,11 @@ pub fn start(file: PathBuf) -> Result<Running, NotStarted> {
             .as_ref()
             .and_then(|listener| listener.local_addr().ok()),
         log,
+        challenges,
         state: Mutex::new(State {
             config,
             snapshot,
+            tls,
             addresses,
             watched,
             access,
@@ -104,6 +109,7 @@ struct Prepared {
     log: OperationalLog,
     layout: Layout,
     registry: Arc<Registry>,
+    challenges: Arc<Challenges>,
     checked: Checked,
 }
 
@@ -112,10 +118,12 @@ fn prepare(file: &Path) -> Result<Prepared, NotStarted> {
     let log = OperationalLog::start(&read.config.log);
     let layout = Layout::of(&read.config.runtime)?;
     let registry = Arc::new(Registry::new(layout.pins.len()));
-    let checked = read.compile(&Surroundings {
+    let challenges = Arc::default();
+    let checked = read.compile(&Around {
         registry: &registry,
-        addresses: &Addresses::default(),
         connections: &|_| Arc::default(),
+        tls: None,
+        challenges: &challenges,
         generation: 1,
     })?;
     for warning in checked.findings.lines() {
@@ -132,6 +140,7 @@ fn prepare(file: &Path) -> Result<Prepared, NotStarted> {
         log,
         layout,
         registry,
+        challenges,
         checked,
     })
 }
