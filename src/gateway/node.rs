@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use ringgate_control::{
     Cause, Exposition, Node, NotReady, Readiness, ReloadRefused, ReloadReport, Shutdown, Target,
+    acme::{Proof, Settings},
 };
 use ringgate_core::upstream::EndpointUpdate;
 use ringgate_core::worker::Command;
 use serde_json::Value;
 
-use super::{Gateway, Request, reload, start};
+use super::{Gateway, Request, acme, reload, start};
 use crate::compile;
 
 impl Node for Gateway {
@@ -96,7 +97,20 @@ impl Node for Gateway {
     }
 
     fn watched_files(&self) -> Vec<PathBuf> {
-        self.state().watched.clone()
+        let state = self.state();
+        acme::without_storage(&state.config, state.watched.clone())
+    }
+
+    fn acme(&self) -> Option<Settings> {
+        acme::settings(&self.state().config)
+    }
+
+    fn prove(&self, proof: &Proof) -> Result<(), String> {
+        acme::prove(&self.challenges, proof)
+    }
+
+    fn withdraw(&self, proof: &Proof) {
+        acme::withdraw(&self.challenges, proof);
     }
 
     fn shutdown(&self, _cause: Shutdown) {

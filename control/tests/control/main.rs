@@ -1,7 +1,6 @@
 //! The control plane with a node that is a fake and sockets, files and signals that are real.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-mod acme;
 mod admin;
 mod dns;
 mod fake;
@@ -13,3 +12,4 @@ mod pebble;
 mod reload;
 mod signals;
 mod watch;
+mod with_pebble;
