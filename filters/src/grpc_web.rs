@@ -135,6 +135,7 @@ impl GrpcWeb {
         // Without a body they stay where they are; clients look for them there too.
         if head.framing != BodyLen::None || !head.fields.has(Known::GrpcStatus) {
             translation.response = translation.wanted;
+            head.fields.remove_known(Known::Trailer);
             take_trailers(head, &mut translation.early);
         }
         BodyVerdict::Continue

@@ -280,6 +280,7 @@ fn trailers_in_the_head_become_a_frame_where_a_body_follows() {
         ("content-type", "application/grpc"),
         ("grpc-status", "5"),
         ("x-kept", "1"),
+        ("trailer", "x-late"),
         ("grpc-message", "no such thing"),
     ];
     for (content_type, form) in [
@@ -291,6 +292,7 @@ fn trailers_in_the_head_become_a_frame_where_a_body_follows() {
         exchange.response_head(&FILTER, &mut head);
         assert_eq!(text(&head.fields, "content-type").unwrap(), content_type);
         assert_eq!(text(&head.fields, "x-kept").unwrap(), "1");
+        assert_eq!(text(&head.fields, "trailer"), None);
         assert_eq!(text(&head.fields, "grpc-status"), None);
         assert_eq!(text(&head.fields, "grpc-message"), None);
         let body = received(&mut exchange, &[b""], "").concat();
