@@ -1,6 +1,7 @@
 //! One file a subject, one function a case: origin script, configuration, client bytes
 //! and what must come of them, side by side.
 
+mod browser;
 mod cli;
 mod closing;
 mod cuts;
@@ -10,12 +11,18 @@ mod explained;
 mod fields;
 mod filters;
 mod framing;
+mod grpc;
+mod grpc_web;
+mod http2_peers;
 mod interim;
 mod keep_alive;
 mod limits;
 mod pace;
+mod passthrough;
 mod patience;
+mod peers_alone;
 mod protocol;
+mod proxy_protocol;
 mod real_peers;
 mod relay;
 mod reload;
@@ -25,10 +32,13 @@ mod runtime;
 mod seeing;
 mod shutdown;
 mod sizes;
+mod sse;
 mod targets;
 mod timeouts;
+mod tls_peers;
 mod tokens;
 mod traces;
 mod upgrade;
 mod uploads;
 mod upstreams;
+mod websocket;

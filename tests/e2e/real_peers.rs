@@ -1,13 +1,9 @@
 //! nginx as the origin and curl as the client: peers that nobody here wrote.
 
 use std::fs;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
-use tempfile::TempDir;
-
-use crate::support::sys::{self, Signal};
-use crate::support::{Driver, Origin, Setup, on_both_drivers, wait_until};
+use crate::support::curl::{curl, curl_text as text};
+use crate::support::{Driver, Nginx, Origin, Setup, on_both_drivers};
 
 on_both_drivers!(
     curl_gets_a_file_from_nginx,
@@ -18,110 +14,13 @@ on_both_drivers!(
     nginx_closes_idle_connections_unnoticed,
 );
 
-/// A foreground nginx on a unix socket and no port at all.
-struct Nginx {
-    child: Child,
-    dir: TempDir,
-}
-
-impl Nginx {
-    fn start(server: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path();
-        fs::create_dir(root.join("www")).unwrap();
-        fs::create_dir(root.join("tmp")).unwrap();
-        let d = root.display();
-        let user = if is_root() { "user root;\n" } else { "" };
-        let config = format!(
-            "{user}daemon off;\nworker_processes 1;\npid {d}/nginx.pid;\nerror_log {d}/error.log;\n\
-             events {{ worker_connections 256; }}\nhttp {{\naccess_log off;\n\
-             client_body_temp_path {d}/tmp/b;\nproxy_temp_path {d}/tmp/p;\n\
-             fastcgi_temp_path {d}/tmp/f;\nuwsgi_temp_path {d}/tmp/u;\nscgi_temp_path {d}/tmp/s;\n\
-             client_max_body_size 64m;\nserver {{ listen unix:{d}/nginx.sock; root {d}/www;\n\
-             {server} }} }}\n"
-        );
-        fs::write(root.join("nginx.conf"), config).unwrap();
-        let child = tool("nginx")
-            .args([
-                "-e",
-                &format!("{d}/error.log"),
-                "-c",
-                &format!("{d}/nginx.conf"),
-            ])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|e| panic!("nginx: {e}; run ./tests/run, which installs it"));
-        let nginx = Self { child, dir };
-        wait_until("nginx listens", || {
-            std::os::unix::net::UnixStream::connect(nginx.root().join("nginx.sock")).is_ok()
-        });
-        nginx
-    }
-
-    fn root(&self) -> &Path {
-        self.dir.path()
-    }
-
-    fn address(&self) -> String {
-        format!("unix:{}", self.root().join("nginx.sock").display())
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        sys::signal(self.child.id(), Signal::Terminate);
-        let _ = self.child.wait();
-    }
-}
-
-fn is_root() -> bool {
-    fs::read_to_string("/proc/self/status")
-        .unwrap()
-        .contains("\nUid:\t0\t")
-}
-
-/// A tool from the path; Debian keeps servers in /usr/sbin.
-fn tool(name: &str) -> Command {
-    let sbin = format!("/usr/sbin/{name}");
-    Command::new(if Path::new(&sbin).exists() {
-        &sbin
-    } else {
-        name
-    })
-}
-
-fn curl(arguments: &[&str]) -> (Vec<u8>, String) {
-    let output = tool("curl")
-        .args([
-            "--silent",
-            "--show-error",
-            "--max-time",
-            "30",
-            "--noproxy",
-            "*",
-        ])
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|e| panic!("curl: {e}; run ./tests/run, which installs it"));
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "curl {arguments:?}: {stderr}");
-    (output.stdout, stderr)
-}
-
-fn text(arguments: &[&str]) -> String {
-    String::from_utf8(curl(arguments).0).unwrap()
-}
-
 fn curl_gets_a_file_from_nginx(driver: Driver) {
     let nginx = Nginx::start("");
     let content: Vec<u8> = (0..3_000_000_u32).map(|i| (i % 253) as u8).collect();
     fs::write(nginx.root().join("www/large.bin"), &content).unwrap();
     let gateway = Setup::proxy(driver, &nginx.address()).start();
     let url = format!("http://{}/large.bin", gateway.address());
-    assert!(curl(&[&url]).0 == content, "the file came changed");
+    assert!(curl(&[&url]) == content, "the file came changed");
     assert_eq!(
         text(&[
             "-o",

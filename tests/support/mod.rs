@@ -1,12 +1,17 @@
 //! What the cases stand on: the gateway as a process, a scripted origin, a raw client,
 //! and deadlines that turn a hang into a failure. No case asserts how long a thing took.
 
+pub mod certificates;
 mod client;
 mod command;
+pub mod curl;
 mod gateway;
 pub mod message;
+mod nginx;
 mod origin;
 mod peer;
+pub mod process;
+pub mod python;
 mod setup;
 pub mod sys;
 
@@ -16,6 +21,7 @@ pub use client::Client;
 pub use command::{Run, ringgate, run, run_in};
 pub use gateway::Gateway;
 pub use message::{Framing, Request, Response};
+pub use nginx::Nginx;
 pub use origin::{Conn, Origin, ok};
 pub use peer::Peer;
 pub use setup::{Driver, Setup};

@@ -7,6 +7,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::Gateway;
+use super::certificates::Pair;
 
 /// How the workers under test talk to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +102,13 @@ impl Setup {
         self.body(&format!(
             "[[route]]\nname = \"{name}\"\npath = \"{path}\"\n{more}\n"
         ))
+    }
+
+    /// Makes the listener `public` speak TLS with these certificates.
+    pub fn certificates(self, pairs: &[&Pair]) -> Self {
+        let tables: Vec<String> = pairs.iter().map(|pair| pair.toml()).collect();
+        let list = format!("[{}]", tables.join(", "));
+        self.set("listener", "certificate", &list)
     }
 
     /// Adds any TOML after the prelude.
