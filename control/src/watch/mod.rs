@@ -5,6 +5,7 @@
 mod eyes;
 mod footprint;
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +49,8 @@ impl ConfigWatch {
         eyes.follow(&known);
         // There was no watch until now.
         let mut unwatched = true;
+        // A refused reload may be mended in a file that it named and nobody watches yet.
+        let mut refused = false;
         loop {
             let polls = eyes.mode() == Mode::Polling;
             let reason = tokio::select! {
@@ -66,8 +69,10 @@ impl ConfigWatch {
                     }
                     Reason::OtherFiles
                 }
+                () = ready(()), if refused => Reason::OtherFiles,
                 () = sleep(POLL_INTERVAL), if polls => Reason::Event,
             };
+            refused = false;
             let fresh = self.look().await;
             eyes.follow(&fresh);
             let changed = fresh.changed_since(&known);
@@ -77,7 +82,7 @@ impl ConfigWatch {
                 (Reason::Event, Changed::FileList) | (_, Changed::Content) => {
                     debug!("a watched file changed");
                     // Its result is logged where it is made.
-                    let _ = self.reloader.reload(Cause::FileChanged).await;
+                    refused = self.reloader.reload(Cause::FileChanged).await.is_err();
                 }
             }
         }
@@ -96,7 +101,7 @@ impl ConfigWatch {
 enum Reason {
     /// Something happened to them.
     Event,
-    /// A reload was applied and may have brought other files, which is no reason for another.
+    /// A reload may have brought other files, which is no reason for another.
     OtherFiles,
 }
 

@@ -152,3 +152,21 @@ fn a_refused_file_is_not_tried_again_until_it_changes() {
     scene.reloads();
     scene.stayed_quiet_until(|| scene.write("a.toml", "fixed"));
 }
+
+#[test]
+fn a_refused_reload_is_tried_again_when_a_file_that_it_missed_appears() {
+    let scene = scene(&["a.toml"], |at| fs::write(at.join("a.toml"), "1").unwrap());
+    let node = Arc::downgrade(&scene.node);
+    let both = vec![scene.at.join("a.toml"), scene.at.join("certs/b.pem")];
+    *scene.node.on_reload.lock().unwrap() = Arc::new(move |_| {
+        *node.upgrade().unwrap().files.lock().unwrap() = both.clone();
+        let refusal = Refusal::InvalidConfig;
+        Err(ReloadRefused::new(refusal, "certs/b.pem does not exist"))
+    });
+    scene.write("a.toml", "2");
+    scene.reloads();
+    scene.stayed_quiet_until(|| {
+        fs::create_dir(scene.at.join("certs")).unwrap();
+        scene.write("certs/b.pem", "1");
+    });
+}
