@@ -62,7 +62,9 @@ fn report(file: &Path) -> Report {
             summary: summary(&checked),
             findings: checked.findings,
         },
-        Err(Refused { verdict, findings, .. }) => Report {
+        Err(Refused {
+            verdict, findings, ..
+        }) => Report {
             verdict,
             findings,
             summary: String::new(),

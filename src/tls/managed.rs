@@ -20,9 +20,7 @@ impl Reader {
     /// it will be replaced, and must not keep everything else from working.
     pub fn managed(&mut self, acme: &Acme, name: &Spanned<Box<str>>) -> Option<Named> {
         let [cert, key] = paths(acme, name).map(|path| at(path, name));
-        let absent = |reader: &mut Self, path: &Spanned<PathBuf>| {
-            matches!(reader.files.read(&path.value), Err(error) if error.kind == Missing::Absent)
-        };
+        let absent = |reader: &mut Self, path: &Spanned<PathBuf>| matches!(reader.files.read(&path.value), Err(error) if error.kind == Missing::Absent);
         // Both are asked for, so that both are watched.
         let stored = match [absent(self, &cert), absent(self, &key)] {
             [true, _] | [_, true] => None,

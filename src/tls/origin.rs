@@ -6,8 +6,8 @@ use std::sync::Arc;
 use ringgate_config::model::{Upstream, UpstreamProtocol, UpstreamTls};
 use ringgate_config::{Diagnostic, Spanned};
 use ringgate_core::tls::ClientTls;
-use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 
@@ -36,18 +36,33 @@ struct Ingredients {
 pub struct SystemRoots(Option<(Arc<RootCertStore>, [u8; 32])>);
 
 impl SystemRoots {
-    fn load(&mut self, reader: &mut Reader, upstream: &Upstream) -> Option<(Arc<RootCertStore>, [u8; 32])> {
+    fn load(
+        &mut self,
+        reader: &mut Reader,
+        upstream: &Upstream,
+    ) -> Option<(Arc<RootCertStore>, [u8; 32])> {
         if self.0.is_none() {
             let found = rustls_native_certs::load_native_certs();
             let mut roots = RootCertStore::empty();
-            let digest = sha256(&found.certs.iter().flat_map(|der| der.to_vec()).collect::<Vec<u8>>());
+            let digest = sha256(
+                &found
+                    .certs
+                    .iter()
+                    .flat_map(|der| der.to_vec())
+                    .collect::<Vec<u8>>(),
+            );
             // What old authorities wrote that nothing can read is no reason to refuse the rest.
             roots.add_parsable_certificates(found.certs);
             if roots.is_empty() {
-                let because = found.errors.first().map_or(String::new(), |e| format!(" ({e})"));
+                let because = found
+                    .errors
+                    .first()
+                    .map_or(String::new(), |e| format!(" ({e})"));
                 let finding = Diagnostic::error(
                     "tls-ca",
-                    format!("this system has no certificate authorities{because}, and this upstream names none"),
+                    format!(
+                        "this system has no certificate authorities{because}, and this upstream names none"
+                    ),
                     upstream.name.span,
                 );
                 let help = "name the origin's authority by `ca` in [upstream.tls], or install the package ca-certificates";
@@ -78,7 +93,8 @@ impl Reader {
             None => None,
         };
         let mut digest = |path: &Option<Spanned<PathBuf>>| {
-            path.as_ref().and_then(|path| self.files.digest(&path.value))
+            path.as_ref()
+                .and_then(|path| self.files.digest(&path.value))
         };
         let made_from = Ingredients {
             settings: settings.clone(),
@@ -153,7 +169,10 @@ fn alpn(protocol: UpstreamProtocol) -> Vec<Vec<u8>> {
         UpstreamProtocol::Http2 => &["h2"],
         UpstreamProtocol::Auto => &["h2", "http/1.1"],
     };
-    offered.iter().map(|name| name.as_bytes().to_vec()).collect()
+    offered
+        .iter()
+        .map(|name| name.as_bytes().to_vec())
+        .collect()
 }
 
 /// Servers whose sessions are kept for each upstream: as many as it has endpoints, and some

@@ -50,7 +50,12 @@ impl Reader {
             .collect();
         if parsed.len() < chain.len() {
             let help = "write the file anew with the certificates of its authority";
-            self.error("tls-certificate", cert, "holds a malformed certificate", help);
+            self.error(
+                "tls-certificate",
+                cert,
+                "holds a malformed certificate",
+                help,
+            );
             return None;
         }
         self.check_dates(cert, &parsed);
@@ -65,7 +70,8 @@ impl Reader {
         let content = self.content(path)?;
         if content.mode & 0o004 != 0 {
             let what = format!("can be read by every user (mode {:o})", content.mode);
-            let help = "take the right away: chmod o-rwx FILE; then think about whether somebody has it";
+            let help =
+                "take the right away: chmod o-rwx FILE; then think about whether somebody has it";
             self.warning("tls-key-permissions", path, what, help);
         }
         let encrypted = ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"];
@@ -91,12 +97,21 @@ impl Reader {
         let key = keys.next();
         if keys.next().is_some() {
             let what = "holds more than one private key: the first is used";
-            self.warning("tls-key", path, what, "leave only the certificate's own key in it");
+            self.warning(
+                "tls-key",
+                path,
+                what,
+                "leave only the certificate's own key in it",
+            );
         }
         if key.is_none() {
             let help = match content.looks_like_der() {
-                true => "it looks like DER: convert it, openssl pkey -inform der -in FILE -out FILE.key",
-                false => "it must hold a PEM block that begins with -----BEGIN PRIVATE KEY-----, or with EC or RSA before PRIVATE",
+                true => {
+                    "it looks like DER: convert it, openssl pkey -inform der -in FILE -out FILE.key"
+                }
+                false => {
+                    "it must hold a PEM block that begins with -----BEGIN PRIVATE KEY-----, or with EC or RSA before PRIVATE"
+                }
             };
             self.error("tls-key", path, "holds no private key", help);
         }
@@ -114,7 +129,8 @@ impl Reader {
             Ok(key) => key,
             Err(_) => {
                 let what = "holds a private key of a kind that cannot be used";
-                let help = "use ECDSA on P-256, P-384 or P-521, Ed25519, or RSA with 2048 to 8192 bits";
+                let help =
+                    "use ECDSA on P-256, P-384 or P-521, Ed25519, or RSA with 2048 to 8192 bits";
                 self.error("tls-key", path, what, help);
                 return None;
             }
@@ -163,7 +179,9 @@ impl Reader {
                 false => format!(" of {}", shown(certificate.subject())),
             };
             let (code, fate, is_error) = match () {
-                () if end < self.now => ("tls-expired", format!("expired {}", self.when(end)), leaf),
+                () if end < self.now => {
+                    ("tls-expired", format!("expired {}", self.when(end)), leaf)
+                }
                 () if begin > self.now => {
                     let fate = format!("becomes valid {}", self.when(begin));
                     ("tls-not-yet-valid", fate, leaf)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ringgate_config::{Diagnostic, Severity, Spanned};
+use ringgate_config::{Diagnostic, Related, Severity, Spanned};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::SectionKind;
@@ -34,7 +34,8 @@ impl Reader {
         }
     }
 
-    /// Notes an error at the path that a file is named by.
+    /// Notes an error at the path that a file is named by, once for each file. `FILE` in the
+    /// help stands for the path.
     pub fn error(
         &mut self,
         code: &'static str,
@@ -45,7 +46,7 @@ impl Reader {
         self.note(Severity::Error, code, path, what, help);
     }
 
-    /// Notes a warning at the path that a file is named by.
+    /// Notes a warning likewise.
     pub fn warning(
         &mut self,
         code: &'static str,
@@ -64,11 +65,25 @@ impl Reader {
         what: impl AsRef<str>,
         help: impl Into<String>,
     ) {
-        let message = format!("{} {}", path.value.display(), what.as_ref());
-        let finding = Diagnostic::new(severity, code, message, path.span).help(help);
-        // Two listeners that name one file say so at two places; one place says it once.
-        if !self.findings.contains(&finding) {
-            self.findings.push(finding);
+        let shown = path.value.display().to_string();
+        let message = format!("{shown} {}", what.as_ref());
+        let mut findings = self.findings.iter_mut();
+        match findings.find(|known| known.code == code && known.message == message) {
+            Some(known) => {
+                let at = Some(path.span);
+                let told = known.related.iter().any(|other| Some(other.span) == at);
+                if known.span != at && !told {
+                    known.related.push(Related {
+                        span: path.span,
+                        message: "named here too".to_owned(),
+                    });
+                }
+            }
+            None => {
+                let help = help.into().replace("FILE", &shown);
+                let finding = Diagnostic::new(severity, code, message, path.span);
+                self.findings.push(finding.help(help));
+            }
         }
     }
 
@@ -109,7 +124,9 @@ impl Reader {
         };
         if certificates.is_empty() {
             let help = match content.looks_like_der() {
-                true => "it looks like DER: convert it, openssl x509 -inform der -in FILE -out FILE.pem",
+                true => {
+                    "it looks like DER: convert it, openssl x509 -inform der -in FILE -out FILE.pem"
+                }
                 false => "it must hold PEM blocks that begin with -----BEGIN CERTIFICATE-----",
             };
             self.error("tls-certificate", path, "holds no certificate", help);
@@ -127,8 +144,10 @@ impl Reader {
             _ => (apart.as_secs() / 86_400, "day"),
         };
         let plural = if count == 1 { "" } else { "s" };
-        let date = x509_parser::time::ASN1Time::from_timestamp(at)
-            .map_or_else(|_| "?".to_owned(), |time| time.to_datetime().date().to_string());
+        let date = x509_parser::time::ASN1Time::from_timestamp(at).map_or_else(
+            |_| "?".to_owned(),
+            |time| time.to_datetime().date().to_string(),
+        );
         match at < self.now {
             true => format!("{count} {unit}{plural} ago ({date})"),
             false => format!("in {count} {unit}{plural} ({date})"),

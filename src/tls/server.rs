@@ -8,9 +8,7 @@ use ringgate_config::model::{
 };
 use ringgate_config::{Diagnostic, Spanned};
 use ringgate_core::acme::{Challenges, TLS_ALPN01_PROTOCOL};
-use ringgate_core::tls::{
-    Certificates, IdentityFields, Named, ServerTls, Tickets, UnlistedName,
-};
+use ringgate_core::tls::{Certificates, IdentityFields, Named, ServerTls, Tickets, UnlistedName};
 use rustls::crypto::CryptoProvider;
 use rustls::server::NoServerSessionStorage;
 use rustls::version::{TLS12, TLS13};
@@ -76,7 +74,9 @@ impl Reader {
         let verifier = self.client_verifier(settings);
         let demands = self.demands(settings);
         let made_from = self.ingredients(listener, settings, acme, demands);
-        let names = entries.iter().flat_map(|entry| entry.named.names.iter().cloned());
+        let names = entries
+            .iter()
+            .flat_map(|entry| entry.named.names.iter().cloned());
         let names = names.collect();
         if let Some(former) = former.filter(|former| former.made_from == made_from) {
             return Some(Server {
@@ -199,7 +199,11 @@ impl Reader {
         let by_handshake = acme.is_some_and(|acme| acme.challenge.value == Challenge::TlsAlpn01);
         Ingredients {
             settings: settings.clone(),
-            managed: listener.acme.iter().map(|name| name.value.clone()).collect(),
+            managed: listener
+                .acme
+                .iter()
+                .map(|name| name.value.clone())
+                .collect(),
             answers: match by_handshake && !listener.acme.is_empty() {
                 true => Answers::TlsAlpn01,
                 false => Answers::No,
@@ -228,7 +232,8 @@ impl Reader {
             .map_err(|error| {
                 let message = format!("{error}");
                 let finding = Diagnostic::error("tls-tickets", message, listener.name.span);
-                self.findings.push(finding.help("try again; the system is out of order"));
+                self.findings
+                    .push(finding.help("try again; the system is out of order"));
             })
             .ok()
     }
@@ -251,7 +256,10 @@ fn provider(settings: &ListenerTls) -> Arc<CryptoProvider> {
         return Arc::clone(&PROVIDER);
     }
     let mut provider = CryptoProvider::clone(&PROVIDER);
-    let wanted = settings.ciphers.iter().map(|suite| named_suite(suite.value));
+    let wanted = settings
+        .ciphers
+        .iter()
+        .map(|suite| named_suite(suite.value));
     provider.cipher_suites = wanted
         .filter_map(|wanted| {
             let mut known = PROVIDER.cipher_suites.iter();

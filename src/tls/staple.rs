@@ -16,7 +16,8 @@ impl Reader {
     /// The response in a file, for the certificate it must be about; none when it cannot be
     /// used, which has been noted.
     pub fn staple(&mut self, path: &Spanned<PathBuf>, leaf: &CertificateDer<'_>) -> Option<Staple> {
-        const FETCH: &str = "fetch it anew: openssl ocsp -issuer CHAIN -cert CERT -url URL -respout FILE";
+        const FETCH: &str =
+            "fetch it anew: openssl ocsp -issuer CHAIN -cert CERT -url URL -respout FILE";
         let content = self.content(path)?;
         let der = match content.looks_like_der() {
             true => Some(content.bytes.clone()),
@@ -26,7 +27,12 @@ impl Reader {
             self.error("tls-ocsp", path, "holds no OCSP response", FETCH);
             return None;
         };
-        let serial = X509Certificate::from_der(leaf).ok()?.1.tbs_certificate.raw_serial().to_vec();
+        let serial = X509Certificate::from_der(leaf)
+            .ok()?
+            .1
+            .tbs_certificate
+            .raw_serial()
+            .to_vec();
         let Some(single) = response.into_iter().find(|single| single.serial == serial) else {
             let what = "holds an OCSP response about another certificate";
             self.error("tls-ocsp", path, what, FETCH);
@@ -38,7 +44,10 @@ impl Reader {
             return None;
         }
         if let Some(end) = single.next_update.filter(|end| *end < self.now) {
-            let what = format!("holds an OCSP response that went stale {}; it is not shown", self.when(end));
+            let what = format!(
+                "holds an OCSP response that went stale {}; it is not shown",
+                self.when(end)
+            );
             self.warning("tls-ocsp", path, what, FETCH);
             return None;
         }

@@ -25,7 +25,13 @@ fn a_missing_file_is_an_error_at_the_place_that_names_it() {
         config.sources(),
         ringgate_config::Style::Plain,
     );
-    for part in ["a.pem does not exist", "ringgate.toml:5:8", "\"a.pem\"\n", "^^^^", "a.key does not exist"] {
+    for part in [
+        "a.pem does not exist",
+        "ringgate.toml:5:8",
+        "\"a.pem\"\n",
+        "^^^^",
+        "a.key does not exist",
+    ] {
         assert!(shown.contains(part), "{part} in {shown}");
     }
 }
@@ -73,7 +79,10 @@ fn a_malformed_certificate_is_an_error() {
         let pem = "-----BEGIN CERTIFICATE-----\nMAAA\n-----END CERTIFICATE-----\n";
         place.write("a.pem", pem);
     });
-    assert_eq!(found, ["error tls-certificate: a.pem holds a malformed certificate"]);
+    assert_eq!(
+        found,
+        ["error tls-certificate: a.pem holds a malformed certificate"]
+    );
 }
 
 #[test]
@@ -83,7 +92,10 @@ fn a_cut_pem_block_is_an_error() {
         place.write("a.pem", &whole[..200]);
     });
     assert_eq!(found.len(), 1, "{found:?}");
-    assert!(found[0].starts_with("error tls-certificate: a.pem "), "{found:?}");
+    assert!(
+        found[0].starts_with("error tls-certificate: a.pem "),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -105,7 +117,10 @@ fn an_encrypted_key_is_refused_with_a_way_out() {
         "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: DES-EDE3-CBC,1\n\nMAAA\n-----END RSA PRIVATE KEY-----\n",
     ] {
         let found = found(|place, _| place.write("a.key", text));
-        assert_eq!(found, ["error tls-key: a.key holds an encrypted private key"]);
+        assert_eq!(
+            found,
+            ["error tls-key: a.key holds an encrypted private key"]
+        );
     }
 }
 
@@ -154,9 +169,21 @@ fn found_with_dates(from: i64, to: i64) -> Vec<String> {
 #[test]
 fn dates_are_judged() {
     for (from, to, expected) in [
-        (-9, -3, "error tls-expired: a.pem holds a certificate that expired 3 days ago"),
-        (3, 9, "error tls-not-yet-valid: a.pem holds a certificate that becomes valid in"),
-        (-9, 13, "warning tls-expires-soon: a.pem holds a certificate that expires in"),
+        (
+            -9,
+            -3,
+            "error tls-expired: a.pem holds a certificate that expired 3 days ago",
+        ),
+        (
+            3,
+            9,
+            "error tls-not-yet-valid: a.pem holds a certificate that becomes valid in",
+        ),
+        (
+            -9,
+            13,
+            "warning tls-expires-soon: a.pem holds a certificate that expires in",
+        ),
     ] {
         let found = found_with_dates(from, to);
         assert_eq!(found.len(), 1, "{found:?}");
@@ -173,7 +200,8 @@ fn an_intermediate_out_of_its_time_is_a_warning() {
     place.put("a", &issue(&["a.example"], &old));
     let found = place.findings(&listener(&["a"], ""));
     assert_eq!(found.len(), 1, "{found:?}");
-    let expected = "warning tls-expired: a.pem holds a certificate of \"CN=Old\" that expired 3 days ago";
+    let expected =
+        "warning tls-expired: a.pem holds a certificate of \"CN=Old\" that expired 3 days ago";
     assert!(found[0].starts_with(expected), "{found:?}");
 }
 
@@ -186,7 +214,9 @@ fn a_missing_intermediate_is_a_warning_that_names_it() {
     place.put("a", &Issued { chain, ..issued });
     assert_eq!(
         place.findings(&listener(&["a"], "")),
-        ["warning tls-chain: a.pem has a missing intermediate: the certificate of its issuer, \"CN=Middle\", is not in it"]
+        [
+            "warning tls-chain: a.pem has a missing intermediate: the certificate of its issuer, \"CN=Middle\", is not in it"
+        ]
     );
 }
 
@@ -268,7 +298,9 @@ fn a_host_that_no_strict_listener_could_serve_is_a_warning() {
     let text = listener(&["a"], "strict_sni = true") + route;
     assert_eq!(
         place.findings(&text),
-        ["warning tls-uncovered-host: no certificate is for b.example: with strict_sni no client can ask for it over TLS"]
+        [
+            "warning tls-uncovered-host: no certificate is for b.example: with strict_sni no client can ask for it over TLS"
+        ]
     );
     let plain = "[[listener]]\nname = \"p\"\nlisten = \"127.0.0.1:0\"\n";
     assert_eq!(place.findings(&(text + plain)), [""; 0]);

@@ -1,8 +1,6 @@
 //! Client certificates: asked for, demanded, revoked.
 
-use rcgen::{
-    CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber,
-};
+use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{CertificateError, Error};
 
@@ -69,11 +67,18 @@ fn a_demanded_certificate_must_be_there_and_good() {
     let server = place.server(&listener(&["a"], &format!("{AUTH}\"required\"")));
     let alice = client_certificate("alice", &root);
     let met = meet(&server, &showing(&root, &alice), "a.example").unwrap();
-    assert_eq!(met.server.peer_certificates().unwrap()[0].to_vec(), leaf(&alice));
-    let error = meet(&server, &Arc::new(trusting(&root)), "a.example").err().unwrap();
+    assert_eq!(
+        met.server.peer_certificates().unwrap()[0].to_vec(),
+        leaf(&alice)
+    );
+    let error = meet(&server, &Arc::new(trusting(&root)), "a.example")
+        .err()
+        .unwrap();
     assert_eq!(error, Error::NoCertificatesPresented);
     let stranger = client_certificate("alice", &authority("Root"));
-    let error = meet(&server, &showing(&root, &stranger), "a.example").err().unwrap();
+    let error = meet(&server, &showing(&root, &stranger), "a.example")
+        .err()
+        .unwrap();
     assert!(matches!(error, Error::InvalidCertificate(_)), "{error}");
 }
 
@@ -97,7 +102,9 @@ fn a_revoked_certificate_is_refused() {
     let server = place.server(&listener(&["a"], &tls));
     let (good, bad) = (with_serial("good", 8, &root), with_serial("bad", 7, &root));
     assert!(meet(&server, &showing(&root, &good), "a.example").is_ok());
-    let error = meet(&server, &showing(&root, &bad), "a.example").err().unwrap();
+    let error = meet(&server, &showing(&root, &bad), "a.example")
+        .err()
+        .unwrap();
     assert_eq!(error, Error::InvalidCertificate(CertificateError::Revoked));
 }
 
@@ -111,7 +118,9 @@ fn a_client_whose_status_no_list_tells_is_refused() {
     let text = listener(&["a"], &tls);
     assert_eq!(
         place.findings(&text),
-        ["warning tls-crl: ca.pem has an authority without a revocation list: \"CN=Other\"; clients that it certified are refused"]
+        [
+            "warning tls-crl: ca.pem has an authority without a revocation list: \"CN=Other\"; clients that it certified are refused"
+        ]
     );
     let client = client_certificate("alice", &other);
     let error = meet(&place.server(&text), &showing(&root, &client), "a.example");
@@ -133,10 +142,17 @@ fn found(list: &[u8]) -> Vec<String> {
 fn a_list_that_cannot_be_used_is_an_error() {
     let root = authority("Root");
     let expired = found(crl(&root, &[], 0).as_bytes());
-    let expected = "error tls-crl: crl.pem holds a revocation list of \"CN=Root\" that expired 24 hours ago";
+    let expected =
+        "error tls-crl: crl.pem holds a revocation list of \"CN=Root\" that expired 24 hours ago";
     assert!(expired[0].starts_with(expected), "{expired:?}");
-    assert_eq!(found(b""), ["error tls-crl: crl.pem holds no revocation list"]);
-    assert_eq!(found(&[0x30, 0]), ["error tls-crl: crl.pem holds a malformed revocation list"]);
+    assert_eq!(
+        found(b""),
+        ["error tls-crl: crl.pem holds no revocation list"]
+    );
+    assert_eq!(
+        found(&[0x30, 0]),
+        ["error tls-crl: crl.pem holds a malformed revocation list"]
+    );
 }
 
 #[test]

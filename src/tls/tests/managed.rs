@@ -22,7 +22,10 @@ fn certified(issued: &Issued) -> CertifiedKey {
 fn a_placeholder_stands_until_there_is_a_certificate() {
     let (place, root) = (Place::new(), authority("Root"));
     let before = place.load(&text("http-01"));
-    let files = before.files.iter().filter_map(|path| path.strip_prefix(place.path()).ok());
+    let files = before
+        .files
+        .iter()
+        .filter_map(|path| path.strip_prefix(place.path()).ok());
     let files: Vec<_> = files.map(|path| path.display().to_string()).collect();
     assert_eq!(files, ["acme/a.example/cert.pem", "acme/a.example/key.pem"]);
     let before = fine(before);
@@ -40,7 +43,10 @@ fn the_placeholder_outlives_a_reload() {
     let place = Place::new();
     let before = fine(place.load(&text("http-01")));
     let after = fine(place.reload(&text("http-01"), Some(&before)));
-    assert!(Arc::ptr_eq(&before.server("l").unwrap(), &after.server("l").unwrap()));
+    assert!(Arc::ptr_eq(
+        &before.server("l").unwrap(),
+        &after.server("l").unwrap()
+    ));
 }
 
 #[test]
@@ -51,11 +57,20 @@ fn a_broken_or_expired_store_is_a_warning_only() {
     place.write("acme/a.example/cert.pem", &old.chain);
     place.write("acme/a.example/key.pem", old.key.serialize_pem());
     let loaded = place.load(&text("http-01"));
-    assert!(place.shown(&loaded.findings[0]).starts_with("warning tls-expired"));
+    assert!(
+        place
+            .shown(&loaded.findings[0])
+            .starts_with("warning tls-expired")
+    );
     fine(loaded);
     place.write("acme/a.example/key.pem", "");
     let loaded = place.load(&text("http-01"));
-    assert!(loaded.findings.iter().all(|one| one.severity == Severity::Warning));
+    assert!(
+        loaded
+            .findings
+            .iter()
+            .all(|one| one.severity == Severity::Warning)
+    );
     assert!(fine(loaded).server("l").is_some());
 }
 
@@ -63,7 +78,10 @@ fn a_broken_or_expired_store_is_a_warning_only() {
 fn a_challenge_is_answered_with_its_certificate_and_nothing_else() {
     let (place, root) = (Place::new(), authority("Root"));
     let proof = issue(&["a.example"], &root);
-    place.challenges.open_tls_alpn01("a.example", Arc::new(certified(&proof))).unwrap();
+    place
+        .challenges
+        .open_tls_alpn01("a.example", Arc::new(certified(&proof)))
+        .unwrap();
     let server = place.server(&text("tls-alpn-01"));
     let offering = |offered: &[&[u8]]| {
         let mut client = trusting(&root);
@@ -75,7 +93,10 @@ fn a_challenge_is_answered_with_its_certificate_and_nothing_else() {
     assert_eq!(met.server.alpn_protocol(), Some(&b"acme-tls/1"[..]));
     assert!(meet(&server, &offering(&[b"acme-tls/1"]), "b.example").is_err());
     let both: [&[u8]; 2] = [b"acme-tls/1", b"h2"];
-    assert!(meet(&server, &offering(&both), "a.example").is_err(), "the placeholder is shown");
+    assert!(
+        meet(&server, &offering(&both), "a.example").is_err(),
+        "the placeholder is shown"
+    );
     place.challenges.close_tls_alpn01("a.example");
     assert!(meet(&server, &offering(&[b"acme-tls/1"]), "a.example").is_err());
 }

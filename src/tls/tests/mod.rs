@@ -207,10 +207,7 @@ fn trusting(root: &Issuer) -> ClientConfig {
     client(root, &[&rustls::version::TLS13, &rustls::version::TLS12])
 }
 
-fn client(
-    root: &Issuer,
-    versions: &[&'static rustls::SupportedProtocolVersion],
-) -> ClientConfig {
+fn client(root: &Issuer, versions: &[&'static rustls::SupportedProtocolVersion]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(root.der().clone()).unwrap();
     ClientConfig::builder_with_provider(Arc::clone(&PROVIDER))
@@ -278,7 +275,11 @@ fn leaf(issued: &Issued) -> Vec<u8> {
 fn the_files_that_are_missing_are_watched_too() {
     let place = Place::new();
     let loaded = place.load(&listener(&["a"], ""));
-    let files: Vec<_> = loaded.files.iter().filter_map(|path| path.file_name()).collect();
+    let files: Vec<_> = loaded
+        .files
+        .iter()
+        .filter_map(|path| path.file_name())
+        .collect();
     assert_eq!(files, ["a.key", "a.pem"]);
 }
 

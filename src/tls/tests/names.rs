@@ -35,7 +35,10 @@ fn a_strict_listener_refuses_other_names_and_none() {
     assert!(meet(&server, &client, "a.example").is_ok());
     for name in ["b.example", "127.0.0.1"] {
         let error = meet(&server, &client, name).err().unwrap();
-        assert!(matches!(error, rustls::Error::General(_)), "{name}: {error}");
+        assert!(
+            matches!(error, rustls::Error::General(_)),
+            "{name}: {error}"
+        );
     }
     let server = place.server(&listener(&["a"], ""));
     assert!(meet(&server, &client, "127.0.0.1").is_ok());
@@ -45,13 +48,20 @@ fn a_strict_listener_refuses_other_names_and_none() {
 fn a_common_name_counts_only_without_alternative_names() {
     let (place, root) = (Place::new(), authority("Root"));
     let mut with = params(&["a.example"]);
-    with.distinguished_name.push(DnType::CommonName, "b.example");
+    with.distinguished_name
+        .push(DnType::CommonName, "b.example");
     let mut without = params(&[]);
-    without.distinguished_name.push(DnType::CommonName, "C.example");
+    without
+        .distinguished_name
+        .push(DnType::CommonName, "C.example");
     place.put("a", &issue_as(with, &root, KeyPair::generate().unwrap()));
     place.put("c", &issue_as(without, &root, KeyPair::generate().unwrap()));
     let configured = fine(place.load(&listener(&["a", "c"], "")));
-    let names: Vec<&str> = configured.servers["l"].names.iter().map(|name| &**name).collect();
+    let names: Vec<&str> = configured.servers["l"]
+        .names
+        .iter()
+        .map(|name| &**name)
+        .collect();
     assert_eq!(names, ["a.example", "c.example"]);
 }
 
@@ -65,9 +75,14 @@ fn a_client_without_ecdsa_gets_the_rsa_certificate() {
     place.put("r", &rsa);
     let server = place.server(&listener(&["r", "e"], ""));
     let both = Arc::new(trusting(&root));
-    assert_eq!(meet(&server, &both, "a.example").unwrap().shown(), leaf(&ecdsa));
+    assert_eq!(
+        meet(&server, &both, "a.example").unwrap().shown(),
+        leaf(&ecdsa)
+    );
     let mut provider = rustls::crypto::CryptoProvider::clone(&PROVIDER);
-    provider.cipher_suites.retain(|suite| suite.suite().as_str().unwrap().contains("_RSA_"));
+    provider
+        .cipher_suites
+        .retain(|suite| suite.suite().as_str().unwrap().contains("_RSA_"));
     let mut roots = RootCertStore::empty();
     roots.add(root.der().clone()).unwrap();
     let rsa_only = ClientConfig::builder_with_provider(Arc::new(provider))
@@ -94,11 +109,15 @@ fn versions_and_suites_are_kept_to() {
         met.client.protocol_version(),
         Some(rustls::ProtocolVersion::TLSv1_2)
     );
-    let ciphers = "ciphers = [\"TLS_CHACHA20_POLY1305_SHA256\", \"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256\"]";
+    let ciphers =
+        "ciphers = [\"TLS_CHACHA20_POLY1305_SHA256\", \"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256\"]";
     let server = place.server(&listener(&["a"], ciphers));
     for (client, suite) in [
         (&new, rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256),
-        (&old, rustls::CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256),
+        (
+            &old,
+            rustls::CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        ),
     ] {
         let met = meet(&server, client, "a.example").unwrap();
         assert_eq!(met.client.negotiated_cipher_suite().unwrap().suite(), suite);

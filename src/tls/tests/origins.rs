@@ -19,7 +19,10 @@ fn the_origin_is_verified_by_the_given_authority_and_name() {
     let (place, root) = (Place::new(), authority("Root"));
     let origin = origin(&place, &root, "");
     place.write("ca.pem", root.pem());
-    let configured = fine(place.load(&upstream("", "ca = \"ca.pem\"\nserver_name = \"a.example\"")));
+    let configured = fine(place.load(&upstream(
+        "",
+        "ca = \"ca.pem\"\nserver_name = \"a.example\"",
+    )));
     let name = configured.client("u").unwrap().name.clone().unwrap();
     assert_eq!(name.to_str(), "a.example");
     let client = client_of(&configured);
@@ -39,7 +42,9 @@ fn an_unverified_origin_is_a_warning() {
     let text = upstream("", "verify = false");
     assert_eq!(
         place.findings(&text),
-        ["warning tls-unverified: the origins of upstream \"u\" are not verified: whoever answers at their addresses is believed"]
+        [
+            "warning tls-unverified: the origins of upstream \"u\" are not verified: whoever answers at their addresses is believed"
+        ]
     );
     let client = client_of(&fine(place.load(&text)));
     assert!(meet(&origin, &client, "b.example").is_ok());
@@ -75,7 +80,14 @@ fn protocols_follow_the_upstream() {
         ("protocol = \"http/1.1\"", vec!["http/1.1"]),
     ] {
         let client = client_of(&fine(place.load(&upstream(keys, "ca = \"ca.pem\""))));
-        assert_eq!(client.alpn_protocols, offered.iter().map(|name| name.as_bytes()).collect::<Vec<_>>(), "{keys}");
+        assert_eq!(
+            client.alpn_protocols,
+            offered
+                .iter()
+                .map(|name| name.as_bytes())
+                .collect::<Vec<_>>(),
+            "{keys}"
+        );
     }
 }
 

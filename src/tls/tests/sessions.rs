@@ -9,11 +9,7 @@ const VERSIONS: [&rustls::SupportedProtocolVersion; 2] =
     [&rustls::version::TLS13, &rustls::version::TLS12];
 
 /// Whether a client that met `first` resumes its session with `second`.
-fn resumes(
-    first: &Arc<ServerConfig>,
-    second: &Arc<ServerConfig>,
-    client: ClientConfig,
-) -> bool {
+fn resumes(first: &Arc<ServerConfig>, second: &Arc<ServerConfig>, client: ClientConfig) -> bool {
     let client = Arc::new(client);
     let met = meet(first, &client, "a.example").unwrap();
     assert_ne!(met.server.handshake_kind(), Some(HandshakeKind::Resumed));
@@ -33,7 +29,10 @@ fn sessions_are_resumed_by_ticket_in_both_versions() {
     let (place, root) = place();
     let server = place.server(&listener(&["a"], ""));
     for version in VERSIONS {
-        assert!(resumes(&server, &server, client(&root, &[version])), "{version:?}");
+        assert!(
+            resumes(&server, &server, client(&root, &[version])),
+            "{version:?}"
+        );
     }
 }
 
@@ -42,7 +41,10 @@ fn no_tickets_no_resumption() {
     let (place, root) = place();
     let server = place.server(&listener(&["a"], "session_tickets = false"));
     for version in VERSIONS {
-        assert!(!resumes(&server, &server, client(&root, &[version])), "{version:?}");
+        assert!(
+            !resumes(&server, &server, client(&root, &[version])),
+            "{version:?}"
+        );
     }
 }
 
@@ -52,7 +54,10 @@ fn an_unchanged_listener_stays_the_same_object() {
     let text = listener(&["a"], "");
     let before = fine(place.load(&text));
     let after = fine(place.reload(&format!("# a comment\n{text}"), Some(&before)));
-    assert!(Arc::ptr_eq(&before.server("l").unwrap(), &after.server("l").unwrap()));
+    assert!(Arc::ptr_eq(
+        &before.server("l").unwrap(),
+        &after.server("l").unwrap()
+    ));
 }
 
 #[test]
@@ -65,7 +70,10 @@ fn another_certificate_keeps_the_tickets() {
     let after = fine(place.reload(&text, Some(&before)));
     let (before, after) = (server_of(&before), server_of(&after));
     for version in VERSIONS {
-        assert!(resumes(&before, &after, client(&root, &[version])), "{version:?}");
+        assert!(
+            resumes(&before, &after, client(&root, &[version])),
+            "{version:?}"
+        );
     }
     let met = meet(&after, &Arc::new(trusting(&root)), "a.example").unwrap();
     assert_eq!(met.shown(), leaf(&renewed));
@@ -101,7 +109,12 @@ fn a_broken_reload_leaves_what_was_there() {
     let before = fine(place.load(&text));
     place.write("a.key", "");
     let broken = place.reload(&text, Some(&before));
-    assert!(broken.findings.iter().any(|one| one.severity == Severity::Error));
+    assert!(
+        broken
+            .findings
+            .iter()
+            .any(|one| one.severity == Severity::Error)
+    );
     assert!(broken.configured.server("l").is_none());
     assert!(before.server("l").is_some());
 }

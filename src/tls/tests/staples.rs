@@ -27,7 +27,10 @@ fn response(serial: u8, status: u8, next_update: &str) -> Vec<u8> {
         single.extend(tlv(0xa0, &tlv(0x18, next_update.as_bytes())));
     }
     let responses = tlv(0x30, &tlv(0x30, &single));
-    let data = tlv(0x30, &[tlv(0xa2, &tlv(0x04, &[3; 20])), time, responses].concat());
+    let data = tlv(
+        0x30,
+        &[tlv(0xa2, &tlv(0x04, &[3; 20])), time, responses].concat(),
+    );
     let basic = tlv(0x30, &data);
     let bytes = [tlv(0x06, &[43, 6, 1, 5, 5, 7, 48, 1, 1]), tlv(0x04, &basic)].concat();
     let bytes = tlv(0xa0, &tlv(0x30, &bytes));
@@ -58,9 +61,11 @@ fn a_good_response_is_stapled() {
     assert_eq!(place.findings(&text), [""; 0]);
     let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
     let mut client = trusting(&root);
-    client.dangerous().set_certificate_verifier(Arc::new(Noting {
-        seen: Arc::clone(&seen),
-    }));
+    client
+        .dangerous()
+        .set_certificate_verifier(Arc::new(Noting {
+            seen: Arc::clone(&seen),
+        }));
     meet(&place.server(&text), &Arc::new(client), "a.example").unwrap();
     assert_eq!(*seen.lock().unwrap(), good);
 }
@@ -73,7 +78,9 @@ fn base64_is_read_too() {
     encoder.push(&der, &mut text);
     encoder.finish(&mut text);
     assert_eq!(with(&text), [""; 0]);
-    let lines = text.chunks(64).map(|line| String::from_utf8_lossy(line).into_owned());
+    let lines = text
+        .chunks(64)
+        .map(|line| String::from_utf8_lossy(line).into_owned());
     let lines: Vec<_> = lines.collect();
     let pem = format!(
         "-----BEGIN OCSP RESPONSE-----\n{}\n-----END OCSP RESPONSE-----\n",
@@ -95,13 +102,22 @@ fn a_stale_response_is_a_warning_and_not_shown() {
 #[test]
 fn what_cannot_be_shown_is_an_error() {
     for (content, message) in [
-        (response(78, 0x80, ""), "holds an OCSP response about another certificate"),
-        (response(77, 0xa1, ""), "says that the certificate has been revoked"),
+        (
+            response(78, 0x80, ""),
+            "holds an OCSP response about another certificate",
+        ),
+        (
+            response(77, 0xa1, ""),
+            "says that the certificate has been revoked",
+        ),
         (vec![], "holds no OCSP response"),
         (b"hello".to_vec(), "holds no OCSP response"),
         (tlv(0x30, &tlv(0x0a, &[6])), "holds no OCSP response"),
     ] {
-        assert_eq!(with(&content), [format!("error tls-ocsp: a.ocsp {message}")]);
+        assert_eq!(
+            with(&content),
+            [format!("error tls-ocsp: a.ocsp {message}")]
+        );
     }
 }
 
