@@ -9,6 +9,7 @@ mod gateway;
 pub mod message;
 mod nginx;
 mod origin;
+pub mod pebble;
 mod peer;
 pub mod process;
 pub mod python;

@@ -196,25 +196,30 @@ impl Keeper {
             "ordering a certificate"
         );
         let authority = Authority::enter(settings, storage).await?;
-        // Only an authority that told its window wants to know, and only once: a replacement
-        // that failed is an order like any other.
-        let replaces = one.suggestion.take().and(kept).map(|kept| &kept.leaf);
+        // Only an authority that told its window wants to know, and only once: after a failure
+        // it is an order like any other.
+        let told = one.suggestion.is_some() && one.replacement == Replacement::Untried;
+        one.replacement = Replacement::Tried;
+        let replaces = kept.filter(|_| told).map(|kept| &kept.leaf);
         let wanted = Wanted {
             names,
             challenge: settings.challenge,
             replaces,
         };
         let issued = order::place(&authority, wanted, &self.node).await?;
+        let valid_for_s = seconds(SystemTime::now(), issued.leaf.lifetime.not_after);
         let (kept_as, directory) = (names.clone(), settings.directory.clone());
         blocking(storage, move |storage| {
             storage.keep(&kept_as, &issued.chain, &issued.key, &directory)
         })
         .await?;
+        one.suggestion = None;
+        one.replacement = Replacement::Untried;
         one.consult_at = SystemTime::now() + jittered(CONSULT_AFTER_ISSUE);
         self.board.change(names, |standing| standing.issued += 1);
         info!(
             name = names.first(),
-            "certificate obtained and put into acme.storage"
+            valid_for_s, "certificate obtained and put into acme.storage"
         );
         Ok(())
     }
@@ -265,6 +270,7 @@ struct Tended {
     due: SystemTime,
     patience: Patience,
     suggestion: Option<Suggestion>,
+    replacement: Replacement,
     consult_at: SystemTime,
     /// What lay in storage at the last look.
     stored: Option<CertificateDer<'static>>,
@@ -273,6 +279,13 @@ struct Tended {
     /// When what lies in storage ends.
     ends_at: Option<SystemTime>,
     looked: Looked,
+}
+
+/// Whether an order that names the certificate it replaces was made for it already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Replacement {
+    Untried,
+    Tried,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -290,6 +303,7 @@ impl Tended {
             due: now,
             patience: Patience::new(),
             suggestion: None,
+            replacement: Replacement::Untried,
             consult_at: now,
             stored: None,
             served: None,

@@ -19,6 +19,7 @@ use crate::node::Node;
 pub(super) struct Issued {
     pub(super) chain: String,
     pub(super) key: String,
+    pub(super) leaf: Leaf,
 }
 
 /// What to order.
@@ -84,6 +85,7 @@ async fn run(
     Ok(Issued {
         chain,
         key: request.key,
+        leaf,
     })
 }
 

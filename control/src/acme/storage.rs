@@ -68,7 +68,7 @@ impl Storage {
             .create(true)
             .truncate(false)
             .mode(SECRET)
-            .open(self.root.join("lock"))?;
+            .open(self.root.join(LOCK))?;
         match lock.try_lock() {
             Ok(()) => Ok(Turn::Ours(lock)),
             Err(TryLockError::WouldBlock) => Ok(Turn::Anothers),
@@ -261,6 +261,8 @@ fn put(fresh: &Path, path: &Path) -> io::Result<()> {
 const CERTIFICATE: &str = "cert.pem";
 const KEY: &str = "key.pem";
 const ORIGIN: &str = "origin.json";
+/// No host name has an underscore, so it is in no certificate's way.
+const LOCK: &str = "_lock";
 const SECRET: u32 = 0o600;
 const PUBLIC: u32 = 0o644;
 /// More is no chain of ours.
