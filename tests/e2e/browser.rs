@@ -135,8 +135,9 @@ fn browses_over_http_2(driver: Driver) {
     let hold = Hold::default();
     let origin = Origin::start(move |conn| serve(conn, &hold));
     let sockets = Server::start("ws_server.py", &[]);
+    let pair = Authority::new().server(&["gateway.test"]);
     let gateway = Setup::new(driver)
-        .certificates(&[&Authority::new().server(&["gateway.test"])])
+        .certificates(&[&pair])
         .upstream("app", origin.address(), "")
         .upstream("sockets", sockets.address(), "")
         .route(

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
@@ -19,6 +20,8 @@ pub struct Pair {
     pub cert: PathBuf,
     pub key: PathBuf,
     serial: u64,
+    /// The files live as long as anything that may read them.
+    _dir: Rc<TempDir>,
 }
 
 impl Pair {
@@ -60,14 +63,14 @@ pub enum Validity {
 #[derive(Debug)]
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    dir: TempDir,
+    dir: Rc<TempDir>,
     issued: std::cell::Cell<u64>,
 }
 
 impl Authority {
     /// A new one, which nobody trusts yet.
     pub fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Rc::new(tempfile::tempdir().unwrap());
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
         params
             .distinguished_name
@@ -155,6 +158,7 @@ impl Authority {
             cert: at("pem"),
             key: at("key"),
             serial,
+            _dir: Rc::clone(&self.dir),
         };
         fs::write(&pair.cert, cert.pem()).unwrap();
         fs::write(&pair.key, key.serialize_pem()).unwrap();

@@ -75,8 +75,9 @@ fn verifies_an_origin_of_a_given_authority(driver: Driver) {
 }
 
 fn refuses_an_origin_of_another_authority(driver: Driver) {
-    let nginx = nginx(&Authority::new().server(&["origin.test"]), "");
-    let tls = trusting(&Authority::new(), "origin.test");
+    let (other, authority) = (Authority::new(), Authority::new());
+    let nginx = nginx(&other.server(&["origin.test"]), "");
+    let tls = trusting(&authority, "origin.test");
     expect_failure(&gateway(driver, &nginx.address(), &tls), "origin_untrusted");
 }
 
@@ -140,7 +141,8 @@ fn fails_where_the_origin_speaks_no_tls(driver: Driver) {
         }
         conn.stall();
     });
-    let tls = trusting(&Authority::new(), "origin.test");
+    let authority = Authority::new();
+    let tls = trusting(&authority, "origin.test");
     expect_failure(&gateway(driver, plain.address(), &tls), "origin_tls");
 }
 
