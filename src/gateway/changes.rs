@@ -6,6 +6,8 @@ use ringgate_config::Config;
 use ringgate_config::model::{Action, Name, Route};
 use ringgate_control::{ObjectChanges, ReloadReport};
 
+use crate::tls::Configured;
+
 /// Notes in the report what is not the same in the two.
 pub fn record(old: &Config, new: &Config, report: &mut ReloadReport) {
     let listeners = compare(&old.listeners, &new.listeners, |object| &object.name);
@@ -28,6 +30,15 @@ pub fn record(old: &Config, new: &Config, report: &mut ReloadReport) {
         }
     }
     report.record("setting", settings);
+}
+
+/// Notes in the report what speaks TLS otherwise than before, as with a new certificate.
+pub fn record_tls(old: &Configured, new: &Configured, report: &mut ReloadReport) {
+    let changes = ObjectChanges {
+        changed: new.changes_since(old),
+        ..ObjectChanges::default()
+    };
+    report.record("tls", changes);
 }
 
 /// What only a restart can change, as keys of the configuration.

@@ -58,6 +58,7 @@ impl Gateway {
         let (former, former_log) = {
             let mut state = self.state();
             changes::record(&state.config, &config, &mut report);
+            changes::record_tls(&state.tls, &tls, &mut report);
             let former_log = match fresh_log {
                 LogChange::Replaced(log) => std::mem::replace(&mut state.access, log),
                 LogChange::Kept => None,

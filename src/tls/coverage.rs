@@ -38,7 +38,7 @@ pub fn check(config: &Config, servers: &HashMap<Box<str>, Server>, findings: &mu
 }
 
 /// Whether a certificate for `name` is shown for at least one name that the pattern means.
-fn may_serve(name: &str, host: &str) -> bool {
+pub fn may_serve(name: &str, host: &str) -> bool {
     match (name.strip_prefix("*."), host.strip_prefix("*.")) {
         (None, None) => name == host,
         (Some(parent), None) => host

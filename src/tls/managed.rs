@@ -10,15 +10,22 @@ use ringgate_core::tls::Named;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::CertifiedKey;
 
+use super::coverage::may_serve;
 use super::files::Missing;
 use super::pair::Purpose;
 use super::reader::{PROVIDER, Reader};
 use super::server::at;
 
 impl Reader {
-    /// The certificate of a managed name. What is wrong with a stored one is a warning, since
-    /// it will be replaced, and must not keep everything else from working.
-    pub fn managed(&mut self, acme: &Acme, name: &Spanned<Box<str>>) -> Option<Named> {
+    /// The certificate of a managed name; none while one of the `others`, by their names, can
+    /// stand in for it. What is wrong with a stored one is a warning, since it will be
+    /// replaced, and must not keep everything else from working.
+    pub fn managed(
+        &mut self,
+        acme: &Acme,
+        name: &Spanned<Box<str>>,
+        others: &[Box<str>],
+    ) -> Option<Named> {
         let [cert, key] = paths(acme, name).map(|path| at(path, name));
         let absent = |reader: &mut Self, path: &Spanned<PathBuf>| matches!(reader.files.read(&path.value), Err(error) if error.kind == Missing::Absent);
         // Both are asked for, so that both are watched.
@@ -38,6 +45,7 @@ impl Reader {
         let names = vec![name.value.clone()];
         let key = match stored {
             Some(pair) => pair.key,
+            None if others.iter().any(|other| may_serve(other, name)) => return None,
             None => self.placeholder(name)?,
         };
         Some(Named {

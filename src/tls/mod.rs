@@ -38,7 +38,8 @@ pub struct Configured {
 
 /// What reading the certificates of a configuration came to.
 pub struct Loaded {
-    /// What can be used; a listener or upstream with an error is not in it.
+    /// What can be used; a listener or upstream with an error is not in it, and there is an
+    /// error about every one that should be.
     pub configured: Configured,
     /// What is wrong; with an error among them the configuration cannot run.
     pub findings: Vec<Diagnostic>,
@@ -61,6 +62,9 @@ impl Configured {
             let name: &str = &listener.name;
             let former = former.and_then(|former| former.servers.get(name));
             let server = reader.server(listener, config.acme.as_ref(), challenges, former);
+            if listener.tls.is_some() && server.is_none() {
+                reader.never_plain("listener", &listener.name);
+            }
             let entry = server.map(|server| (name.into(), server));
             configured.servers.extend(entry);
         }
@@ -69,6 +73,9 @@ impl Configured {
             let name: &str = &upstream.name;
             let former = former.and_then(|former| former.clients.get(name));
             let client = reader.client(upstream, &mut system, former);
+            if upstream.tls.is_some() && client.is_none() {
+                reader.never_plain("upstream", &upstream.name);
+            }
             let entry = client.map(|client| (name.into(), client));
             configured.clients.extend(entry);
         }
@@ -86,6 +93,22 @@ impl Configured {
     pub fn server(&self, listener: &str) -> Option<Arc<ServerTls>> {
         let server = self.servers.get(listener)?;
         Some(Arc::clone(&server.tls))
+    }
+
+    /// Listeners and upstreams that are in `former` too and speak TLS otherwise there, each as
+    /// `listener NAME`.
+    pub fn changes_since(&self, former: &Configured) -> Vec<String> {
+        let servers = self.servers.iter().filter_map(|(name, server)| {
+            let same = Arc::ptr_eq(&server.tls, &former.servers.get(name)?.tls);
+            (!same).then(|| format!("listener {name}"))
+        });
+        let clients = self.clients.iter().filter_map(|(name, client)| {
+            let same = Arc::ptr_eq(&client.tls, &former.clients.get(name)?.tls);
+            (!same).then(|| format!("upstream {name}"))
+        });
+        let mut names: Vec<String> = servers.chain(clients).collect();
+        names.sort();
+        names
     }
 
     /// How an upstream's connections speak TLS; none when they do not.

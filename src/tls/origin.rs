@@ -119,12 +119,24 @@ impl Reader {
         };
         config.alpn_protocols = alpn(upstream.protocol);
         config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
-        let name = settings.server_name.as_ref();
-        let tls = Arc::new(ClientTls {
-            config: Arc::new(config),
-            name: name.and_then(|name| ServerName::try_from(name.value.to_string()).ok()),
-        });
+        let name = match &settings.server_name {
+            Some(name) => Some(self.server_name(name)?),
+            None => None,
+        };
+        let config = Arc::new(config);
+        let tls = Arc::new(ClientTls { config, name });
         Some(Client { tls, made_from })
+    }
+
+    fn server_name(&mut self, name: &Spanned<Box<str>>) -> Option<ServerName<'static>> {
+        let parsed = ServerName::try_from(name.value.to_string());
+        if parsed.is_err() {
+            let message = format!("\"{}\" cannot be in a certificate", name.value);
+            let finding = Diagnostic::error("tls-server-name", message, name.span);
+            let help = "write a host name or an IP address";
+            self.findings.push(finding.help(help));
+        }
+        parsed.ok()
     }
 
     fn server_verifier(

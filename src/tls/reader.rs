@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ringgate_config::model::Name;
 use ringgate_config::{Diagnostic, Related, Severity, Spanned};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
@@ -84,6 +85,15 @@ impl Reader {
                 let finding = Diagnostic::new(severity, code, message, path.span);
                 self.findings.push(finding.help(help));
             }
+        }
+    }
+
+    /// Notes an error if there is none: what should speak TLS and cannot must not speak plain.
+    pub fn never_plain(&mut self, kind: &str, name: &Spanned<Name>) {
+        if !self.has_errors() {
+            let message = format!("{kind} \"{}\" cannot speak TLS as it is set up", name.value);
+            let finding = Diagnostic::error("tls-setup", message, name.span);
+            self.findings.push(finding.help("please report this"));
         }
     }
 

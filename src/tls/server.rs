@@ -63,9 +63,9 @@ impl Reader {
         let settings = listener.tls.as_ref()?;
         let mut entries = self.written(settings);
         if let Some(acme) = acme {
-            let managed = listener.acme.iter();
-            entries.extend(managed.filter_map(|name| {
-                let named = self.managed(acme, name)?;
+            let others = names_of(&entries);
+            entries.extend(listener.acme.iter().filter_map(|name| {
+                let named = self.managed(acme, name, &others)?;
                 let span = name.span;
                 Some(Entry { named, span })
             }));
@@ -74,10 +74,7 @@ impl Reader {
         let verifier = self.client_verifier(settings);
         let demands = self.demands(settings);
         let made_from = self.ingredients(listener, settings, acme, demands);
-        let names = entries
-            .iter()
-            .flat_map(|entry| entry.named.names.iter().cloned());
-        let names = names.collect();
+        let names = names_of(&entries);
         if let Some(former) = former.filter(|former| former.made_from == made_from) {
             return Some(Server {
                 tls: Arc::clone(&former.tls),
@@ -244,6 +241,11 @@ impl Reader {
         let help = "leave `ciphers` out, or list at least one suite of each version";
         self.findings.push(finding.help(help));
     }
+}
+
+fn names_of(entries: &[Entry]) -> Vec<Box<str>> {
+    let names = entries.iter().flat_map(|entry| &entry.named.names);
+    names.cloned().collect()
 }
 
 /// A path that is not written anywhere, noted at what it comes from.

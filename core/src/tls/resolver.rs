@@ -193,11 +193,12 @@ impl Choices {
     /// Without one that suits the client the first is shown, so that the handshake fails for
     /// the reason that it has.
     fn select(&self, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        let mut suitable = self.0.iter();
-        suitable
-            .find(|shown| shown.key.key.choose_scheme(schemes).is_some())
-            .or(self.0.first())
-            .map(Shown::now)
+        let suits = |shown: &&Shown| shown.key.key.choose_scheme(schemes).is_some();
+        let suitable = match &self.0[..] {
+            [only] => Some(only),
+            several => several.iter().find(suits).or(several.first()),
+        };
+        suitable.map(Shown::now)
     }
 }
 

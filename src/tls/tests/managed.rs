@@ -100,3 +100,15 @@ fn a_challenge_is_answered_with_its_certificate_and_nothing_else() {
     place.challenges.close_tls_alpn01("a.example");
     assert!(meet(&server, &offering(&[b"acme-tls/1"]), "a.example").is_err());
 }
+
+#[test]
+fn a_certificate_of_the_operator_stands_in_before_a_placeholder() {
+    let (place, root) = (Place::new(), authority("Root"));
+    place.put("w", &issue(&["*.b.example"], &root));
+    let written = "acme = [\"a.b.example\", \"a.other.example\"]\n[[listener.certificate]]\ncert = \"w.pem\"\nkey = \"w.key\"\n";
+    let text = text("http-01").replace("acme = [\"a.example\"]\n", written);
+    let server = place.server(&text);
+    let client = Arc::new(trusting(&root));
+    assert!(meet(&server, &client, "a.b.example").is_ok());
+    assert!(meet(&server, &client, "a.other.example").is_err());
+}

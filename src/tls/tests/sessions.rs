@@ -54,6 +54,7 @@ fn an_unchanged_listener_stays_the_same_object() {
     let text = listener(&["a"], "");
     let before = fine(place.load(&text));
     let after = fine(place.reload(&format!("# a comment\n{text}"), Some(&before)));
+    assert!(after.changes_since(&before).is_empty());
     assert!(Arc::ptr_eq(
         &before.server("l").unwrap(),
         &after.server("l").unwrap()
@@ -68,6 +69,7 @@ fn another_certificate_keeps_the_tickets() {
     let renewed = issue(&["a.example"], &root);
     place.put("a", &renewed);
     let after = fine(place.reload(&text, Some(&before)));
+    assert_eq!(after.changes_since(&before), ["listener l"]);
     let (before, after) = (server_of(&before), server_of(&after));
     for version in VERSIONS {
         assert!(
