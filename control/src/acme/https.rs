@@ -201,47 +201,4 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    fn waits(value: &str) -> Option<u64> {
-        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
-        let mut fields = HeaderMap::new();
-        fields.insert(RETRY_AFTER, HeaderValue::from_str(value).unwrap());
-        retry_at(&fields, now).map(|at| at.duration_since(now).unwrap().as_secs())
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date_and_a_day_at_most() {
-        assert_eq!(waits("120"), Some(120));
-        assert_eq!(waits("Sun, 06 Nov 1994 08:50:37 GMT"), Some(60));
-        assert_eq!(waits("Sun, 06 Nov 1994 08:40:00 GMT"), Some(0));
-        assert_eq!(waits("99999999999999"), Some(86_400));
-        assert_eq!(waits("Sat, 06 Nov 2094 08:50:37 GMT"), Some(86_400));
-        assert_eq!(waits("soon"), None);
-        assert_eq!(waits("-1"), None);
-    }
-
-    #[test]
-    fn a_file_without_roots_is_named() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let failure = Https::new(Some(file.path())).err().unwrap();
-        assert!(failure.text.contains("no certificate in it"), "{failure}");
-        let failure = Https::new(Some(Path::new("/no/such.pem"))).err().unwrap();
-        assert!(failure.text.contains("/no/such.pem"), "{failure}");
-    }
-
-    #[test]
-    fn problem_documents_are_told_from_other_answers() {
-        for (kind, json) in [
-            ("application/problem+json", true),
-            ("Application/JSON; charset=utf-8", true),
-            ("text/html", false),
-        ] {
-            let mut fields = HeaderMap::new();
-            fields.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-            assert_eq!(is_json(&fields), json, "{kind}");
-        }
-        assert!(!is_json(&HeaderMap::new()));
-    }
-}
+mod tests;
