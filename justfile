@@ -43,6 +43,13 @@ fuzz-smoke seconds="20":
             -max_total_time={{seconds}} -max_len=4096
     done
 
+# Mixed traffic over all protocols on a release build, with reloads and a dying origin.
+soak seconds="1800" driver="io_uring":
+    cargo build --release
+    RINGGATE_BINARY=target/release/ringgate RINGGATE_SOAK_SECONDS={{seconds}} \
+        cargo nextest run --test integration --run-ignored only --no-capture \
+        -E 'test(/^soak::protocols::mixed_traffic_on_{{driver}}$/)'
+
 # That the micro benches still build and run; their figures mean nothing here.
 bench-smoke:
     cargo bench -p ringgate-router -p ringgate-core -p ringgate-filters \

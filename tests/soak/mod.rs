@@ -1,6 +1,8 @@
 //! Reload under load: wrk runs while the configuration changes a thousand times. No
 //! request fails and memory comes back.
 
+mod protocols;
+
 use std::fs;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};

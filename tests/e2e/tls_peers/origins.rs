@@ -2,6 +2,8 @@
 //! each way to fail.
 
 use crate::support::certificates::{Authority, Pair};
+use crate::support::curl::try_curl;
+use crate::support::python::Server;
 use crate::support::{Driver, Gateway, Nginx, Origin, Setup, on_both_drivers};
 
 on_both_drivers!(
@@ -16,6 +18,7 @@ on_both_drivers!(
     fails_where_no_version_is_shared,
     resumes_sessions_with_the_origin,
     reads_long_answers_in_tls,
+    tells_a_cut_answer_from_a_whole_one,
 );
 
 const LOCATIONS: &str = "location /seen { return 200 \
@@ -190,4 +193,30 @@ fn reads_long_answers_in_tls(driver: Driver) {
             "the file came changed"
         );
     }
+}
+
+/// An answer that ends with its connection is whole only when TLS says that it ends: RFC 9112,
+/// section 9.8.
+fn tells_a_cut_answer_from_a_whole_one(driver: Driver) {
+    let authority = Authority::new();
+    let pair = authority.server(&["origin.test"]);
+    let origin = Server::start(
+        "cut_origin.py",
+        &["--cert", pair.cert(), "--key", pair.key()],
+    );
+    let tls = trusting(&authority, "origin.test");
+    let gateway = gateway(driver, origin.address(), &tls);
+    for how in ["--http1.1", "--http2-prior-knowledge"] {
+        let get = |path: &str| try_curl(&[how, &format!("http://{}{path}", gateway.address())]);
+        let whole = get("/whole");
+        assert!(whole.success, "{how}: {}", whole.stderr);
+        assert_eq!(whole.text(), "all there is");
+        assert!(
+            !get("/cut").success,
+            "{how}: a cut answer passed for a whole one"
+        );
+    }
+    let lines = gateway.log(4);
+    let cut: Vec<_> = lines.iter().filter(|l| l["target"] == "/cut").collect();
+    assert!(cut.iter().all(|l| l["code"] == "body_truncated"), "{cut:?}");
 }
