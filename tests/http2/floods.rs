@@ -51,6 +51,8 @@ fn flood(driver: Driver, before: &[Frame], frame: &Frame, limit: usize) {
     assert_eq!(bystander.get(1, "/other").answer().status, 200);
 
     let mut first = Http2::connect(gateway.address());
+    // Our SETTINGS have been taken when the gateway's are there.
+    assert!(first.turn());
     first.send_all(before);
     first.send_all(&vec![frame.clone(); limit + 1]);
     assert_eq!(first.gone(), Some(code::ENHANCE_YOUR_CALM), "{frame:?}");

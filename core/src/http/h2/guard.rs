@@ -138,40 +138,50 @@ impl Guard {
             if rest.is_empty() {
                 return Ok(());
             }
-            let Some(left) = self.gather(rest) else {
+            let Some((frame, left)) = self.next_frame(rest) else {
                 return Ok(());
             };
             rest = left;
-            self.judge(Frame::of(&self.head))?;
+            self.judge(frame)?;
         }
     }
 
-    /// Completes the head of a frame, with the byte behind it where that tells of padding.
-    /// None when more bytes are needed; they are all taken then.
+    /// The next frame, without its payload but for the byte that tells of padding, and what
+    /// is behind. None when more bytes are needed; they are all taken then.
     #[inline]
-    fn gather<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    fn next_frame<'a>(&mut self, bytes: &'a [u8]) -> Option<(Frame, &'a [u8])> {
+        let (frame, rest) = match bytes.first_chunk() {
+            Some(head) if self.have == 0 => {
+                let frame = Frame::of(head);
+                (frame, &bytes[frame.head_len()..])
+            }
+            _ => self.gather(bytes)?,
+        };
+        self.skip = frame.len - (frame.head_len() - HEAD_LEN) as u32;
+        Some((frame, rest))
+    }
+
+    /// Completes the head of a frame that comes in pieces.
+    fn gather<'a>(&mut self, bytes: &'a [u8]) -> Option<(Frame, &'a [u8])> {
         let mut rest = bytes;
         let mut have = usize::from(self.have);
         loop {
             let need = match have {
                 0..HEAD_LEN => HEAD_LEN,
-                _ => HEAD_LEN + usize::from(Frame::of(&self.head).is_padded()),
+                _ => Frame::of(&self.head).head_len(),
             };
+            if have == need {
+                self.have = 0;
+                return Some((Frame::of(&self.head), rest));
+            }
             let taken = (need - have).min(rest.len());
-            self.head[have..have + taken].copy_from_slice(&rest[..taken]);
-            rest = &rest[taken..];
-            have += taken;
-            if have < need {
+            if taken == 0 {
                 self.have = have as u8;
                 return None;
             }
-            let frame = Frame::of(&self.head);
-            let whole = HEAD_LEN + usize::from(frame.is_padded());
-            if have == whole {
-                self.have = 0;
-                self.skip = frame.len - (whole - HEAD_LEN) as u32;
-                return Some(rest);
-            }
+            self.head[have..have + taken].copy_from_slice(&rest[..taken]);
+            rest = &rest[taken..];
+            have += taken;
         }
     }
 
@@ -293,6 +303,12 @@ impl Frame {
     #[inline]
     fn is_padded(self) -> bool {
         self.flags & PADDED != 0 && self.len > 0 && matches!(self.kind, DATA | HEADERS)
+    }
+
+    /// Bytes of the head, and of the length of padding behind it.
+    #[inline]
+    fn head_len(self) -> usize {
+        HEAD_LEN + usize::from(self.is_padded())
     }
 
     /// Bytes of data, or of a header block's fragment.
