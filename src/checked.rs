@@ -162,6 +162,7 @@ impl Read {
                 addresses: &Addresses::default(),
                 connections: around.connections,
                 tls: &loaded.configured,
+                challenges: around.challenges,
                 generation: around.generation,
             },
         );

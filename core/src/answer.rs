@@ -5,17 +5,20 @@ use bytes::Bytes;
 
 use crate::block::Block;
 use crate::chain::{Answer, BodyMode, Filter, Run};
-use crate::connection::{Close, Connection, Next};
+use crate::client::{Client, Close, Next};
 use crate::error::{Fault, Origin, Phase};
 use crate::exchange::Exchange;
+use crate::grpc;
 use crate::halves::{CLIENT, Deadline, Last, Piece, Sink};
 use crate::http::h1::{self, ResponseOut, encode::reason_of, encode_response};
 use crate::http::{BodyLen, Known, Method, RequestHead};
+use crate::http2;
+use crate::link::{Head, Link};
 use crate::worker::Installed;
 
 /// Sends the answer to a fault.
 pub(crate) async fn fault<F: Filter>(
-    connection: &Connection<F>,
+    client: &Client<F>,
     installed: &Installed<F>,
     exchange: &mut Exchange<F>,
     fault: Fault,
@@ -30,17 +33,17 @@ pub(crate) async fn fault<F: Filter>(
         _ if exchange.request.method == Method::Connect => Close::Yes,
         _ => close,
     };
-    let answer = of_fault(
-        fault,
-        &exchange.request,
-        exchange.attributes.request_id.as_bytes(),
-    );
-    send(connection, installed, exchange, &answer, close).await
+    let id = exchange.attributes.request_id.as_bytes();
+    let answer = match is_grpc(&exchange.request) {
+        true => of_fault_to_grpc(fault, &exchange.request, id),
+        false => of_fault(fault, &exchange.request, id),
+    };
+    send(client, installed, exchange, &answer, close).await
 }
 
 /// Sends an answer.
 pub(crate) async fn send<F: Filter>(
-    connection: &Connection<F>,
+    client: &Client<F>,
     installed: &Installed<F>,
     exchange: &mut Exchange<F>,
     answer: &Answer,
@@ -49,14 +52,14 @@ pub(crate) async fn send<F: Filter>(
     if exchange.account.fault.is_none() {
         exchange.account.code = answer.code;
     }
-    let body = compose(connection, installed, exchange, answer);
+    let body = compose(client, installed, exchange, answer);
     let status = exchange.response.status;
     let framing = match status {
         204 | 304 => BodyLen::None,
         _ => BodyLen::Length(body.len() as u64),
     };
-    let out = connection.connection_out(&exchange.request, close);
-    encode(connection, installed, exchange, framing, out);
+    let out = client.connection_out(&exchange.request, close);
+    encode(client, installed, exchange, framing, out);
     let piece = Piece {
         block: match exchange.request.method {
             Method::Head => Block::empty(),
@@ -66,9 +69,9 @@ pub(crate) async fn send<F: Filter>(
         last: Last::Yes,
     };
     let mut sink = Sink::new(
-        &connection.socket,
+        &client.link,
         framing,
-        connection.limits.send_timeout,
+        client.limits.send_timeout,
         // The exchange's own time may be what has run out.
         Deadline::default(),
         &CLIENT,
@@ -77,7 +80,8 @@ pub(crate) async fn send<F: Filter>(
         sink = sink.without_waiting();
     }
     exchange.account.status = status;
-    let sent = sink.start(&exchange.out, Some(piece), b"").await;
+    let head = head(client, exchange);
+    let sent = sink.start(head, Some(piece), b"").await;
     exchange.account.sent = sink.sent();
     match sent {
         Err(fault) => {
@@ -92,7 +96,7 @@ pub(crate) async fn send<F: Filter>(
 
 /// Fills the response head and runs the route's filters over it; returns the body.
 fn compose<F: Filter>(
-    connection: &Connection<F>,
+    client: &Client<F>,
     installed: &Installed<F>,
     exchange: &mut Exchange<F>,
     answer: &Answer,
@@ -106,7 +110,7 @@ fn compose<F: Filter>(
     let Some(route) = route.filter(|route| !route.program.steps().is_empty()) else {
         return body;
     };
-    let worker = &*connection.worker;
+    let worker = &*client.worker;
     let run = Run::new(
         &route.program,
         worker.core(),
@@ -119,7 +123,7 @@ fn compose<F: Filter>(
             &exchange.request,
             &exchange.attributes,
         )
-        .and_then(|()| match route.program.response_body_mode() {
+        .and_then(|()| match run.response_body_mode() {
             BodyMode::Skip => Ok(()),
             _ => run.response_body(&mut body, true, 0, &mut Vec::new()),
         });
@@ -137,6 +141,7 @@ fn fill<F: Filter>(exchange: &mut Exchange<F>, answer: &Answer) {
     let head = &mut exchange.response;
     head.clear();
     head.status = answer.status;
+    head.framing = BodyLen::Length(answer.body.len() as u64);
     for (name, value) in &answer.fields {
         // The configuration checked constants; a filter's invalid field is left out rather
         // than sent.
@@ -146,7 +151,7 @@ fn fill<F: Filter>(exchange: &mut Exchange<F>, answer: &Answer) {
 
 /// Writes the response head into `exchange.out`.
 pub(crate) fn encode<F: Filter>(
-    connection: &Connection<F>,
+    client: &Client<F>,
     installed: &Installed<F>,
     exchange: &mut Exchange<F>,
     framing: BodyLen,
@@ -156,7 +161,7 @@ pub(crate) fn encode<F: Filter>(
     let id = exchange.attributes.request_id.as_bytes();
     let id = response_id(policy.request_id.as_deref(), id, &mut exchange.response);
     exchange.out.clear();
-    connection.worker.with_date(|date| {
+    client.worker.with_date(|date| {
         let send = ResponseOut {
             framing,
             connection: out,
@@ -167,6 +172,17 @@ pub(crate) fn encode<F: Filter>(
         };
         encode_response(&exchange.response, &send, &mut exchange.out);
     });
+}
+
+/// The response head that was written into `exchange.out`, as the client's link takes it.
+fn head<'h, F: Filter>(client: &Client<F>, exchange: &'h Exchange<F>) -> Head<'h> {
+    match &client.link {
+        Link::Http1(_) => Head::Bytes(&exchange.out),
+        Link::Http2(_) => {
+            let status = exchange.response.status;
+            Head::Response(http2::response(status, &exchange.out))
+        }
+    }
 }
 
 /// The id as the encoder takes it: it knows the usual field, any other is set here.
@@ -236,6 +252,29 @@ pub fn of_fault(fault: Fault, request: &RequestHead, request_id: &[u8]) -> Answe
         body: Bytes::from(body),
         code: "",
     }
+}
+
+/// Whether the request is one of gRPC, which wants its errors as trailers.
+fn is_grpc(request: &RequestHead) -> bool {
+    let content_type = request.fields.value(Known::ContentType);
+    content_type.is_some_and(grpc::is_grpc)
+}
+
+/// The answer to a fault as gRPC has it: a status of its own, and the words of the other form.
+fn of_fault_to_grpc(fault: Fault, request: &RequestHead, request_id: &[u8]) -> Answer {
+    let row = fault.row();
+    let plain = of_fault(fault, request, request_id);
+    let code = match row.origin {
+        Origin::Upstream => "origin_unavailable",
+        _ => row.code,
+    };
+    let mut message = format!("{} ({code}", reason_of(plain.status));
+    if !request_id.is_empty() {
+        message.push_str(", request id ");
+        message.push_str(&String::from_utf8_lossy(request_id));
+    }
+    message.push(')');
+    grpc::trailers_only(grpc::Status::of_fault(fault), &message, "")
 }
 
 /// What the gateway as a whole takes: the value of `Allow` where no route is asked.

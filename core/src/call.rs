@@ -7,14 +7,16 @@ use std::task::Poll;
 
 use crate::block::Block;
 use crate::chain::{Call, CallOutcome, CallResponse, Calls, Filter};
+use crate::client::Ends;
 use crate::error::Fault;
-use crate::halves::{Deadline, Last, ORIGIN, Sink, Source};
+use crate::halves::{Deadline, Last, ORIGIN, Piece, Sink, Source};
 use crate::http::h1::BodyDecoder;
-use crate::http::{BodyLen, Method, ResponseHead, ResponseKind};
+use crate::http::{BodyLen, Method, RequestHead, ResponseHead, ResponseKind};
+use crate::link::{Head, Link};
+use crate::outgoing::{self, Outward, Upgrade};
 use crate::reply::{INTERIM_MAX, receive_head};
-use crate::rt::Socket;
 use crate::snapshot::Upstream;
-use crate::upstream::{Look, Pool, Use};
+use crate::upstream::{Look, Use};
 use crate::worker::{Installed, Worker};
 
 /// Runs calls in parallel; each has an outcome, in the order given.
@@ -81,20 +83,20 @@ async fn run<F: Filter>(
     loop {
         let choice = pool.choose()?;
         let idle = match pooled {
-            true => pool.take_idle(&choice, stats, Look::Close),
+            true => pool.take(&choice, upstream, Look::Close),
             false => None,
         };
         let lease = match idle {
             Some(lease) => lease,
             None => {
                 let wait = deadline.within(upstream.connect_timeout);
-                let connected = Pool::connect(&choice, wait, stats).await;
-                connected.map_err(|fault| deadline.fault_if(fault, Fault::ConnectTimeout))?
+                let opened = pool.open(&choice, upstream, wait, Ends::default()).await;
+                opened.map_err(|fault| deadline.fault_if(fault, Fault::ConnectTimeout))?
             }
         };
         stats.requests.add(1);
         let repeatable = lease.use_count == Use::Reused && call.method.is_idempotent();
-        match on_connection(&lease.socket, upstream, call, deadline).await {
+        match on_link(&lease.link, upstream, call, deadline).await {
             Err(Fault::OriginClosed) if repeatable => {
                 stats.retries.add(1);
                 pooled = false;
@@ -103,7 +105,7 @@ async fn run<F: Filter>(
             Ok((response, keep)) => {
                 stats.responses[usize::from(response.head.status / 100).min(5)].add(1);
                 if keep {
-                    pool.put_back(&choice, lease.socket, upstream);
+                    pool.put_back(&choice, lease.link, upstream);
                 }
                 return Ok(response);
             }
@@ -111,26 +113,28 @@ async fn run<F: Filter>(
     }
 }
 
-async fn on_connection(
-    origin: &Socket,
+async fn on_link(
+    origin: &Link,
     upstream: &Upstream,
     call: &Call,
     deadline: Deadline,
 ) -> Result<(CallResponse, bool), Fault> {
-    let request = request_bytes(call)?;
-    let mut sink = Sink::new(
-        origin,
-        BodyLen::None,
-        upstream.read_timeout,
-        deadline,
-        &ORIGIN,
-    );
-    sink.start(&request, None, b"").await?;
+    let mut out = Vec::with_capacity(512);
+    let head = head_of(call, origin, upstream, &mut out)?;
+    let wait = upstream.read_timeout;
+    let mut sink = Sink::new(origin, framing_of(call), wait, deadline, &ORIGIN);
+    let piece = Piece {
+        block: Block::from_slice(&call.body),
+        last: Last::Yes,
+    };
+    sink.start(head, Some(piece), b"").await?;
     let mut head = ResponseHead::default();
     let head_by = Deadline::after(upstream.response_timeout);
     let mut block = Block::empty();
     for _ in 0..INTERIM_MAX {
-        block = receive_head(origin, block, call.method, &mut head, || head_by, deadline).await?;
+        let asked = (call.method, Upgrade::NotAsked);
+        let receiving = receive_head(origin, block, asked, &mut head);
+        block = receiving.by(|| head_by, deadline).await?;
         if head.kind() != ResponseKind::Interim {
             break;
         }
@@ -139,7 +143,7 @@ async fn on_connection(
         return Err(Fault::BadUpgrade);
     }
     let mut decoder = BodyDecoder::default();
-    decoder.start(head.framing);
+    origin.begin_body(&mut decoder, head.framing);
     // The head's spans lie in its block; the body's first bytes are copied out of it.
     let ahead = (!block.is_empty()).then(|| Block::from_slice(&block));
     head.fields.put_text(block);
@@ -166,49 +170,50 @@ async fn on_connection(
     Ok((CallResponse { head, body }, keep))
 }
 
-/// The request as bytes. Whatever could break a line is refused: a filter may have built
-/// these texts from what a peer sent.
-fn request_bytes(call: &Call) -> Result<Vec<u8>, Fault> {
-    let breaks = |text: &[u8]| text.iter().any(|b| *b < b' ' || *b == 0x7f);
-    let is_token = |name: &str| {
-        !name.is_empty()
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+fn framing_of(call: &Call) -> BodyLen {
+    match call.body.len() {
+        0 => BodyLen::None,
+        length => BodyLen::Length(length as u64),
+    }
+}
+
+/// The request as the link takes it. Whatever could break a line is refused: a filter may have
+/// built these texts from what a peer sent.
+fn head_of<'h>(
+    call: &Call,
+    origin: &Link,
+    upstream: &Upstream,
+    out: &'h mut Vec<u8>,
+) -> Result<Head<'h>, Fault> {
+    let failed = |_| Fault::FilterFailed;
+    let (path, query) = match call.target.split_once('?') {
+        Some((path, query)) => (path, Some(query.as_bytes())),
+        None => (&*call.target, None),
     };
-    let target = call.target.as_bytes();
-    if call.method == Method::Extension
-        || !target.starts_with(b"/")
-        || breaks(target)
-        || target.contains(&b' ')
-        || breaks(call.host.as_bytes())
-    {
+    let mut head = RequestHead {
+        method: call.method,
+        ..RequestHead::default()
+    };
+    if call.method == Method::Extension {
         return Err(Fault::FilterFailed);
     }
-    let mut out = Vec::with_capacity(512 + call.body.len());
-    out.extend_from_slice(call.method.name().as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(target);
-    out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
-    out.extend_from_slice(call.host.as_bytes());
-    out.extend_from_slice(b"\r\n");
+    head.set_path(path.as_bytes()).map_err(failed)?;
+    head.set_query(query).map_err(failed)?;
+    head.set_authority(call.host.as_bytes()).map_err(failed)?;
     for (name, value) in &call.fields {
-        if !is_token(name) || breaks(value) || FRAMING.contains(&&**name) {
+        if FRAMING.contains(&&**name) || head.fields.add(name, value).is_err() {
             return Err(Fault::FilterFailed);
         }
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value);
-        out.extend_from_slice(b"\r\n");
     }
-    if !call.body.is_empty() {
-        out.extend_from_slice(b"content-length: ");
-        out.extend_from_slice(itoa::Buffer::new().format(call.body.len()).as_bytes());
-        out.extend_from_slice(b"\r\n");
-    }
-    out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(&call.body);
-    Ok(out)
+    let outward = Outward {
+        version: origin.version(),
+        authority: head.authority(),
+        security: upstream.security(),
+        framing: framing_of(call),
+        upgrade: Upgrade::NotAsked,
+    };
+    outgoing::encode_plain(&head, &outward, None, out);
+    outgoing::head(&head, &outward, out)
 }
 
 /// Fields that only the engine writes.

@@ -8,6 +8,7 @@
 mod program;
 
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use ringgate_router::Captures;
@@ -17,6 +18,7 @@ use crate::error::Fault;
 use crate::http::{Method, RequestHead, ResponseHead, Span, Trust};
 use crate::rt::clock::Stamp;
 use crate::rt::wheel::Ticks;
+use crate::tls::{ClientIdentity, IdentityFields};
 
 pub use program::{Position, Program, Progress, Run, Step};
 
@@ -195,6 +197,10 @@ pub struct Attributes {
     pub trust: Trust,
     /// The listener's index in the snapshot.
     pub listener: usize,
+    /// How the request came.
+    pub scheme: Scheme,
+    /// What the client's TLS handshake told; none of a plain connection.
+    pub tls: Option<Rc<TlsFacts>>,
     /// The request id.
     pub request_id: RequestId,
     /// Captures of the route's pattern, as spans of the routed path.
@@ -212,10 +218,55 @@ impl Default for Attributes {
             client: PeerAddr::new(IpAddr::from([0, 0, 0, 0])),
             trust: Trust::Untrusted,
             listener: 0,
+            scheme: Scheme::Http,
+            tls: None,
             request_id: RequestId::default(),
             captures: Captures::default(),
             authority: Span::default(),
             routed_path: Span::default(),
+        }
+    }
+}
+
+/// How a request came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// Plain.
+    #[default]
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As in a URL.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+}
+
+/// What a TLS handshake told of a client.
+#[derive(Clone, Debug, Default)]
+pub struct TlsFacts {
+    /// The name that it asked for, in lower case.
+    pub server_name: Option<Box<str>>,
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// Who its certificate names, where it was asked for one and showed one.
+    pub identity: Option<ClientIdentity>,
+    /// Whether origins are told.
+    pub tell: IdentityFields,
+}
+
+impl TlsFacts {
+    /// The identity, as far as origins are told.
+    pub fn told(&self) -> Option<&ClientIdentity> {
+        match self.tell {
+            IdentityFields::On => self.identity.as_ref(),
+            IdentityFields::Off => None,
         }
     }
 }

@@ -1,65 +1,72 @@
-//! A client's connection: requests one after the other, each as an exchange.
+//! A client's connection: what comes before its first request, and over HTTP/1 its requests
+//! one after the other, each as an exchange.
 
-use std::net::{IpAddr, Shutdown};
-use std::ops::{Deref, DerefMut};
+mod prelude;
+
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use crate::answer;
 use crate::block::{Block, BlockClass};
-use crate::chain::{Attributes, Filter, PeerAddr};
-use crate::decide::{self, Caller, Plan};
-use crate::error::{Fault, Phase};
-use crate::exchange::{Exchange, Parsed};
-use crate::forward;
-use crate::halves::{CLIENT, Deadline, Source};
-use crate::http::h1::{self, HeadError, Parse, Resume, parse_request};
-use crate::http::{BodyLen, RequestHead};
+use crate::chain::{Filter, PeerAddr};
+use crate::client::{Client, Close, Ends, Loan, Next};
+use crate::error::Fault;
+use crate::exchange::Parsed;
+use crate::halves::Deadline;
+use crate::http::h1::{HeadError, Parse, Resume, parse_request};
+use crate::http2;
+use crate::link::Link;
 use crate::rt::clock::Stamp;
 use crate::rt::wheel::{self, Due, Ticks};
-use crate::rt::{self, Likely, Liveness, Socket};
-use crate::snapshot::{HalfClose, Limits};
-use crate::worker::{Acceptor, Activity, Installed, Place, Worker};
+use crate::rt::{self, Likely, Liveness};
+use crate::snapshot::{Carries, HalfClose, Http2Unasked, Limits, Listener};
+use crate::wire::{Security, Wire};
+use crate::worker::{Acceptor, Activity, Place, Worker};
 
-/// What follows an exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// Another request may come.
-    KeepAlive,
-    /// The connection closes; everything the client sent has been read.
-    Close,
-    /// The connection closes while the client may still be sending.
-    Linger,
-    /// The connection closes with a reset: the answer is cut and must not look whole.
-    Reset,
-}
+use prelude::Begun;
 
 /// A client's connection.
 pub(crate) struct Connection<F: Filter> {
-    pub(crate) worker: Rc<Worker<F>>,
-    acceptor: Rc<Acceptor>,
-    pub(crate) socket: Rc<Socket>,
-    place: Place<F>,
-    pub(crate) peer: PeerAddr,
-    pub(crate) limits: Limits,
-    pub(crate) half_close: HalfClose,
-    pub(crate) listener: usize,
+    pub(crate) client: Client<F>,
+    pub(crate) place: Place<F>,
     /// What the client sent behind the last message.
-    ahead: Option<Block>,
+    pub(crate) ahead: Option<Block>,
     /// When the head of the request under way, or of the first one, must have arrived.
     head_deadline: Deadline,
-    /// The snapshot that the limits are from.
-    generation: u64,
-    served: u32,
 }
 
 /// A connection as it was accepted.
 pub(crate) struct Arrived {
-    pub(crate) socket: Rc<Socket>,
-    pub(crate) peer: IpAddr,
+    pub(crate) wire: Rc<Wire>,
+    pub(crate) peer: Option<SocketAddr>,
     /// The listener's index, limits and policy in the snapshot of that moment.
     pub(crate) index: usize,
     pub(crate) limits: Limits,
     pub(crate) half_close: HalfClose,
+    /// Whether something comes before the first request.
+    pub(crate) begins: Begins,
+}
+
+/// How connections begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begins {
+    /// With a request.
+    Request,
+    /// With something else: a PROXY protocol header, a handshake, what is passed on unread.
+    Otherwise,
+}
+
+impl Begins {
+    /// Of a listener's connections.
+    pub(crate) fn of(listener: &Listener) -> Begins {
+        let plain = listener.tls.is_none()
+            && listener.proxies.is_empty()
+            && matches!(listener.carries, Carries::Http);
+        match plain {
+            true => Begins::Request,
+            false => Begins::Otherwise,
+        }
+    }
 }
 
 /// Serves a connection to its end.
@@ -69,31 +76,54 @@ pub(crate) async fn serve<F: Filter>(
     arrived: Arrived,
     place: Place<F>,
 ) {
+    let peer = arrived.peer.map_or(prelude::NOWHERE, |peer| peer.ip());
     let mut connection = Connection {
-        peer: PeerAddr::new(arrived.peer),
+        client: Client {
+            worker,
+            acceptor,
+            link: Link::Http1(Rc::clone(&arrived.wire)),
+            wire: arrived.wire,
+            peer: PeerAddr::new(peer),
+            ends: Ends::default(),
+            tls: None,
+            limits: arrived.limits,
+            half_close: arrived.half_close,
+            listener: arrived.index,
+            generation: 0,
+            served: 0,
+        },
         head_deadline: Deadline::after(arrived.limits.header_timeout),
-        limits: arrived.limits,
-        half_close: arrived.half_close,
-        listener: arrived.index,
-        worker,
-        acceptor,
-        socket: arrived.socket,
         place,
         ahead: None,
-        generation: 0,
-        served: 0,
     };
+    if arrived.begins == Begins::Otherwise {
+        // In memory of its own: the connection does not carry the room for it as long as it
+        // lasts.
+        match rt::pooled(|| connection.begin()).await {
+            Begun::Requests => {}
+            Begun::Http2 => return Box::pin(http2::serve(connection)).await,
+            Begun::Over => return,
+        }
+    }
     loop {
         match connection.turn().await {
-            Next::KeepAlive => {}
-            Next::Close => return connection.flush().await,
-            Next::Linger => {
+            Turned::Next(Next::KeepAlive) => {}
+            Turned::Next(Next::Close) => return connection.close().await,
+            Turned::Next(Next::Linger) => {
                 connection.flush().await;
                 return connection.linger().await;
             }
-            Next::Reset => return connection.socket.reset_on_close(),
+            Turned::Next(Next::Reset) => return connection.client.wire.reset_on_close(),
+            Turned::Http2 => return Box::pin(http2::serve(connection)).await,
         }
     }
+}
+
+/// What a turn came to.
+enum Turned {
+    Next(Next),
+    /// The connection speaks HTTP/2; its first bytes wait in `ahead`.
+    Http2,
 }
 
 /// How long a closing connection waits for the client to stop sending.
@@ -102,10 +132,6 @@ const LINGER_TIMEOUT: Ticks = Ticks(20);
 const LINGER_MAX: usize = 1 << 20;
 /// How long a draining worker waits for the first request of a connection.
 pub(crate) const DRAIN_GRACE: Ticks = Ticks(5);
-/// How long an unwanted rest of a request body may still take.
-pub(crate) const DRAIN_TIMEOUT: Ticks = Ticks(20);
-/// Bytes of an unwanted request body that are read so that the connection can be kept.
-pub(crate) const DRAIN_MAX: u64 = 64 << 10;
 
 /// What came of waiting for a request.
 enum Arrival<F: Filter> {
@@ -118,74 +144,74 @@ enum Arrival<F: Filter> {
 impl<F: Filter> Connection<F> {
     /// Waits for a request and serves it. Only the wait for its first bytes is part of the
     /// idle connection; everything behind them lives in pooled memory.
-    async fn turn(&mut self) -> Next {
+    async fn turn(&mut self) -> Turned {
         let first = match self.ahead.take() {
             Some(block) => block,
             None => match self.first_bytes().await {
                 Some(block) => block,
-                None => return Next::Close,
+                None => return Turned::Next(Next::Close),
             },
         };
-        rt::pooled(|| self.serve_one(first)).await
+        if self.client.served == 0 && first.starts_with(PREFACE_BEGIN) && self.takes_preface() {
+            self.ahead = Some(first);
+            return Turned::Http2;
+        }
+        Turned::Next(rt::pooled(|| self.serve_one(first)).await)
+    }
+
+    /// Whether HTTP/2 is understood where nothing has agreed on it.
+    fn takes_preface(&self) -> bool {
+        let installed = self.client.worker.installed();
+        let listener = installed.snapshot.listeners.get(self.client.listener);
+        self.client.tls.is_none()
+            && listener.is_some_and(|listener| listener.h2c == Http2Unasked::Accepted)
     }
 
     async fn serve_one(&mut self, first: Block) -> Next {
-        if self.served > 0 {
-            self.head_deadline = Deadline::after(self.limits.header_timeout);
+        if self.client.served > 0 {
+            self.head_deadline = Deadline::after(self.client.limits.header_timeout);
         }
         let began = wheel::now();
         let arrival = self.read_head(first).await;
         // One snapshot from here to the end, whatever is installed meanwhile.
-        let installed = self.worker.installed();
-        self.refresh(&installed);
+        let installed = self.client.worker.installed();
+        self.client.refresh(&installed);
         match arrival {
             Arrival::Refused(mut exchange, fault) => {
                 exchange.note(fault);
-                self.identify_refused(&installed, &mut exchange);
+                let client = &self.client;
+                client.identify_refused(&installed, &mut exchange);
                 let next = match fault.row().status {
                     Some(_) => {
-                        answer::fault(self, &installed, &mut exchange, fault, Close::Yes).await
+                        let close = Close::Yes;
+                        answer::fault(client, &installed, &mut exchange, fault, close).await
                     }
                     None => Next::Close,
                 };
-                exchange.settle(&self.worker, &installed);
+                exchange.settle(&client.worker, &installed);
                 next
             }
             Arrival::Request(mut exchange, ahead) => {
-                self.served = self.served.saturating_add(1);
+                self.client.served = self.client.served.saturating_add(1);
                 exchange.began = began;
-                self.worker.stats().requests.add(1);
-                let next = self.exchange(&installed, &mut exchange, ahead).await;
-                exchange.settle(&self.worker, &installed);
+                let client = &self.client;
+                client.worker.stats().requests.add(1);
+                let (next, rest) = client.exchange(&installed, &mut exchange, ahead).await;
+                exchange.settle(&client.worker, &installed);
+                self.ahead = rest;
                 next
             }
-        }
-    }
-
-    /// Nothing that a refused head says is believed; nothing of the exchange that its memory
-    /// served before is left.
-    fn identify_refused(&self, installed: &Installed<F>, exchange: &mut Exchange<F>) {
-        exchange.attributes = Attributes {
-            peer: self.peer,
-            client: self.peer,
-            listener: self.listener,
-            ..Attributes::default()
-        };
-        if installed.snapshot.forwarding.request_id.is_some() {
-            let unix_ms = self.worker.wall().unix_ms(exchange.account.began);
-            let id = self.worker.ids.borrow_mut().next(unix_ms);
-            exchange.attributes.request_id.set(&id);
         }
     }
 
     async fn read_head(&mut self, mut block: Block) -> Arrival<F> {
-        let mut exchange = Loan::new(&self.worker);
+        let mut exchange = Loan::new(&self.client.worker);
         exchange.account.began = Stamp::now();
         let mut resume = Resume::default();
         loop {
             match parse_request(
                 &block,
-                &self.limits.head,
+                &self.client.limits.head,
                 &mut resume,
                 &mut exchange.request,
             ) {
@@ -209,22 +235,22 @@ impl<F: Filter> Connection<F> {
 
     /// Waits between requests, with nothing but the smallest block in hand.
     async fn first_bytes(&mut self) -> Option<Block> {
-        let wait = match (self.worker.is_draining(), self.served) {
+        let wait = match (self.client.worker.is_draining(), self.client.served) {
             // The request that the connection was opened for is probably on its way.
             (true, 0) => DRAIN_GRACE,
-            (true, _) if self.socket.liveness() != Liveness::Readable => return None,
-            (_, 0) => self.limits.header_timeout,
-            _ => self.limits.idle_timeout,
+            (true, _) if self.client.wire.liveness() != Liveness::Readable => return None,
+            (_, 0) => self.client.limits.header_timeout,
+            _ => self.client.limits.idle_timeout,
         };
-        let timer = self.socket.recv_timer();
+        let timer = self.client.wire.recv_timer();
         timer.arm(wait, Due::ShutRead);
         self.place.mark(Activity::Idle);
         // The first request often comes with the connection, the next one hardly with an answer.
-        let likely = match self.served {
+        let likely = match self.client.served {
             0 => Likely::Now,
             _ => Likely::Later,
         };
-        let (result, block) = self.socket.recv_block(BlockClass::Head, likely).await;
+        let (result, block) = self.client.wire.recv_block(BlockClass::Head, likely).await;
         self.place.mark(Activity::Busy);
         // A request that came just as the wait ran out is served; the connection then closes.
         timer.end();
@@ -245,9 +271,12 @@ impl<F: Filter> Connection<F> {
         if deadline.has_passed() {
             return (Err(Fault::HeadTimeout), block);
         }
-        let timer = self.socket.recv_timer();
-        timer.arm(deadline.within(self.limits.header_timeout), Due::ShutRead);
-        let (result, block) = self.socket.recv(block).await;
+        let timer = self.client.wire.recv_timer();
+        timer.arm(
+            deadline.within(self.client.limits.header_timeout),
+            Due::ShutRead,
+        );
+        let (result, block) = self.client.wire.recv(block).await;
         let outcome = match result {
             _ if timer.end() => Err(Fault::HeadTimeout),
             Ok(received) if received > 0 => Ok(()),
@@ -256,124 +285,29 @@ impl<F: Filter> Connection<F> {
         (outcome, block)
     }
 
-    /// Takes over the listener's limits from a snapshot; a connection whose listener is gone
-    /// keeps those it has.
-    fn refresh(&mut self, installed: &Installed<F>) {
-        let listeners = &installed.snapshot.listeners;
-        let index = self.acceptor.index();
-        if self.generation == installed.snapshot.generation && index == Some(self.listener) {
-            return;
-        }
-        self.generation = installed.snapshot.generation;
-        match index.and_then(|index| Some((index, listeners.get(index)?))) {
-            Some((index, listener)) => {
-                self.listener = index;
-                self.limits = listener.limits;
-                self.half_close = listener.half_close;
-            }
-            None => self.listener = usize::MAX,
-        }
-    }
-
-    async fn exchange(
-        &mut self,
-        installed: &Installed<F>,
-        exchange: &mut Exchange<F>,
-        ahead: Option<Block>,
-    ) -> Next {
-        let mut decoder = std::mem::take(&mut exchange.request_body);
-        decoder.start(exchange.request.framing);
-        let socket = Rc::clone(&self.socket);
-        let wait = self.limits.body_timeout;
-        let mut body = Source::new(
-            &socket,
-            &mut decoder,
-            ahead,
-            wait,
-            Deadline::default(),
-            &CLIENT,
-        );
-        exchange.account.phase = Phase::Policy;
-        let plan = {
-            let worker = &*self.worker;
-            let caller = Caller {
-                core: worker.core(),
-                filters: &worker.filters,
-                ids: &worker.ids,
-                peer: self.peer,
-                listener: self.listener,
-                limits: &self.limits,
-                unix_ms: worker.wall().unix_ms(exchange.account.began),
-            };
-            decide::decide(worker, &caller, installed, exchange).await
-        };
-        exchange.account.decided_at = Some(Stamp::now());
-        body.limit(exchange.deadline);
-        let next = match plan {
-            Plan::Forward(upstream) => {
-                forward::forward(self, installed, exchange, upstream, &mut body).await
-            }
-            Plan::Answer(answer) => {
-                let close = close_behind(exchange, &body);
-                let next = answer::send(self, installed, exchange, &answer, close).await;
-                self.after_answer(next, &mut body).await
-            }
-            Plan::Constant(answer) => {
-                let close = close_behind(exchange, &body);
-                let next = answer::send(self, installed, exchange, answer, close).await;
-                self.after_answer(next, &mut body).await
-            }
-            Plan::Fault(fault) => {
-                exchange.note(fault);
-                let close = close_behind(exchange, &body);
-                let next = answer::fault(self, installed, exchange, fault, close).await;
-                self.after_answer(next, &mut body).await
-            }
-        };
-        self.ahead = body.take_rest();
-        exchange.request_body = decoder;
-        next
-    }
-
-    /// Reads what is left of a small body nobody wanted, so that the next request can follow.
-    pub(crate) async fn after_answer(&self, next: Next, body: &mut Source<'_>) -> Next {
-        if next != Next::KeepAlive || body.is_ended() {
-            return next;
-        }
-        body.limit(Deadline::after(DRAIN_TIMEOUT));
-        let most = body.received() + DRAIN_MAX;
-        while !body.is_ended() {
-            match body.next().await {
-                Ok(_) if body.received() <= most => {}
-                _ => return Next::Linger,
-            }
-        }
-        Next::KeepAlive
-    }
-
-    /// What the answer to `request` says about the connection.
-    pub(crate) fn connection_out(&self, request: &RequestHead, close: Close) -> h1::Connection {
-        let keep = close == Close::No
-            && request.is_persistent()
-            && self.served < self.limits.requests_per_connection_max
-            && !self.worker.is_draining()
-            && !self.socket.is_cut()
-            && self.acceptor.index().is_some();
-        match keep {
-            true => h1::Connection::KeepAlive,
-            false => h1::Connection::Close,
+    /// Waits for what was sent without waiting, and under TLS says that it was all.
+    async fn close(&self) {
+        self.flush().await;
+        let wire = &self.client.wire;
+        if wire.security() == Security::Tls && !wire.is_cut() {
+            wire.finish(self.client.limits.send_timeout).await;
         }
     }
 
     /// Waits for the end of an answer that was sent without waiting.
     async fn flush(&self) {
         // Its exchange is in the log already; the counters can still tell.
-        if let Err(error) = self.socket.flush(self.limits.send_timeout).await {
+        if let Err(error) = self
+            .client
+            .wire
+            .flush(self.client.limits.send_timeout)
+            .await
+        {
             let fault = match error.kind() {
                 std::io::ErrorKind::TimedOut => Fault::SendTimeout,
                 _ => Fault::ClientClosed,
             };
-            self.worker.stats().faults.fault(fault);
+            self.client.worker.stats().faults.fault(fault);
         }
     }
 
@@ -382,24 +316,27 @@ impl<F: Filter> Connection<F> {
     async fn linger(&self) {
         // With both directions shut down the kernel resets the connection at the next byte,
         // and the answer with it; then the end goes out when the connection closes.
-        if !self.socket.is_cut() {
-            self.socket.shutdown(Shutdown::Write);
+        if !self.client.wire.is_cut() {
+            self.client
+                .wire
+                .finish(self.client.limits.send_timeout)
+                .await;
         }
         let deadline = Deadline::after(LINGER_TIMEOUT);
         let mut block = Block::new(BlockClass::Head);
         let mut left = LINGER_MAX;
         while left > 0 && !deadline.has_passed() {
             block.clear();
-            let timer = self.socket.recv_timer();
+            let timer = self.client.wire.recv_timer();
             timer.arm(deadline.within(LINGER_TIMEOUT), Due::ShutBoth);
-            let (result, back) = self.socket.recv(block).await;
+            let (result, back) = self.client.wire.recv(block).await;
             block = back;
             match result {
                 Ok(received) if received > 0 => left = left.saturating_sub(received),
                 // With the reading side shut down a receive ends at once when nothing is
                 // there, but what arrives later is still queued, and would reset the
                 // connection when it closes.
-                Ok(_) if self.socket.is_cut() => rt::pause(Ticks(1)).await,
+                Ok(_) if self.client.wire.is_cut() => rt::pause(Ticks(1)).await,
                 _ => return,
             }
         }
@@ -414,66 +351,5 @@ fn refused<F: Filter>(mut exchange: Loan<F>, block: Block, fault: Fault) -> Arri
     Arrival::Refused(exchange, fault)
 }
 
-/// Whether a connection has to close behind an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Close {
-    /// It may stay.
-    No,
-    /// It has to close.
-    Yes,
-}
-
-/// An answer that does not read the request's body leaves it on the connection: a small one
-/// is read later, a large or withheld one ends the connection.
-pub(crate) fn close_behind<F: Filter>(exchange: &Exchange<F>, body: &Source<'_>) -> Close {
-    if exchange.request.framing.is_empty() || body.is_ended() {
-        return Close::No;
-    }
-    match exchange.request.framing {
-        _ if exchange.request.expect_continue => Close::Yes,
-        BodyLen::Length(length) if length <= DRAIN_MAX => Close::No,
-        _ => Close::Yes,
-    }
-}
-
-/// An exchange on loan from its worker's pool; counted as active until it goes back.
-struct Loan<F: Filter> {
-    worker: Rc<Worker<F>>,
-    exchange: Option<Box<Exchange<F>>>,
-}
-
-impl<F: Filter> Loan<F> {
-    fn new(worker: &Rc<Worker<F>>) -> Loan<F> {
-        worker.stats().active.add(1);
-        Loan {
-            exchange: Some(worker.take_exchange()),
-            worker: Rc::clone(worker),
-        }
-    }
-}
-
-impl<F: Filter> Deref for Loan<F> {
-    type Target = Exchange<F>;
-
-    fn deref(&self) -> &Exchange<F> {
-        self.exchange.as_ref().expect("taken only when dropped")
-    }
-}
-
-impl<F: Filter> DerefMut for Loan<F> {
-    fn deref_mut(&mut self) -> &mut Exchange<F> {
-        self.exchange.as_mut().expect("taken only when dropped")
-    }
-}
-
-impl<F: Filter> Drop for Loan<F> {
-    fn drop(&mut self) {
-        self.worker.stats().active.sub(1);
-        // After a panic the exchange is in an unknown state and is not used again.
-        if let Some(exchange) = self.exchange.take()
-            && !std::thread::panicking()
-        {
-            self.worker.give_back(exchange);
-        }
-    }
-}
+/// No method of HTTP/1 begins like this, but HTTP/2's preface does (RFC 9113, 3.4).
+const PREFACE_BEGIN: &[u8] = b"PRI ";

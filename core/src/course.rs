@@ -3,9 +3,9 @@
 
 use std::cell::Cell;
 
-use crate::connection::DRAIN_MAX;
+use crate::client::DRAIN_MAX;
 use crate::halves::Deadline;
-use crate::rt::Socket;
+use crate::link::Link;
 use crate::rt::wheel::{Due, Ticks};
 
 /// The state of a request on its way to its origin.
@@ -66,7 +66,7 @@ impl Course {
     }
 
     /// The client was told to go on, or did so by itself.
-    pub(crate) fn called_for(&self, origin: &Socket, exchange: Deadline) {
+    pub(crate) fn called_for(&self, origin: &Link, exchange: Deadline) {
         if self.request.get() != Request::Withheld {
             return;
         }
@@ -80,14 +80,14 @@ impl Course {
     }
 
     /// The request's last byte has gone out: from here on the origin has so long to answer.
-    pub(crate) fn finished(&self, origin: &Socket, response_timeout: Ticks, exchange: Deadline) {
+    pub(crate) fn finished(&self, origin: &Link, response_timeout: Ticks, exchange: Deadline) {
         self.request.set(Request::Sent);
         self.given_up(origin, response_timeout, exchange);
     }
 
     /// No more of the request goes out, though the client may send on: from here on the
     /// origin has so long to answer.
-    pub(crate) fn given_up(&self, origin: &Socket, response_timeout: Ticks, exchange: Deadline) {
+    pub(crate) fn given_up(&self, origin: &Link, response_timeout: Ticks, exchange: Deadline) {
         if self.response.get() == Response::Awaited {
             self.head_deadline.set(Deadline::after(response_timeout));
             // A receive without this deadline may be under way.

@@ -1,5 +1,7 @@
 //! The end of an exchange's time, in ticks of the wheel.
 
+use std::time::Duration;
+
 use crate::error::Fault;
 use crate::rt::wheel::{self, Ticks};
 
@@ -21,6 +23,22 @@ impl Deadline {
         Deadline {
             at: (ticks != Ticks::NEVER).then(|| began.wrapping_add(ticks.0)),
         }
+    }
+
+    /// The earlier one.
+    pub fn or_before(self, other: Deadline) -> Deadline {
+        Deadline {
+            at: match (self.at, other.at) {
+                (Some(own), Some(other)) => Some(own.min(other)),
+                (own, other) => own.or(other),
+            },
+        }
+    }
+
+    /// The time that is left, where there is an end.
+    pub fn left(self) -> Option<Duration> {
+        let ticks = self.at?.saturating_sub(wheel::now());
+        Some(wheel::TICK * ticks)
     }
 
     /// Whether it has passed. Asked before each wait: a peer that sends a little all the time

@@ -3,15 +3,20 @@
 
 use std::cell::RefCell;
 use std::net::IpAddr;
+use std::rc::Rc;
 
+use bytes::Bytes;
 use ringgate_router::path::{self, Normal};
 use ringgate_router::{Lookup, Probe, Request, RouteSpec, Slash};
 
 use crate::answer;
 use crate::call;
-use crate::chain::{Answer, CallOutcome, Calls, Filter, PeerAddr, Position, Progress, Run};
+use crate::chain::{
+    Answer, CallOutcome, Calls, Filter, PeerAddr, Position, Progress, Run, Scheme, TlsFacts,
+};
 use crate::error::Fault;
 use crate::exchange::Exchange;
+use crate::grpc;
 use crate::halves::Deadline;
 use crate::http::request_id::{self, RequestIds};
 use crate::http::{BodyLen, Fields, Known, Method, RequestHead, TargetForm, Trust};
@@ -39,6 +44,8 @@ pub(crate) struct Caller<'c, F: Filter> {
     pub(crate) ids: &'c RefCell<RequestIds>,
     pub(crate) peer: PeerAddr,
     pub(crate) listener: usize,
+    pub(crate) scheme: Scheme,
+    pub(crate) tls: Option<&'c Rc<TlsFacts>>,
     pub(crate) limits: &'c Limits,
     pub(crate) unix_ms: u64,
 }
@@ -96,6 +103,7 @@ pub(crate) fn begin<'s, F: Filter>(
     if let Some(timeout) = route.timeout {
         exchange.deadline = Deadline::since(exchange.began, timeout);
     }
+    bound_by_grpc(exchange);
     let body_max = route.body_max.unwrap_or(caller.limits.body_max);
     if matches!(exchange.request.framing, BodyLen::Length(length) if length > body_max) {
         return Decision::Made(Plan::Fault(Fault::BodyTooLarge));
@@ -111,6 +119,24 @@ pub(crate) fn begin<'s, F: Filter>(
     );
     let progress = run.request_head(&mut exchange.request, &exchange.attributes);
     advance(caller, exchange, route, progress)
+}
+
+/// A gRPC client says how long it waits; the shorter time counts, for it and for the origin.
+fn bound_by_grpc<F: Filter>(exchange: &mut Exchange<F>) {
+    let fields = &mut exchange.request.fields;
+    let Some(asked) = fields.value(Known::GrpcTimeout).and_then(grpc::timeout) else {
+        return;
+    };
+    let own = exchange.deadline;
+    exchange.deadline = own.or_before(Deadline::since(exchange.began, asked.into()));
+    if let Some(left) = own.left()
+        && left < asked
+    {
+        exchange.text.clear();
+        grpc::write_timeout(left, &mut exchange.text);
+        // Digits and a letter are a valid value.
+        let _ = fields.set(Known::GrpcTimeout.name(), &exchange.text);
+    }
 }
 
 /// Goes on with a decision whose calls have ended.
@@ -166,6 +192,8 @@ fn identify<F: Filter>(
     let fields = &exchange.request.fields;
     attributes.peer = caller.peer;
     attributes.listener = caller.listener;
+    attributes.scheme = caller.scheme;
+    attributes.tls = caller.tls.map(Rc::clone);
     attributes.authority = exchange.request.authority_span();
     attributes.trust = match policy.trusted.contains(caller.peer.ip) {
         true => Trust::Trusted,
@@ -257,6 +285,9 @@ fn find_route<'s, F: Filter>(
             _ => Plan::Answer(Box::new(server_options())),
         });
     }
+    if let Some(proof) = snapshot.challenges.http01_at(head.path()) {
+        return Err(Plan::Answer(Box::new(challenge_answer(proof))));
+    }
     match path::normalise(head.path(), &snapshot.path_policy, &mut exchange.text) {
         Ok(Normal::Unchanged) => {}
         Ok(Normal::Rewritten) => {
@@ -313,6 +344,17 @@ fn find_route<'s, F: Filter>(
                 ..Answer::default()
             })))
         }
+    }
+}
+
+/// The proof that a certificate authority asks for (RFC 8555, 8.3).
+fn challenge_answer(proof: Bytes) -> Answer {
+    let content_type = b"application/octet-stream".as_slice();
+    Answer {
+        status: 200,
+        fields: vec![("content-type".into(), content_type.into())],
+        body: proof,
+        code: "",
     }
 }
 

@@ -7,13 +7,14 @@ use std::net::IpAddr;
 
 use crate::answer;
 use crate::block::Block;
-use crate::chain::{Answer, Filter, PeerAddr};
+use crate::chain::{Answer, Filter, PeerAddr, Run, Scheme};
 use crate::decide::{self, Caller, Decision, Plan};
 use crate::error::Fault;
 use crate::exchange::Exchange;
+use crate::http::Version;
 use crate::http::h1::{HeadError, Parse, Resume, parse_request};
 use crate::http::request_id::RequestIds;
-use crate::outgoing;
+use crate::outgoing::{self, Outward};
 use crate::snapshot::{Endpoint, Snapshot};
 use crate::stats::CoreIndex;
 use crate::upstream::Pool;
@@ -133,6 +134,11 @@ impl<F: Filter> DryCore<F> {
             ids: &self.ids,
             peer: PeerAddr::new(described.peer),
             listener: described.listener,
+            scheme: match snapshot.listeners[described.listener].tls {
+                None => Scheme::Http,
+                Some(_) => Scheme::Https,
+            },
+            tls: None,
             limits,
             unix_ms: described.unix_ms,
         };
@@ -187,9 +193,22 @@ impl<F: Filter> DryCore<F> {
             .route
             .and_then(|route| snapshot.routes.get(route))
         {
-            let upgrade = outgoing::wanted_upgrade(route, &exchange.request);
-            let framing = outgoing::framing(route, &exchange.request, None);
-            outgoing::encode(snapshot, route, exchange, endpoint, framing, upgrade);
+            let version = Version::Http11;
+            let filters = &self.filters;
+            let run = Run::new(&route.program, CoreIndex(0), filters, &exchange.scratch);
+            let mode = run.request_body_mode();
+            let upgrade = outgoing::wanted_upgrade(route, &exchange.request, |_| true);
+            outgoing::prepare(snapshot, exchange, version, upgrade);
+            let mut out = std::mem::take(&mut exchange.out);
+            let outward = Outward {
+                version,
+                authority: outgoing::authority(route, &exchange.request, endpoint),
+                security: snapshot.upstreams[upstream].security(),
+                framing: outgoing::framing(mode, &exchange.request, None),
+                upgrade,
+            };
+            outgoing::encode(snapshot, exchange, &outward, &mut out);
+            exchange.out = out;
         }
         Outcome::Forward {
             upstream,

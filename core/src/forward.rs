@@ -9,19 +9,19 @@ use std::rc::Rc;
 use crate::answer;
 use crate::block::Block;
 use crate::chain::{Answer, BodyMode, Filter, Run};
-use crate::connection::{Close, Connection, Next, close_behind};
+use crate::client::{Client, Close, Next, close_behind};
 use crate::error::{Fault, Phase, Retry};
 use crate::exchange::Exchange;
 use crate::halves::{CLIENT, Last, ORIGIN, Piece, Sink, Source};
+use crate::http::Version;
 use crate::http::h1;
-use crate::http::{BodyLen, Version};
-use crate::outgoing;
+use crate::link::Link;
+use crate::outgoing::{self, Outward, Upgrade};
 use crate::reply::{Ended, gather};
 use crate::rt::clock::Stamp;
-use crate::rt::{Liveness, Socket};
 use crate::snapshot::{Route, Upstream};
 use crate::stats::Counter;
-use crate::tunnel;
+use crate::tunnel::{Speaks, Tunnel};
 use crate::upstream::{Choice, Lease, Look, Pool, Use};
 use crate::worker::Installed;
 
@@ -31,7 +31,7 @@ const AT_ONCE_MAX: usize = 16 << 10;
 
 /// Forwards the exchange's request and relays the answer.
 pub(crate) async fn forward<F: Filter>(
-    connection: &Connection<F>,
+    client: &Client<F>,
     installed: &Installed<F>,
     exchange: &mut Exchange<F>,
     upstream: usize,
@@ -42,18 +42,18 @@ pub(crate) async fn forward<F: Filter>(
         .route
         .and_then(|route| installed.snapshot.routes.get(route))
     else {
-        return answer::fault(connection, installed, exchange, Fault::Internal, Close::Yes).await;
+        return answer::fault(client, installed, exchange, Fault::Internal, Close::Yes).await;
     };
     exchange.account.upstream = Some(upstream);
     let attempt = Attempt {
-        connection,
+        client,
         installed,
         route,
         upstream: &installed.snapshot.upstreams[upstream],
         pool: &installed.pools[upstream],
         instead: RefCell::new(None),
     };
-    let _active = Active::new(&attempt.upstream.stats.of(connection.worker.core()).active);
+    let _active = Active::new(&attempt.upstream.stats.of(client.worker.core()).active);
     let outcome = match attempt.whole_body(exchange, body).await {
         Ok(whole) => attempt.run(exchange, body, whole).await,
         Err(fault) => Err(fault),
@@ -81,7 +81,7 @@ impl Drop for Active<'_> {
 }
 
 struct Attempt<'a, F: Filter> {
-    connection: &'a Connection<F>,
+    client: &'a Client<F>,
     installed: &'a Installed<F>,
     route: &'a Route<F>,
     upstream: &'a Upstream,
@@ -97,35 +97,33 @@ impl<F: Filter> Attempt<'_, F> {
         exchange: &mut Exchange<F>,
         body: &mut Source<'_>,
     ) -> Result<Option<Block>, Fault> {
-        let BodyMode::Whole { max } = self.route.program.request_body_mode() else {
+        let BodyMode::Whole { max } = self.chain(exchange).request_body_mode() else {
             return Ok(None);
         };
         exchange.account.phase = Phase::RequestBody;
         let max = max.min(self.body_max());
         if exchange.request.expect_continue && !body.has_begun() {
             // Nobody but us will read this body, so the client is asked for it here.
-            let wait = self.connection.limits.send_timeout;
-            let client = &self.connection.socket;
-            let mut sink = Sink::new(client, BodyLen::None, wait, exchange.deadline, &CLIENT);
-            sink.start(h1::CONTINUE, None, b"").await?;
+            let wait = self.client.limits.send_timeout;
+            let wait = || exchange.deadline.within(wait);
+            let sent = self.client.link.send_continue(wait).await;
+            sent.map_err(|_| CLIENT.closed)?;
         }
         exchange.request.expect_continue = false;
         let mut whole = gather(body, max).await?.ok_or(Fault::BodyTooLarge)?;
         let seen = self
             .chain(exchange)
-            .request_body(&mut whole, true, 0, &mut Vec::new());
+            .request_body(&mut whole, true, 0, body.trailers_mut());
         self.accept(seen)?;
         Ok(Some(whole))
     }
 
     fn body_max(&self) -> u64 {
-        self.route
-            .body_max
-            .unwrap_or(self.connection.limits.body_max)
+        self.route.body_max.unwrap_or(self.client.limits.body_max)
     }
 
     fn chain<'r>(&'r self, exchange: &'r Exchange<F>) -> Run<'r, F> {
-        let worker = &self.connection.worker;
+        let worker = &self.client.worker;
         Run::new(
             &self.route.program,
             worker.core(),
@@ -148,7 +146,7 @@ impl<F: Filter> Attempt<'_, F> {
         body: &mut Source<'_>,
         whole: Option<Block>,
     ) -> Result<Next, Fault> {
-        let core = self.connection.worker.core();
+        let core = self.client.worker.core();
         let stats = self.upstream.stats.of(core);
         let mut pooled = true;
         loop {
@@ -161,15 +159,16 @@ impl<F: Filter> Attempt<'_, F> {
                 false => Look::Close,
             };
             let idle = match pooled {
-                true => self.pool.take_idle(&choice, stats, look),
+                true => self.pool.take(&choice, self.upstream, look),
                 false => None,
             };
             let lease = match idle {
                 Some(lease) => lease,
                 None => {
                     let wait = exchange.deadline.within(self.upstream.connect_timeout);
-                    Pool::connect(&choice, wait, stats)
-                        .await
+                    let peer = self.client.told_ends();
+                    let lease = self.pool.open(&choice, self.upstream, wait, peer).await;
+                    lease
                         .map_err(|fault| exchange.deadline.fault_if(fault, Fault::ConnectTimeout))?
                 }
             };
@@ -181,6 +180,13 @@ impl<F: Filter> Attempt<'_, F> {
                 .await
             {
                 Err(fault) if reused == Use::Reused && may_repeat(exchange, &whole, fault) => {
+                    stats.retries.add(1);
+                    pooled = false;
+                }
+                // The origin has not looked at it.
+                Err(Fault::StreamRefused)
+                    if exchange.account.attempts < REFUSALS_MAX && is_in_hand(exchange, &whole) =>
+                {
                     stats.retries.add(1);
                     pooled = false;
                 }
@@ -198,18 +204,11 @@ impl<F: Filter> Attempt<'_, F> {
         choice: &Choice,
         lease: Lease,
     ) -> Result<Next, Fault> {
-        let origin = &lease.socket;
-        let upgrade = outgoing::wanted_upgrade(self.route, &exchange.request);
-        let framing = outgoing::framing(self.route, &exchange.request, whole);
-        let snapshot = &*self.installed.snapshot;
-        outgoing::encode(
-            snapshot,
-            self.route,
-            exchange,
-            &choice.endpoint,
-            framing,
-            upgrade,
-        );
+        let origin = &lease.link;
+        let takes = |protocol: &[u8]| origin.takes_upgrade(protocol);
+        let upgrade = outgoing::wanted_upgrade(self.route, &exchange.request, takes);
+        let mode = self.chain(exchange).request_body_mode();
+        let framing = outgoing::framing(mode, &exchange.request, whole);
         exchange.account.phase = Phase::RequestBody;
         let later = whole.filter(|whole| whole.len() > AT_ONCE_MAX);
         let first = match (whole, later) {
@@ -222,12 +221,33 @@ impl<F: Filter> Attempt<'_, F> {
         };
         let complete =
             later.is_none() && first.as_ref().is_some_and(|piece| piece.last == Last::Yes);
+        // A tunnel's other end speaks on.
+        let first = match (origin, upgrade) {
+            (Link::Http2(_), Upgrade::Asked) => None,
+            _ => first,
+        };
         let wait = self.upstream.read_timeout;
         let mut sink = Sink::new(origin, framing, wait, exchange.deadline, &ORIGIN);
         if complete {
             sink = sink.without_waiting();
         }
-        let sent = sink.start(&exchange.out, first, body.trailers()).await;
+        let version = origin.version();
+        outgoing::prepare(&self.installed.snapshot, exchange, version, upgrade);
+        let mut out = std::mem::take(&mut exchange.out);
+        let sent = {
+            let request = &exchange.request;
+            let outward = Outward {
+                version,
+                authority: outgoing::authority(self.route, request, &choice.endpoint),
+                security: self.upstream.security(),
+                framing,
+                upgrade,
+            };
+            outgoing::encode(&self.installed.snapshot, exchange, &outward, &mut out);
+            let head = outgoing::head(request, &outward, &out)?;
+            sink.start(head, first, body.trailers()).await
+        };
+        exchange.out = out;
         let ended = match sent {
             Ok(()) if !complete => {
                 self.duplex(exchange, body, later, (origin, &mut sink), upgrade)
@@ -241,8 +261,7 @@ impl<F: Filter> Attempt<'_, F> {
             }
             Err(fault) => return Err(fault),
         };
-        self.finish(exchange, body, choice, lease.socket, ended)
-            .await
+        self.finish(exchange, body, choice, lease.link, ended).await
     }
 
     /// What is there of the body already, as the filters leave it.
@@ -256,20 +275,11 @@ impl<F: Filter> Attempt<'_, F> {
         if let Some(piece) = &mut first
             && exchange.account.attempts == 1
         {
-            self.look(exchange, piece, 0)?;
+            let (chain, body_max) = (self.chain(exchange), self.body_max());
+            let seen = (piece, body.trailers_mut());
+            directions::look(chain, &self.instead, body_max, seen, 0)?;
         }
         Ok(first)
-    }
-
-    /// Checks a piece of the request body against the limit and shows it to the filters.
-    fn look(&self, exchange: &Exchange<F>, piece: &mut Piece, before: u64) -> Result<(), Fault> {
-        directions::look(
-            self.chain(exchange),
-            &self.instead,
-            self.body_max(),
-            piece,
-            before,
-        )
     }
 
     /// Both messages are through, or the connection became a tunnel.
@@ -278,7 +288,7 @@ impl<F: Filter> Attempt<'_, F> {
         exchange: &mut Exchange<F>,
         body: &mut Source<'_>,
         choice: &Choice,
-        origin: Socket,
+        origin: Link,
         (ended, request_read): (Ended, bool),
     ) -> Result<Next, Fault> {
         match ended {
@@ -292,14 +302,14 @@ impl<F: Filter> Attempt<'_, F> {
                 }
                 Ok(match client {
                     h1::Connection::KeepAlive => {
-                        self.connection.after_answer(Next::KeepAlive, body).await
+                        self.client.after_answer(Next::KeepAlive, body).await
                     }
                     // What the client has sent on is read before the connection closes: a
                     // reset could take the end of the answer with it.
                     h1::Connection::Close
                         if body.is_ended()
                             && !body.has_more()
-                            && self.connection.socket.liveness() != Liveness::Readable =>
+                            && !self.client.link.has_unread() =>
                     {
                         Next::Close
                     }
@@ -307,11 +317,16 @@ impl<F: Filter> Attempt<'_, F> {
                 })
             }
             Ended::Switched(behind) => {
-                let limits = &self.connection.limits;
+                let limits = &self.client.limits;
                 let ahead = (body.take_rest(), behind);
-                let (idle, send) = (limits.tunnel_idle_timeout, limits.send_timeout);
-                let (passed, fault) =
-                    tunnel::relay(&self.connection.socket, &origin, ahead, idle, send).await;
+                let kind = match exchange.request.upgrade() {
+                    Some(upgrade) if upgrade.eq_ignore_ascii_case(b"websocket") => {
+                        Speaks::WebSocket
+                    }
+                    _ => Speaks::Anything,
+                };
+                let tunnel = Tunnel::new(limits, kind, &self.client.worker);
+                let (passed, fault) = tunnel.relay(&self.client.link, &origin, ahead).await;
                 exchange.account.received = passed.from_client;
                 exchange.account.sent = passed.from_origin;
                 if let Some(fault) = fault {
@@ -346,11 +361,11 @@ impl<F: Filter> Attempt<'_, F> {
         let next = match instead {
             Some(instead) => {
                 exchange.account.fault = None;
-                answer::send(self.connection, self.installed, exchange, &instead, close).await
+                answer::send(self.client, self.installed, exchange, &instead, close).await
             }
-            None => answer::fault(self.connection, self.installed, exchange, fault, close).await,
+            None => answer::fault(self.client, self.installed, exchange, fault, close).await,
         };
-        self.connection.after_answer(next, body).await
+        self.client.after_answer(next, body).await
     }
 }
 
@@ -365,6 +380,13 @@ fn may_repeat<F: Filter>(exchange: &Exchange<F>, whole: &Option<Block>, fault: F
 
 /// Whether a request can be sent twice.
 fn is_repeatable<F: Filter>(exchange: &Exchange<F>, whole: &Option<Block>) -> bool {
-    exchange.request.method.is_idempotent()
-        && (exchange.request.framing.is_empty() || whole.is_some())
+    exchange.request.method.is_idempotent() && is_in_hand(exchange, whole)
 }
+
+/// Whether all of the body is here still.
+fn is_in_hand<F: Filter>(exchange: &Exchange<F>, whole: &Option<Block>) -> bool {
+    exchange.request.framing.is_empty() || whole.is_some()
+}
+
+/// Attempts behind which a request that origins refuse unseen is given up.
+const REFUSALS_MAX: u8 = 3;

@@ -1,18 +1,20 @@
-//! The two halves of a body's way: a [`Source`] that takes it from one connection and a
-//! [`Sink`] that puts it on another. Both directions of an exchange use the same two types.
+//! The two halves of a body's way: a [`Source`] that takes it from one link and a [`Sink`] that
+//! puts it on another. Both directions of an exchange use the same two types, whatever the
+//! links speak.
+
+mod sink;
 
 use std::cell::Cell;
-use std::io::ErrorKind;
 
 use crate::block::{Block, BlockClass};
 pub use crate::deadline::Deadline;
 use crate::error::Fault;
-use crate::http::BodyLen;
-use crate::http::h1::{
-    BodyDecoder, BodyError, BodyState, ChunkEnd, Framed, encode_chunk, frame_chunk,
-};
-use crate::rt::Socket;
+use crate::http::h1::{BodyDecoder, BodyError, BodyState};
+use crate::http::h2;
+use crate::link::Link;
 use crate::rt::wheel::{Due, Ticks};
+
+pub(crate) use sink::Sink;
 
 /// What went wrong on a connection, as the faults of one peer.
 #[derive(Clone, Copy, Debug)]
@@ -65,8 +67,8 @@ pub enum Last {
 }
 
 /// A body on its way in.
-pub struct Source<'s> {
-    socket: &'s Socket,
+pub(crate) struct Source<'s> {
+    link: &'s Link,
     decoder: &'s mut BodyDecoder,
     /// Bytes that were received but not decoded yet.
     ahead: Option<Block>,
@@ -83,7 +85,7 @@ pub struct Source<'s> {
 impl<'s> Source<'s> {
     /// A body that `decoder` has been started for; `ahead` was received behind its head.
     pub fn new(
-        socket: &'s Socket,
+        link: &'s Link,
         decoder: &'s mut BodyDecoder,
         ahead: Option<Block>,
         wait: Ticks,
@@ -91,7 +93,7 @@ impl<'s> Source<'s> {
         faults: &'static PeerFaults,
     ) -> Source<'s> {
         Source {
-            socket,
+            link,
             decoder,
             ahead,
             rest: None,
@@ -143,6 +145,11 @@ impl<'s> Source<'s> {
         self.decoder.trailers()
     }
 
+    /// The same, for filters to change.
+    pub fn trailers_mut(&mut self) -> &mut Vec<u8> {
+        self.decoder.trailers_mut()
+    }
+
     /// Adds what was received behind the body's head.
     pub fn push(&mut self, block: Block) {
         debug_assert!(self.ahead.is_none());
@@ -162,7 +169,10 @@ impl<'s> Source<'s> {
         match self.ahead.take() {
             Some(block) => self.decode(block),
             None if self.decoder.is_ended() => Ok(Some(end())),
-            None => Ok(None),
+            None => match self.link.recv_ready(self.class) {
+                Some(block) => self.decode(block),
+                None => Ok(None),
+            },
         }
     }
 
@@ -179,32 +189,44 @@ impl<'s> Source<'s> {
             match block {
                 Some(block) => self.ahead = Some(block),
                 None => {
-                    self.decoder.on_eof().map_err(|error| match error {
-                        BodyError::Truncated if self.faults.closed == Fault::ClientClosed => {
-                            Fault::ClientClosed
-                        }
-                        error => (self.faults.body)(error),
-                    })?;
+                    self.end()?;
                     return Ok(end());
                 }
             }
         }
     }
 
+    /// The peer says that the body ends here.
+    fn end(&mut self) -> Result<(), Fault> {
+        self.decoder.on_eof().map_err(|error| match error {
+            BodyError::Truncated if self.faults.closed == Fault::ClientClosed => {
+                Fault::ClientClosed
+            }
+            error => (self.faults.body)(error),
+        })?;
+        if let Link::Http2(stream) = self.link
+            && let Some(trailers) = stream.take_trailers()
+        {
+            let read = h2::read_trailers(&trailers, self.decoder.trailers_mut());
+            read.map_err(self.faults.body)?;
+        }
+        Ok(())
+    }
+
     async fn receive(&mut self) -> Result<Option<Block>, Fault> {
         if self.deadline.has_passed() {
             return Err(Fault::RequestTimeout);
         }
-        let timer = self.socket.recv_timer();
+        let timer = self.link.recv_timer();
         let wait = self.first_wait.take().unwrap_or(self.wait);
         timer.arm(self.deadline.within(wait), self.faults.due);
-        let (result, block) = self.socket.recv(Block::new(self.class)).await;
+        let (result, block) = self.link.recv(self.class).await;
         if timer.end() {
             return Err(self.deadline.fault(self.faults.silent));
         }
         match result {
             // What we have cut ourselves must not pass for the end that the peer meant.
-            Ok(0) if self.socket.is_cut() => Err(self.faults.closed),
+            Ok(0) if self.link.is_cut() => Err(self.faults.closed),
             Ok(0) => Ok(None),
             Ok(received) => {
                 self.adapt(received, &block);
@@ -226,7 +248,14 @@ impl<'s> Source<'s> {
     fn decode(&mut self, mut block: Block) -> Result<Option<Piece>, Fault> {
         let step = self.decoder.decode(&mut block).map_err(self.faults.body)?;
         self.rest = step.rest;
-        Ok(match step.state {
+        let state = match step.state {
+            BodyState::More if self.link.has_ended() => {
+                self.end()?;
+                BodyState::End
+            }
+            state => state,
+        };
+        Ok(match state {
             BodyState::End => Some(Piece {
                 block,
                 last: Last::Yes,
@@ -244,147 +273,6 @@ fn end() -> Piece {
     Piece {
         block: Block::empty(),
         last: Last::Yes,
-    }
-}
-
-/// A body on its way out.
-pub struct Sink<'s> {
-    socket: &'s Socket,
-    framing: BodyLen,
-    wait: Ticks,
-    deadline: Deadline,
-    faults: &'static PeerFaults,
-    sending: Sending,
-    sent: u64,
-}
-
-/// What a sink waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sending {
-    /// Until the kernel has taken what is sent.
-    Awaited,
-    /// Nothing, when that is small.
-    Behind,
-}
-
-/// Bytes that may be under way to a peer with nobody waiting for them.
-const BEHIND_MAX: usize = 16 << 10;
-
-impl<'s> Sink<'s> {
-    /// A body framed like this.
-    pub fn new(
-        socket: &'s Socket,
-        framing: BodyLen,
-        wait: Ticks,
-        deadline: Deadline,
-        faults: &'static PeerFaults,
-    ) -> Sink<'s> {
-        Sink {
-            socket,
-            framing,
-            wait,
-            deadline,
-            faults,
-            sending: Sending::Awaited,
-            sent: 0,
-        }
-    }
-
-    /// What is small is sent without waiting for it: something of the peer's is awaited next,
-    /// and whoever closes the connection flushes it.
-    pub fn without_waiting(self) -> Sink<'s> {
-        Sink {
-            sending: Sending::Behind,
-            ..self
-        }
-    }
-
-    /// Body bytes sent so far.
-    pub fn sent(&self) -> u64 {
-        self.sent
-    }
-
-    /// Sends a head, together with the first piece of the body where there is one: in one
-    /// send, from the piece's own memory, when its headroom takes the head.
-    ///
-    /// # Errors
-    /// When the peer has gone or takes nothing in time.
-    pub async fn start(
-        &mut self,
-        head: &[u8],
-        piece: Option<Piece>,
-        trailers: &[u8],
-    ) -> Result<(), Fault> {
-        let Some(mut piece) = piece else {
-            return self.send(Block::from_slice(head), 0).await;
-        };
-        if self.framing == BodyLen::None {
-            piece.block.truncate(0);
-        }
-        let body = piece.block.len() as u64;
-        let mut block = self.frame(piece, trailers);
-        if block.prepend(head) {
-            return self.send(block, body).await;
-        }
-        // An empty piece has no memory; a small one is cheaper to copy than to send alone.
-        let mut joined = Block::from_slice(head);
-        if block.len() <= joined.tailroom() {
-            joined.append(&block);
-            return self.send(joined, body).await;
-        }
-        self.send(joined, 0).await?;
-        self.send(block, body).await
-    }
-
-    /// Sends a piece; with the last one the framing's end and the trailers.
-    ///
-    /// # Errors
-    /// As [`Sink::start`].
-    pub async fn write(&mut self, piece: Piece, trailers: &[u8]) -> Result<(), Fault> {
-        let body = piece.block.len() as u64;
-        let block = self.frame(piece, trailers);
-        match block.is_empty() {
-            true => Ok(()),
-            false => self.send(block, body).await,
-        }
-    }
-
-    fn frame(&self, piece: Piece, trailers: &[u8]) -> Block {
-        let mut block = piece.block;
-        if self.framing != BodyLen::Chunked {
-            return block;
-        }
-        let end = match piece.last {
-            Last::Yes => ChunkEnd::Last { trailers },
-            Last::No => ChunkEnd::More,
-        };
-        match frame_chunk(&mut block, end) {
-            Framed::Done => block,
-            Framed::NoRoom => {
-                let mut out = Vec::with_capacity(block.len() + trailers.len() + 32);
-                encode_chunk(&block, end, &mut out);
-                Block::from_slice(&out)
-            }
-        }
-    }
-
-    async fn send(&mut self, block: Block, body: u64) -> Result<(), Fault> {
-        if self.deadline.has_passed() {
-            return Err(Fault::RequestTimeout);
-        }
-        let wait = || self.deadline.within(self.wait);
-        let result = match self.sending {
-            Sending::Behind if block.len() <= BEHIND_MAX => {
-                self.socket.send_behind(block, wait).await
-            }
-            _ => self.socket.send(block, wait).await.0,
-        };
-        result.map_err(|error| match error.kind() {
-            ErrorKind::TimedOut => self.deadline.fault(self.faults.stuck),
-            _ => self.faults.closed,
-        })?;
-        self.sent += body;
-        Ok(())
     }
 }
 
@@ -432,11 +320,11 @@ impl Wanted {
 ///
 /// # Errors
 /// Which half broke, or what `look` refused (as a fault of the source).
-pub async fn pump(
+pub(crate) async fn pump(
     source: &mut Source<'_>,
     sink: &mut Sink<'_>,
     wanted: &Wanted,
-    mut look: impl FnMut(&mut Piece, u64) -> Result<(), Fault>,
+    mut look: impl FnMut(&mut Piece, u64, &mut Vec<u8>) -> Result<(), Fault>,
 ) -> Result<(), Broken> {
     loop {
         let before = source.received();
@@ -446,7 +334,8 @@ pub async fn pump(
         let mut piece = source.next().await.map_err(Broken::Source)?;
         let last = piece.last;
         if wanted.0.get().is_none() {
-            look(&mut piece, before).map_err(Broken::Source)?;
+            let looked = look(&mut piece, before, source.trailers_mut());
+            looked.map_err(Broken::Source)?;
             let sent = sink.write(piece, source.trailers()).await;
             if wanted.0.get().is_none() {
                 sent.map_err(Broken::Sink)?;

@@ -1,31 +1,35 @@
 //! The origin's half of an exchange: its response head, through the filters, to the client,
 //! and then its body.
 
+mod receive;
+
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
 
 use crate::answer::response_id;
-use crate::block::{Block, BlockClass};
+use crate::block::Block;
 use crate::chain::{Answer, Attributes, BodyMode, Filter, Run};
-use crate::connection::{Close, Connection};
+use crate::client::{Client, Close};
 use crate::course::Course;
 use crate::error::{Fault, Phase};
 use crate::exchange::Account;
 use crate::halves::{CLIENT, Deadline, Last, ORIGIN, Piece, Sink, Source};
 use crate::http::h1::{
-    self, BodyDecoder, BodyError, HeadError, HeadLimits, Parse, ResponseOut, Resume,
-    client_framing, encode_response, parse_response,
+    self, BodyDecoder, BodyError, HeadError, ResponseOut, client_framing, encode_response,
 };
-use crate::http::{BodyLen, Method, RequestHead, ResponseHead, ResponseKind, Version};
+use crate::http::{BodyLen, RequestHead, ResponseHead, ResponseKind, Version};
+use crate::http2::{self};
+use crate::link::{Head, Link};
 use crate::outgoing::Upgrade;
 use crate::rt::clock::Stamp;
-use crate::rt::wheel::{Due, Ticks};
-use crate::rt::{Likely, Socket};
 use crate::snapshot::{Snapshot, Upstream};
+use crate::upgrade;
+
+pub(crate) use receive::receive_head;
 
 /// What the relay of a response needs, borrowed from its exchange.
 pub(crate) struct Reply<'x, F: Filter> {
-    pub(crate) connection: &'x Connection<F>,
+    pub(crate) client: &'x Client<F>,
     pub(crate) snapshot: &'x Snapshot<F>,
     pub(crate) upstream: &'x Upstream,
     pub(crate) run: Run<'x, F>,
@@ -75,17 +79,9 @@ impl Ended {
 /// Interim responses that are relayed in one exchange at most.
 pub(crate) const INTERIM_MAX: u32 = 16;
 
-/// Limits of response heads. An origin is less hostile than a client, but its memory is
-/// ours all the same.
-const RESPONSE_HEAD: HeadLimits = HeadLimits {
-    head_max: 64 << 10,
-    uri_max: 0,
-    headers_max: 200,
-};
-
 impl<F: Filter> Reply<'_, F> {
     /// Relays the response.
-    pub(crate) async fn relay(&mut self, origin: &Socket) -> Result<Ended, Fault> {
+    pub(crate) async fn relay(&mut self, origin: &Link) -> Result<Ended, Fault> {
         let mut block = self.final_head(origin).await?;
         if self.response.kind() == ResponseKind::Switch {
             return self.switch(block).await;
@@ -94,7 +90,7 @@ impl<F: Filter> Reply<'_, F> {
         // at the body, the body stays in it too and goes out from there, behind its new head.
         let mode = match self.response.framing {
             BodyLen::None => BodyMode::Skip,
-            _ => self.run.program().response_body_mode(),
+            _ => self.run.response_body_mode(),
         };
         let behind = block.window();
         let ahead = match mode {
@@ -107,7 +103,7 @@ impl<F: Filter> Reply<'_, F> {
             .response_head(self.response, self.request, self.attributes);
         self.accept(seen)?;
         let mut decoder = std::mem::take(self.decoder);
-        decoder.start(self.response.framing);
+        origin.begin_body(&mut decoder, self.response.framing);
         let wait = self.upstream.read_timeout;
         let mut body = Source::new(origin, &mut decoder, ahead, wait, self.deadline, &ORIGIN);
         let sent = match mode {
@@ -128,7 +124,7 @@ impl<F: Filter> Reply<'_, F> {
 
     /// Receives heads until one is final (or a switch), relaying interim ones; returns the
     /// bytes behind it.
-    async fn final_head(&mut self, origin: &Socket) -> Result<Block, Fault> {
+    async fn final_head(&mut self, origin: &Link) -> Result<Block, Fault> {
         let mut block = Block::empty();
         for interims in 0..INTERIM_MAX {
             block = match self.head(origin, block).await {
@@ -173,25 +169,26 @@ impl<F: Filter> Reply<'_, F> {
         let now = Stamp::now();
         self.course.answered();
         self.account.answered_at = Some(now);
-        let stats = self.upstream.stats.of(self.connection.worker.core());
+        let stats = self.upstream.stats.of(self.client.worker.core());
         let since = self.account.connected_at.unwrap_or(now);
         stats.latency.record(now.micros_since(since));
         stats.responses[usize::from(self.response.status / 100).min(5)].add(1);
     }
 
     /// Receives one response head; returns its block with the window behind the head.
-    async fn head(&mut self, origin: &Socket, block: Block) -> Result<Block, Fault> {
+    async fn head(&mut self, origin: &Link, block: Block) -> Result<Block, Fault> {
         let method = self.request.method;
         let head_by = || self.course.head_deadline();
-        let received =
-            receive_head(origin, block, method, self.response, head_by, self.deadline).await;
+        let asked = self.upgrade;
+        let receiving = receive_head(origin, block, (method, asked), self.response);
+        let received = receiving.by(head_by, self.deadline).await;
         if self.course.is_sent() {
             self.account.phase = Phase::ResponseHead;
         }
         received
     }
 
-    async fn interim(&mut self, origin: &Socket) -> Result<(), Fault> {
+    async fn interim(&mut self, origin: &Link) -> Result<(), Fault> {
         let is_continue = self.response.status == 100;
         let wanted = match is_continue {
             true => self.request.expect_continue,
@@ -201,37 +198,55 @@ impl<F: Filter> Reply<'_, F> {
             return Ok(());
         }
         self.out.clear();
-        encode_response(self.response, &ResponseOut::default(), self.out);
-        let mut sink = self.sink(BodyLen::None);
-        sink.start(self.out, None, b"").await?;
+        match &self.client.link {
+            Link::Http1(_) => {
+                encode_response(self.response, &ResponseOut::default(), self.out);
+                let mut sink = self.sink(BodyLen::None);
+                sink.start(Head::Bytes(self.out), None, b"").await?;
+            }
+            Link::Http2(stream) => {
+                let connection = h1::Connection::Stream;
+                let send = ResponseOut {
+                    connection,
+                    ..ResponseOut::default()
+                };
+                encode_response(self.response, &send, self.out);
+                let interim = http2::response(self.response.status, self.out);
+                let sent = stream.send_interim(interim);
+                sent.map_err(|_| Fault::ClientClosed)?;
+            }
+        }
         if is_continue && self.course.is_withheld() {
             // From here on the client owes its body.
             self.course.called_for(origin, self.deadline);
-            let wait = self.deadline.within(self.connection.limits.body_timeout);
-            let timer = self.connection.socket.recv_timer();
+            let wait = self.deadline.within(self.client.limits.body_timeout);
+            let timer = self.client.link.recv_timer();
             timer.arm(wait, CLIENT.due);
         }
         Ok(())
     }
 
     fn sink(&self, framing: BodyLen) -> Sink<'_> {
-        let wait = self.connection.limits.send_timeout;
-        Sink::new(
-            &self.connection.socket,
-            framing,
-            wait,
-            self.deadline,
-            &CLIENT,
-        )
+        let wait = self.client.limits.send_timeout;
+        Sink::new(&self.client.link, framing, wait, self.deadline, &CLIENT)
     }
 
     async fn switch(&mut self, block: Block) -> Result<Ended, Fault> {
+        self.response.fields.put_text(block);
+        let client = self.client.link.version();
+        if !upgrade::settle_accept(self.request, self.response, client) {
+            return Err(Fault::BadUpgrade);
+        }
         self.account.status = 101;
         self.account.phase = Phase::Tunnel;
-        self.response.fields.put_text(block);
-        self.encode(BodyLen::None, h1::Connection::Upgrade);
+        let connection = match self.client.link {
+            Link::Http1(_) => h1::Connection::Upgrade,
+            Link::Http2(_) => h1::Connection::Stream,
+        };
+        self.encode(BodyLen::None, connection);
         let block = self.response.fields.take_text();
-        self.sink(BodyLen::None).start(self.out, None, b"").await?;
+        let head = self.written();
+        self.sink(BodyLen::None).start(head, None, b"").await?;
         Ok(Ended::Switched((!block.is_empty()).then_some(block)))
     }
 
@@ -265,7 +280,8 @@ impl<F: Filter> Reply<'_, F> {
         let (framing, first) = match mode {
             BodyMode::Whole { max } => {
                 let mut block = gather(body, max).await?.ok_or(Fault::FilterFailed)?;
-                let seen = self.run.response_body(&mut block, true, 0, &mut Vec::new());
+                let trailers = body.trailers_mut();
+                let seen = self.run.response_body(&mut block, true, 0, trailers);
                 self.accept(seen)?;
                 let framing = BodyLen::Length(block.len() as u64);
                 let last = Last::Yes;
@@ -289,7 +305,7 @@ impl<F: Filter> Reply<'_, F> {
             true => Close::No,
             false => Close::Yes,
         };
-        let out = self.connection.connection_out(self.request, close);
+        let out = self.client.connection_out(self.request, close);
         self.encode(framing, out);
         self.account.status = self.response.status;
         self.account.phase = Phase::ResponseBody;
@@ -309,16 +325,16 @@ impl<F: Filter> Reply<'_, F> {
         if ended && out == h1::Connection::KeepAlive {
             sink = sink.without_waiting();
         }
-        let mut result = sink.start(self.out, first, body.trailers()).await;
+        let mut result = sink.start(self.written(), first, body.trailers()).await;
         self.sent.set(sink.sent());
         while result.is_ok() && !ended {
             let before = body.received();
             let mut piece = body.next().await?;
             ended = piece.last == Last::Yes;
             if mode != BodyMode::Skip {
-                let seen = self
-                    .run
-                    .response_body(&mut piece.block, ended, before, &mut Vec::new());
+                let seen =
+                    self.run
+                        .response_body(&mut piece.block, ended, before, body.trailers_mut());
                 self.accept(seen)?;
             }
             result = sink.write(piece, body.trailers()).await;
@@ -334,7 +350,7 @@ impl<F: Filter> Reply<'_, F> {
             let last = piece.last == Last::Yes;
             let seen = self
                 .run
-                .response_body(&mut piece.block, last, 0, &mut Vec::new());
+                .response_body(&mut piece.block, last, 0, body.trailers_mut());
             self.accept(seen)?;
         }
         Ok(piece)
@@ -347,6 +363,14 @@ impl<F: Filter> Reply<'_, F> {
         })
     }
 
+    /// The head in `out`, as the client's link takes it.
+    fn written(&self) -> Head<'_> {
+        match self.client.link {
+            Link::Http1(_) => Head::Bytes(self.out),
+            Link::Http2(_) => Head::Response(http2::response(self.response.status, self.out)),
+        }
+    }
+
     fn encode(&mut self, framing: BodyLen, connection: h1::Connection) {
         let policy = &self.snapshot.forwarding;
         let id = self.attributes.request_id.as_bytes();
@@ -355,7 +379,7 @@ impl<F: Filter> Reply<'_, F> {
         let out = &mut *self.out;
         let response = &*self.response;
         let client = self.request.version;
-        self.connection.worker.with_date(|date| {
+        self.client.worker.with_date(|date| {
             let send = ResponseOut {
                 framing,
                 connection,
@@ -366,63 +390,6 @@ impl<F: Filter> Reply<'_, F> {
             };
             encode_response(response, &send, out);
         });
-    }
-}
-
-/// Receives one response head to a request with `method`, beginning with what `block` holds;
-/// returns the block with its window behind the head. It must have come by `head_by()`, which
-/// may move while it is awaited, and by the end of the exchange.
-pub(crate) async fn receive_head(
-    origin: &Socket,
-    mut block: Block,
-    method: Method,
-    head: &mut ResponseHead,
-    head_by: impl Fn() -> Deadline,
-    exchange: Deadline,
-) -> Result<Block, Fault> {
-    let mut resume = Resume::default();
-    loop {
-        let begun = !block.is_empty();
-        if begun {
-            head.clear();
-            let parsed = parse_response(&block, &RESPONSE_HEAD, &mut resume, method, head);
-            if let Parse::Complete { head_len } = parsed.map_err(Fault::ResponseHead)? {
-                block.advance(head_len);
-                return Ok(block);
-            }
-        }
-        if head_by().has_passed() || exchange.has_passed() {
-            return Err(exchange.fault(Fault::ResponseTimeout));
-        }
-        let timer = origin.recv_timer();
-        let wait = head_by().within(Ticks::NEVER);
-        timer.arm(exchange.within(wait), Due::ShutBoth);
-        let (result, received) = match begun {
-            true => origin.recv(with_room(block)?).await,
-            false => origin.recv_block(BlockClass::Small, Likely::Later).await,
-        };
-        if timer.end() {
-            return Err(exchange.fault(Fault::ResponseTimeout));
-        }
-        block = match result {
-            Ok(bytes) if bytes > 0 => received,
-            _ if begun => return Err(Fault::ResponseBody(BodyError::Truncated)),
-            _ => return Err(Fault::OriginClosed),
-        };
-    }
-}
-
-/// A block that a receive can add to.
-fn with_room(block: Block) -> Result<Block, Fault> {
-    if block.tailroom() > crate::rt::CHUNK_TAILROOM {
-        return Ok(block);
-    }
-    let class = BlockClass::fitting(block.len() * 4).unwrap_or(BlockClass::Large);
-    let mut larger = Block::new(class);
-    larger.append(&block);
-    match larger.len() == block.len() && larger.tailroom() > crate::rt::CHUNK_TAILROOM {
-        true => Ok(larger),
-        false => Err(Fault::ResponseHead(HeadError::HeadTooLarge)),
     }
 }
 

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use ringgate_router::path::PathPolicy;
 use ringgate_router::{Router, Template};
 
+use crate::acme::Challenges;
 use crate::chain::{Answer, Filter, Program};
 use crate::http::h1::HeadLimits;
 use crate::rt::Addr;
 use crate::rt::wheel::Ticks;
 use crate::stats::{PerCore, RouteStats, SharedCount, UpstreamStats};
 use crate::tls::{ClientTls, ServerTls};
+use crate::wire::Security;
 
 /// Everything a core needs to serve requests.
 pub struct Snapshot<F: Filter> {
@@ -31,6 +33,8 @@ pub struct Snapshot<F: Filter> {
     pub path_policy: PathPolicy,
     /// What is said to origins about the client.
     pub forwarding: ForwardingPolicy,
+    /// What a certificate authority's challenges are answered from, before any route.
+    pub challenges: Arc<Challenges>,
 }
 
 /// What is said to origins about the client, and whom to believe about it.
@@ -58,6 +62,11 @@ impl TrustedNetworks {
             std::net::IpAddr::V6(v6) => (bits(v6), u32::from(len)),
         });
         TrustedNetworks(mapped.collect())
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Whether the address lies in one of them.
@@ -358,6 +367,16 @@ pub struct Upstream {
     pub proxy: Option<ProxyVersion>,
     /// Its counters.
     pub stats: Arc<PerCore<UpstreamStats>>,
+}
+
+impl Upstream {
+    /// Whether its connections are protected.
+    pub fn security(&self) -> Security {
+        match self.tls {
+            None => Security::Plain,
+            Some(_) => Security::Tls,
+        }
+    }
 }
 
 /// What an upstream's connections speak.

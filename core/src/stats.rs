@@ -138,6 +138,12 @@ pub struct WorkerStats {
     pub active: Counter,
     /// Requests with a complete head.
     pub requests: Counter,
+    /// Streams of HTTP/2 open (gauge).
+    pub streams: Counter,
+    /// TLS handshakes with certificates.
+    pub tls_full: Counter,
+    /// TLS handshakes that resumed an earlier session.
+    pub tls_resumed: Counter,
     /// Connections answered 503 because of the cap.
     pub shed: Counter,
     /// Times accepting paused because descriptors ran out.

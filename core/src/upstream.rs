@@ -1,21 +1,31 @@
-//! One core's share of an upstream: its endpoints, the turn of the balancer, and the pool of
-//! idle connections.
+//! One core's share of an upstream: its endpoints, the turn of the balancer, the pool of idle
+//! connections, and the connections that many requests share.
 //!
 //! An idle connection has its next receive under way already: one that the origin closed, or
 //! sends on unasked, is found before a request is lost on it. The last one put back is the
 //! first one taken.
+
+mod connect;
+mod shared;
 
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use rustls::pki_types::ServerName;
+
 use crate::block::BlockClass;
 use crate::error::Fault;
+use crate::http::authority::Authority;
+use crate::link::Link;
 use crate::rt::wheel::{self, Ticks};
-use crate::rt::{Addr, Liveness, Socket};
+use crate::rt::{Addr, Liveness};
 use crate::snapshot::{Endpoint, Upstream};
 use crate::stats::{CoreIndex, UpstreamStats};
+use crate::wire::Wire;
+
+use shared::Shared;
 
 /// One core's endpoints and pool of one upstream; lives across reloads.
 pub struct Pool {
@@ -37,6 +47,7 @@ enum Keeping {
 pub struct Choice {
     /// The endpoint.
     pub endpoint: Rc<Placed>,
+    core: CoreIndex,
     index: usize,
     epoch: u64,
 }
@@ -50,12 +61,12 @@ pub enum Look {
     Close,
 }
 
-/// A connection to an endpoint, with where it came from.
-pub struct Lease {
-    /// The connection.
-    pub socket: Socket,
-    /// Whether it has carried a request before.
-    pub use_count: Use,
+/// A link to an endpoint, with where it came from.
+pub(crate) struct Lease {
+    /// A connection, or a stream of one.
+    pub(crate) link: Link,
+    /// Whether the connection has carried a request before.
+    pub(crate) use_count: Use,
 }
 
 /// Whether a connection has carried requests before.
@@ -73,6 +84,24 @@ pub struct Placed {
     endpoint: Endpoint,
     /// The address as text.
     pub label: Box<str>,
+    /// The name that its certificate has to prove, where the upstream names none.
+    server_name: Option<ServerName<'static>>,
+}
+
+impl Placed {
+    fn new(endpoint: &Endpoint) -> Placed {
+        let host = Authority::parse(endpoint.authority.as_bytes());
+        let host = host.and_then(|parts| endpoint.authority.get(..parts.host_len));
+        let name = host.and_then(|host| {
+            let bare = host.trim_start_matches('[').trim_end_matches(']');
+            ServerName::try_from(bare.to_owned()).ok()
+        });
+        Placed {
+            label: endpoint.addr.to_string().into(),
+            endpoint: endpoint.clone(),
+            server_name: name,
+        }
+    }
 }
 
 impl Deref for Placed {
@@ -103,10 +132,11 @@ struct Slot {
     /// Smooth weighted round robin: credit gathered so far.
     credit: i64,
     idle: Vec<Idle>,
+    shared: Shared,
 }
 
 struct Idle {
-    socket: Socket,
+    wire: Rc<Wire>,
     since: u32,
 }
 
@@ -147,15 +177,17 @@ impl Pool {
                 let same = former
                     .iter_mut()
                     .find(|slot| slot.endpoint.addr == endpoint.addr);
+                let (idle, shared) = same
+                    .map(|slot| {
+                        let shared = std::mem::take(&mut slot.shared);
+                        (std::mem::take(&mut slot.idle), shared)
+                    })
+                    .unwrap_or_default();
                 Slot {
-                    endpoint: Rc::new(Placed {
-                        label: endpoint.addr.to_string().into(),
-                        endpoint: endpoint.clone(),
-                    }),
+                    endpoint: Rc::new(Placed::new(endpoint)),
                     credit: 0,
-                    idle: same
-                        .map(|slot| std::mem::take(&mut slot.idle))
-                        .unwrap_or_default(),
+                    idle,
+                    shared,
                 }
             })
             .collect();
@@ -191,24 +223,34 @@ impl Pool {
         };
         Ok(Choice {
             endpoint: Rc::clone(&state.slots[index].endpoint),
+            core: self.core,
             index,
             epoch: state.epoch,
         })
     }
 
-    /// A live idle connection to the chosen endpoint, if there is one.
-    pub fn take_idle(&self, choice: &Choice, stats: &UpstreamStats, look: Look) -> Option<Lease> {
+    /// A link to the chosen endpoint over what there is: a stream of a shared connection, or a
+    /// live idle one.
+    pub(crate) fn take(&self, choice: &Choice, spec: &Upstream, look: Look) -> Option<Lease> {
+        let stats = spec.stats.of(self.core);
         let mut state = self.state.borrow_mut();
         let slot = state.slot_of(choice)?;
+        if let Some(shared) = slot.shared.with_room(&spec.http2) {
+            stats.reused.add(1);
+            return Some(Lease {
+                link: Link::Http2(Box::new(shared.stream())),
+                use_count: Use::Reused,
+            });
+        }
         while let Some(idle) = slot.idle.pop() {
             stats.idle.sub(1);
             // Bytes that nobody asked for poison a connection as much as its end does.
-            let quiet = idle.socket.is_quiet()
-                && (look == Look::Usual || idle.socket.liveness() == Liveness::Quiet);
+            let quiet = idle.wire.is_quiet()
+                && (look == Look::Usual || idle.wire.liveness() == Liveness::Quiet);
             if quiet {
                 stats.reused.add(1);
                 return Some(Lease {
-                    socket: idle.socket,
+                    link: Link::Http1(idle.wire),
                     use_count: Use::Reused,
                 });
             }
@@ -217,37 +259,13 @@ impl Pool {
         None
     }
 
-    /// Opens a connection to the chosen endpoint.
-    ///
-    /// # Errors
-    /// [`Fault::ConnectTimeout`] or [`Fault::ConnectFailed`].
-    pub async fn connect(
-        choice: &Choice,
-        timeout: Ticks,
-        stats: &UpstreamStats,
-    ) -> Result<Lease, Fault> {
-        match Socket::connect(&choice.endpoint.addr, timeout).await {
-            Ok(socket) => {
-                stats.connects.add(1);
-                Ok(Lease {
-                    socket,
-                    use_count: Use::Fresh,
-                })
-            }
-            Err(error) => {
-                stats.connect_failures.add(1);
-                Err(match error.kind() {
-                    std::io::ErrorKind::TimedOut => Fault::ConnectTimeout,
-                    _ => Fault::ConnectFailed,
-                })
-            }
-        }
-    }
-
-    /// Puts a connection back whose exchange ended cleanly.
-    pub fn put_back(&self, choice: &Choice, socket: Socket, spec: &Upstream) {
-        socket.disarm();
-        if socket.is_cut() || !socket.is_settled() {
+    /// Puts a connection back whose exchange ended cleanly. A stream's stays where it is.
+    pub(crate) fn put_back(&self, choice: &Choice, link: Link, spec: &Upstream) {
+        link.disarm();
+        let Link::Http1(wire) = link else {
+            return;
+        };
+        if wire.is_cut() || !wire.is_settled() || spec.proxy.is_some() {
             return;
         }
         let stats = spec.stats.of(self.core);
@@ -256,9 +274,9 @@ impl Pool {
             return;
         };
         if self.keeping.get() == Keeping::Yes && slot.idle.len() < spec.idle_max {
-            socket.recv_early(BlockClass::Small);
+            wire.recv_early(BlockClass::Small);
             slot.idle.push(Idle {
-                socket,
+                wire,
                 since: wheel::now(),
             });
             stats.idle.add(1);
@@ -275,9 +293,10 @@ impl Pool {
             slot.idle.retain(|idle| {
                 let expired = spec.idle_timeout != Ticks::NEVER
                     && now.wrapping_sub(idle.since) > spec.idle_timeout.0;
-                !expired && idle.socket.is_quiet()
+                !expired && idle.wire.is_quiet()
             });
             dropped += before - slot.idle.len();
+            slot.shared.sweep(spec.idle_timeout);
         }
         spec.stats.of(self.core).idle.sub(dropped as u64);
     }
@@ -286,10 +305,11 @@ impl Pool {
     pub fn retire(&self, stats: &UpstreamStats) {
         self.keeping.set(Keeping::No);
         let mut state = self.state.borrow_mut();
-        let idle = state
-            .slots
-            .iter_mut()
-            .map(|slot| std::mem::take(&mut slot.idle));
+        let idle = state.slots.iter_mut().map(|slot| {
+            // Streams that are open go on; the connection ends behind the last one.
+            slot.shared.clear();
+            std::mem::take(&mut slot.idle)
+        });
         let dropped: usize = idle.map(|idle| idle.len()).sum();
         stats.idle.sub(dropped as u64);
     }

@@ -6,6 +6,7 @@ mod mailbox;
 mod thread;
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::net::Shutdown;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,13 +16,14 @@ use crate::chain::Filter;
 use crate::exchange::Exchange;
 use crate::http::date::DateCache;
 use crate::http::request_id::RequestIds;
+use crate::rt::Liveness;
 use crate::rt::clock::Stamp;
-use crate::rt::wheel::{Due, Ticks};
-use crate::rt::{Liveness, Socket};
+use crate::rt::wheel::{self, Due, Ticks, TimerId};
 use crate::snapshot::Snapshot;
 use crate::stats::{CoreIndex, Registry, WorkerStats};
 use crate::upstream::{self, EndpointUpdate, Pool};
 use crate::wall::WallClock;
+use crate::wire::Wire;
 
 pub use accept::OpenListener;
 pub(crate) use accept::{Acceptor, Place};
@@ -37,6 +39,8 @@ pub(crate) struct Worker<F: Filter> {
     pub(crate) filters: RefCell<F::Core>,
     spare: RefCell<Vec<Box<Exchange<F>>>>,
     connections: RefCell<Connections>,
+    /// The ends of tunnels, so that they can be told.
+    tunnels: RefCell<HashSet<TimerId, ahash::RandomState>>,
     log: RefCell<Option<LogBuffer>>,
     pub(crate) ids: RefCell<RequestIds>,
     date: RefCell<DateCache>,
@@ -139,8 +143,7 @@ impl<F: Filter> Worker<F> {
                 })
             }
         };
-        let kept: std::collections::HashSet<*const Pool, ahash::RandomState> =
-            pools.iter().map(Rc::as_ptr).collect();
+        let kept: HashSet<*const Pool, ahash::RandomState> = pools.iter().map(Rc::as_ptr).collect();
         for (upstream, pool) in former.snapshot.upstreams.iter().zip(&former.pools) {
             if !kept.contains(&Rc::as_ptr(pool)) {
                 pool.retire(upstream.stats.of(self.core));
@@ -168,20 +171,44 @@ impl<F: Filter> Worker<F> {
         }
     }
 
+    /// Ends tunnels with a word, where what they carry has one for it.
+    fn end_tunnels(&self) {
+        self.stage.set(Stage::Cut);
+        let ends: Vec<TimerId> = self.tunnels.borrow().iter().copied().collect();
+        ends.into_iter().for_each(wheel::fire);
+    }
+
     /// Ends every connection.
     fn cut_all(&self) {
         self.stage.set(Stage::Cut);
-        for (socket, _) in self.connections.borrow().places.iter().flatten() {
-            socket.shutdown(Shutdown::Both);
+        for place in self.connections.borrow().places.iter().flatten() {
+            place.wire.shutdown(Shutdown::Both);
         }
     }
 
-    pub(crate) fn enter(&self, socket: &Rc<Socket>) -> ConnectionId {
-        self.connections.borrow_mut().insert(Rc::clone(socket))
+    pub(crate) fn enter_tunnel(&self, end: TimerId) {
+        self.tunnels.borrow_mut().insert(end);
+    }
+
+    pub(crate) fn leave_tunnel(&self, end: TimerId) {
+        self.tunnels.borrow_mut().remove(&end);
+    }
+
+    pub(crate) fn enter(&self, wire: &Rc<Wire>) -> ConnectionId {
+        self.connections.borrow_mut().insert(Rc::clone(wire))
+    }
+
+    /// Names whom a drain wakes, of a connection that looks after its idle times itself.
+    pub(crate) fn drains_by(&self, id: ConnectionId, end: TimerId) {
+        self.connections.borrow_mut().drains_by(id, end);
     }
 
     pub(crate) fn leave(&self, id: ConnectionId) {
         self.connections.borrow_mut().remove(id);
+    }
+
+    fn look_again(&self) {
+        self.connections.borrow().look_again();
     }
 
     /// Marks a connection as waiting for a request, or as busy with one.
@@ -232,13 +259,25 @@ pub(crate) enum Activity {
 
 #[derive(Default)]
 struct Connections {
-    places: Vec<Option<(Rc<Socket>, Activity)>>,
+    places: Vec<Option<Held>>,
     free: Vec<u32>,
 }
 
+/// A connection as its worker knows it.
+struct Held {
+    wire: Rc<Wire>,
+    activity: Activity,
+    /// Fired at a drain, where the connection ends itself.
+    end: Option<TimerId>,
+}
+
 impl Connections {
-    fn insert(&mut self, socket: Rc<Socket>) -> ConnectionId {
-        let entry = Some((socket, Activity::Busy));
+    fn insert(&mut self, wire: Rc<Wire>) -> ConnectionId {
+        let entry = Some(Held {
+            wire,
+            activity: Activity::Busy,
+            end: None,
+        });
         match self.free.pop() {
             Some(place) => {
                 self.places[place as usize] = entry;
@@ -257,18 +296,33 @@ impl Connections {
     }
 
     fn mark(&mut self, ConnectionId(place): ConnectionId, activity: Activity) {
-        if let Some((_, marked)) = self.places[place as usize].as_mut() {
-            *marked = activity;
+        if let Some(held) = self.places[place as usize].as_mut() {
+            held.activity = activity;
+        }
+    }
+
+    fn drains_by(&mut self, ConnectionId(place): ConnectionId, end: TimerId) {
+        if let Some(held) = self.places[place as usize].as_mut() {
+            held.end = Some(end);
         }
     }
 
     /// Ends the wait of idle connections. A deadline does it, not a shutdown at once: a
     /// request that has just been received has its turn first and clears the deadline.
     fn close_idle(&self) {
-        for (socket, activity) in self.places.iter().flatten() {
-            if *activity == Activity::Idle && socket.liveness() != Liveness::Readable {
-                socket.recv_timer().arm(Ticks(1), Due::ShutRead);
+        for held in self.places.iter().flatten() {
+            if let Some(end) = held.end {
+                wheel::fire(end);
+            } else if held.activity == Activity::Idle && held.wire.liveness() != Liveness::Readable
+            {
+                held.wire.recv_timer().arm(Ticks(1), Due::ShutRead);
             }
         }
+    }
+
+    /// Has connections look whether their listener is still there.
+    fn look_again(&self) {
+        let ends = self.places.iter().flatten().filter_map(|held| held.end);
+        ends.for_each(wheel::fire);
     }
 }

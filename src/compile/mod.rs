@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ringgate_config::{Config, Diagnostic, Severity};
+use ringgate_core::acme::Challenges;
 use ringgate_core::rt::Addr;
 use ringgate_core::snapshot::{self, ForwardingPolicy, TrustedNetworks};
 use ringgate_core::stats::{Registry, SharedCount};
@@ -38,6 +39,8 @@ pub struct Surroundings<'a> {
     pub connections: &'a dyn Fn(&str) -> Arc<SharedCount>,
     /// How listeners and upstreams speak TLS.
     pub tls: &'a Configured,
+    /// What a certificate authority's challenges are answered from.
+    pub challenges: &'a Arc<Challenges>,
     /// The number of the snapshot.
     pub generation: u64,
 }
@@ -64,6 +67,7 @@ pub fn compile(
         listeners: listeners::lower(config, around),
         path_policy: routes::path_policy(config),
         forwarding: forwarding(config),
+        challenges: Arc::clone(around.challenges),
     };
     Ok((snapshot, findings))
 }

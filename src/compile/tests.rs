@@ -35,6 +35,7 @@ fn compiled_with(
         addresses,
         connections: &|_| Arc::default(),
         tls: &Configured::default(),
+        challenges: &Arc::default(),
         generation: 3,
     };
     compile(&config(text), &around)

@@ -114,6 +114,7 @@ impl Request {
             expect: Relay::Pass,
             te: Relay::Pass,
             forwarding: Some(Forwarding {
+                identity: None,
                 peer: b"192.0.2.7",
                 trust: Trust::Untrusted,
                 proto: b"http",

@@ -1,22 +1,25 @@
 //! The two directions of a forwarded exchange, side by side in one task.
 
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::net::Shutdown;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 
 use super::Attempt;
 use crate::block::Block;
 use crate::chain::{Answer, BodyMode, Filter, Run};
-use crate::connection::{DRAIN_MAX, DRAIN_TIMEOUT};
+use crate::client::{DRAIN_MAX, DRAIN_TIMEOUT};
 use crate::course::{Course, Withheld};
 use crate::error::Fault;
 use crate::exchange::Exchange;
 use crate::halves::{Broken, Deadline, Last, Piece, Sink, Source, Wanted, pump};
+use crate::link::Link;
 use crate::outgoing::Upgrade;
 use crate::reply::{Ended, Reply};
 use crate::rt::wheel::{Due, Gone, Ticks};
-use crate::rt::{First, Socket, race};
+use crate::rt::{First, race};
 use crate::snapshot::HalfClose;
+use crate::wire::Wire;
 
 /// Ticks between two looks at a client that waits for its answer.
 const WATCH_EVERY: Ticks = Ticks(3);
@@ -27,7 +30,7 @@ impl<F: Filter> Attempt<'_, F> {
         &self,
         exchange: &mut Exchange<F>,
         body: &Source<'_>,
-        origin: &Socket,
+        origin: &Link,
         upgrade: Upgrade,
     ) -> Result<Ended, Fault> {
         let course = match body.is_ended() {
@@ -40,38 +43,62 @@ impl<F: Filter> Attempt<'_, F> {
             }
         };
         let sent = Cell::new(0);
-        self.watch_client(origin);
         let ended = {
             let (_, mut reply) = self.reply(exchange, (&course, &sent), upgrade);
-            reply.relay(origin).await
+            let mut relaying = pin!(reply.relay(origin));
+            self.unless_gone(origin, &mut relaying).await
         };
         exchange.account.sent = sent.get();
-        self.unless_gone(ended)
+        ended
     }
 
-    /// Looks after the client while it only waits: one that has gone needs no answer.
-    fn watch_client(&self, origin: &Socket) {
-        let client = &self.connection.socket;
+    /// Waits for the response, and looks after the client meanwhile, which only waits: one that
+    /// has gone needs no answer, and what its departure brings about is its own fault.
+    async fn unless_gone<T>(
+        &self,
+        origin: &Link,
+        relaying: &mut Pin<&mut impl Future<Output = Result<T, Fault>>>,
+    ) -> Result<T, Fault> {
+        match &self.client.link {
+            Link::Http1(wire) => {
+                self.watch(wire, origin);
+                let ended = relaying.await;
+                match wire.recv_timer().end() {
+                    true => Err(Fault::ClientClosed),
+                    false => ended,
+                }
+            }
+            Link::Http2(stream) => {
+                let mut gone = false;
+                poll_fn(|cx| {
+                    if !gone && stream.poll_gone(cx).is_ready() {
+                        gone = true;
+                        origin.shutdown(Shutdown::Both);
+                    }
+                    let ended = relaying.as_mut().poll(cx);
+                    ended.map(|ended| match gone {
+                        true => Err(Fault::ClientClosed),
+                        false => ended,
+                    })
+                })
+                .await
+            }
+        }
+    }
+
+    fn watch(&self, client: &Wire, origin: &Link) {
         if client.is_cut() {
             return;
         }
         let watch = Due::Watch {
             other: origin.recv_timer().id(),
             every: WATCH_EVERY,
-            gone: match self.connection.half_close {
-                HalfClose::Abort => Gone::Ended,
+            gone: match self.client.half_close {
+                HalfClose::Abort => client.end_looks(),
                 HalfClose::Allow => Gone::Reset,
             },
         };
         client.recv_timer().arm(WATCH_EVERY, watch);
-    }
-
-    /// Ends the watch; what the client's departure brought about is its own fault.
-    fn unless_gone<T>(&self, ended: Result<T, Fault>) -> Result<T, Fault> {
-        match self.connection.socket.recv_timer().end() {
-            true => Err(Fault::ClientClosed),
-            false => ended,
-        }
     }
 
     fn reply<'x>(
@@ -80,7 +107,7 @@ impl<F: Filter> Attempt<'_, F> {
         (course, sent): (&'x Course, &'x Cell<u64>),
         upgrade: Upgrade,
     ) -> (Run<'x, F>, Reply<'x, F>) {
-        let worker = &self.connection.worker;
+        let worker = &self.client.worker;
         let run = Run::new(
             &self.route.program,
             worker.core(),
@@ -88,7 +115,7 @@ impl<F: Filter> Attempt<'_, F> {
             &exchange.scratch,
         );
         let reply = Reply {
-            connection: self.connection,
+            client: self.client,
             snapshot: &self.installed.snapshot,
             upstream: self.upstream,
             run,
@@ -114,7 +141,7 @@ impl<F: Filter> Attempt<'_, F> {
         exchange: &mut Exchange<F>,
         body: &mut Source<'_>,
         later: Option<&Block>,
-        (origin, sink): (&Socket, &mut Sink<'_>),
+        (origin, sink): (&Link, &mut Sink<'_>),
         upgrade: Upgrade,
     ) -> Result<(Ended, bool), Fault> {
         let withheld = exchange.request.expect_continue && !body.has_begun();
@@ -143,8 +170,8 @@ impl<F: Filter> Attempt<'_, F> {
             match race(&mut pumping, &mut relaying).await {
                 First::Left(Ok(())) => {
                     course.finished(origin, response_timeout, deadline);
-                    self.watch_client(origin);
-                    self.unless_gone(relaying.await).map(|ended| (ended, true))
+                    let ended = self.unless_gone(origin, &mut relaying).await;
+                    ended.map(|ended| (ended, true))
                 }
                 First::Left(Err(Broken::Source(fault))) => {
                     // Without its rest the request is void: the origin must not act on it.
@@ -161,8 +188,10 @@ impl<F: Filter> Attempt<'_, F> {
                     }
                 }
                 First::Right(ended) => {
-                    let client = &self.connection.socket;
-                    let unread = course.is_withheld() || ended.is_err();
+                    let client = &self.client.link;
+                    // A stream ends by itself; a connection is to carry the next request.
+                    let unread =
+                        course.is_withheld() || ended.is_err() || matches!(client, Link::Http2(_));
                     let most = if unread { 0 } else { DRAIN_MAX };
                     wanted.discard(most, Deadline::after(DRAIN_TIMEOUT));
                     origin.shutdown(Shutdown::Both);
@@ -188,7 +217,7 @@ impl<F: Filter> Attempt<'_, F> {
         chain: Run<'_, F>,
         body: &mut Source<'_>,
         later: Option<&Block>,
-        (origin, sink): (&Socket, &mut Sink<'_>),
+        (origin, sink): (&Link, &mut Sink<'_>),
         (wanted, course, deadline): (&Wanted, &Course, Deadline),
     ) -> Result<(), Broken> {
         if let Some(whole) = later {
@@ -199,9 +228,9 @@ impl<F: Filter> Attempt<'_, F> {
             return sink.write(piece, b"").await.map_err(Broken::Sink);
         }
         let body_max = self.body_max();
-        pump(body, sink, wanted, |piece, before| {
+        pump(body, sink, wanted, |piece, before, trailers| {
             course.called_for(origin, deadline);
-            look(chain, &self.instead, body_max, piece, before)
+            look(chain, &self.instead, body_max, (piece, trailers), before)
         })
         .await
     }
@@ -211,22 +240,17 @@ pub(super) fn look<F: Filter>(
     chain: Run<'_, F>,
     instead: &RefCell<Option<Box<Answer>>>,
     body_max: u64,
-    piece: &mut Piece,
+    (piece, trailers): (&mut Piece, &mut Vec<u8>),
     before: u64,
 ) -> Result<(), Fault> {
     if before + piece.block.len() as u64 > body_max {
         return Err(Fault::BodyTooLarge);
     }
-    if chain.program().request_body_mode() == BodyMode::Skip {
+    if chain.request_body_mode() == BodyMode::Skip {
         return Ok(());
     }
     chain
-        .request_body(
-            &mut piece.block,
-            piece.last == Last::Yes,
-            before,
-            &mut Vec::new(),
-        )
+        .request_body(&mut piece.block, piece.last == Last::Yes, before, trailers)
         .map_err(|answer| {
             *instead.borrow_mut() = Some(answer);
             Fault::FilterRefused

@@ -8,6 +8,7 @@ use crate::http::fields::{Fields, put_named};
 use crate::http::known::{Known, KnownSet};
 use crate::http::method::Version;
 use crate::http::text::{every, is_token, is_value};
+use crate::tls::ClientIdentity;
 
 /// Whether the peer that sent a request may speak for other clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub struct Forwarding<'a> {
     pub request_id: &'a [u8],
     /// The gateway's pseudonym in `Via`; empty to leave the field out.
     pub via: &'a [u8],
+    /// Who the client's certificate names, where the origin is told.
+    pub identity: Option<&'a ClientIdentity>,
 }
 
 impl Forwarding<'_> {
@@ -66,6 +69,11 @@ impl Forwarding<'_> {
         };
         match self.trust {
             Trust::Untrusted => set = set.union(CLAIMS),
+            Trust::Trusted if self.identity.is_some() => set = set.union(IDENTITY),
+            Trust::Trusted => {}
+        }
+        match self.trust {
+            Trust::Untrusted => {}
             Trust::Trusted => {
                 if self.emit.x_forwarded && fields.has(Known::XForwardedFor) {
                     set = set.union(FOR);
@@ -93,6 +101,16 @@ impl Forwarding<'_> {
             self.write_kept(Known::Forwarded, fields, out);
             self.write_element(out);
             out.extend_from_slice(b"\r\n");
+        }
+        if let Some(identity) = self.identity {
+            put_named(b"X-Client-Cert-Subject: ", identity.subject.as_bytes(), out);
+            put_named(
+                b"X-Client-Cert-San: ",
+                identity.joined_sans().as_bytes(),
+                out,
+            );
+            let fingerprint = identity.fingerprint.as_bytes();
+            put_named(b"X-Client-Cert-Fingerprint: ", fingerprint, out);
         }
         write_via(self.via, version, out);
         if !self.request_id.is_empty() {
@@ -176,6 +194,15 @@ const CLAIMS: KnownSet = KnownSet::of(&[
     Known::XForwardedPort,
     Known::XRealIp,
     Known::Forwarded,
+    Known::XClientCertSubject,
+    Known::XClientCertSan,
+    Known::XClientCertFingerprint,
+]);
+/// What a client's certificate says, in the gateway's words.
+const IDENTITY: KnownSet = KnownSet::of(&[
+    Known::XClientCertSubject,
+    Known::XClientCertSan,
+    Known::XClientCertFingerprint,
 ]);
 
 #[cfg(test)]
@@ -202,6 +229,7 @@ mod tests {
     }
 
     const BASE: Forwarding<'static> = Forwarding {
+        identity: None,
         peer: b"192.0.2.1",
         trust: Trust::Untrusted,
         proto: b"http",

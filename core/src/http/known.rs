@@ -101,6 +101,9 @@ known! {
     Tracestate = "tracestate",
     Baggage = "baggage",
     XApiKey = "x-api-key",
+    XClientCertSubject = "x-client-cert-subject",
+    XClientCertSan = "x-client-cert-san",
+    XClientCertFingerprint = "x-client-cert-fingerprint",
     Link = "link",
     Priority = "priority",
     StrictTransportSecurity = "strict-transport-security",
@@ -255,7 +258,7 @@ const _: () = assert!(Known::COUNT < 128);
 const OTHER: (usize, u64) = KnownSet::place(Known::Other);
 
 /// Found by search: no two names share a slot.
-const MULTIPLIER: u32 = 0x8712_b8bd;
+const MULTIPLIER: u32 = 0x9a34_7dd3;
 
 static TABLE: [Known; 1 << SLOTS_LOG2] = table();
 

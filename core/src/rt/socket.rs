@@ -205,6 +205,24 @@ impl Socket {
         }
     }
 
+    /// What an early receive has come to, if it has: without waiting.
+    pub fn take_early(&self) -> Option<(io::Result<usize>, Block)> {
+        let mut early = self.early.borrow_mut();
+        if early.as_mut()?.is_pending() {
+            return None;
+        }
+        let mut ended = early.take()?;
+        drop(early);
+        match Pin::new(&mut ended).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(received) => Some(received),
+            // All blocks on offer were taken: it began anew, with one of its own.
+            Poll::Pending => {
+                *self.early.borrow_mut() = Some(ended);
+                None
+            }
+        }
+    }
+
     /// Receives into a fresh block of the class, or takes what an early receive brings. On a
     /// ring the block is taken when the bytes come: who waits holds none, and at the end of the
     /// stream it has no memory.
@@ -375,6 +393,11 @@ impl Socket {
         self.with_options(|options| options.peer_addr().ok()?.as_socket())
     }
 
+    /// The address of this side, for TCP.
+    pub fn local(&self) -> Option<SocketAddr> {
+        self.with_options(|options| options.local_addr().ok()?.as_socket())
+    }
+
     fn with_options<R>(&self, act: impl FnOnce(socket2::SockRef<'_>) -> R) -> R {
         // SAFETY: the descriptor is open as long as `self` is.
         let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
@@ -394,6 +417,17 @@ pub(super) fn liveness_of(fd: RawFd) -> Liveness {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Liveness::Quiet,
         Err(_) => Liveness::Reset,
     }
+}
+
+/// Whether the peer has ended its side, though what it sent before may not be read yet.
+pub(super) fn has_hung_up(fd: RawFd) -> bool {
+    let mut poll = libc::pollfd {
+        fd,
+        events: libc::POLLRDHUP,
+        revents: 0,
+    };
+    // SAFETY: one entry that lives through the call, which does not wait.
+    unsafe { libc::poll(&raw mut poll, 1, 0) == 1 && poll.revents & libc::POLLRDHUP != 0 }
 }
 
 /// Bytes that the kernel holds and the peer has not taken.

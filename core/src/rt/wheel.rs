@@ -3,10 +3,12 @@
 //! Every socket has one entry with one deadline. Setting it is a store: an entry is put
 //! into a slot only when it has none at or before its deadline, and moves on lazily when its
 //! slot comes round. A deadline that passes shuts the socket down, so the operation that
-//! waits on it ends by itself; nothing is ever cancelled or dropped with bytes in it.
+//! waits on it ends by itself; nothing is ever cancelled or dropped with bytes in it. What has
+//! no socket of its own, such as a stream, is woken instead and looks for itself.
 
 use std::cell::RefCell;
 use std::os::fd::{BorrowedFd, RawFd};
+use std::task::Waker;
 use std::time::Duration;
 
 use super::Liveness;
@@ -64,8 +66,11 @@ pub enum Due {
 /// When a watched peer counts as gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gone {
-    /// When it has ended its side, or reset the connection.
+    /// When it has ended its side and everything it sent was read, or reset the connection.
     Ended,
+    /// When it has ended its side, whatever it sent before: under TLS its last word is one of
+    /// TLS.
+    HungUp,
     /// When it has reset the connection.
     Reset,
 }
@@ -75,7 +80,7 @@ pub enum Gone {
 pub struct Timer(u32);
 
 /// Names a timer to another one. A timer that is gone by then is passed over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TimerId {
     index: u32,
     owner: u32,
@@ -84,6 +89,30 @@ pub struct TimerId {
 impl Timer {
     pub(super) fn new(fd: RawFd) -> Timer {
         WHEEL.with_borrow_mut(|wheel| wheel.insert(fd))
+    }
+
+    /// A timer without a socket: a passed deadline wakes whoever was named to
+    /// [`Timer::wakes`].
+    pub fn waking() -> Timer {
+        Timer::new(NO_SOCKET)
+    }
+
+    /// Names the task that a passed deadline wakes.
+    pub fn wakes(&self, waker: &Waker) {
+        // A waker that is replaced is dropped outside the wheel: it may be anybody's.
+        let former = WHEEL.with_borrow_mut(|wheel| {
+            let known = &mut wheel.entries[self.0 as usize].waker;
+            match known {
+                Some(known) if known.will_wake(waker) => None,
+                known => known.replace(waker.clone()),
+            }
+        });
+        drop(former);
+    }
+
+    /// Whether this timer, or one on its behalf, has ended its side.
+    pub fn has_cut(&self) -> bool {
+        WHEEL.with_borrow(|wheel| wheel.entries[self.0 as usize].cut)
     }
 
     /// Sets the deadline `after` from now; [`Ticks::NEVER`] clears it.
@@ -122,7 +151,8 @@ impl Timer {
 impl Drop for Timer {
     fn drop(&mut self) {
         // At thread exit the wheel may be gone before the last socket.
-        let _ = WHEEL.try_with(|wheel| wheel.borrow_mut().remove(self.0));
+        let waker = WHEEL.try_with(|wheel| wheel.borrow_mut().remove(self.0));
+        drop(waker);
     }
 }
 
@@ -131,6 +161,22 @@ pub(super) fn either_has_cut(recv: &Timer, send: &Timer) -> bool {
     WHEEL.with_borrow(|wheel| {
         wheel.entries[recv.0 as usize].cut || wheel.entries[send.0 as usize].cut
     })
+}
+
+/// Has a timer without a socket fire now, if it is still there.
+pub fn fire(timer: TimerId) {
+    let waker = WHEEL.with_borrow_mut(|wheel| {
+        let entry = wheel.entries.get_mut(timer.index as usize)?;
+        if entry.owner != timer.owner {
+            return None;
+        }
+        entry.at = NONE;
+        (entry.fired, entry.cut) = (true, true);
+        entry.waker.take()
+    });
+    if let Some(waker) = waker {
+        waker.wake();
+    }
 }
 
 /// Ticks since this core's wheel began; wraps after 13 years.
@@ -149,6 +195,7 @@ pub(super) fn advance(ticks: u32) {
 
 fn act(fd: RawFd, due: Due, id: u32) {
     match due {
+        Due::ShutRead | Due::ShutBoth if fd == NO_SOCKET => wake(id),
         Due::ShutRead => shut(fd, std::net::Shutdown::Read),
         Due::ShutBoth => shut(fd, std::net::Shutdown::Both),
         Due::ShutStuck { queued, every } => {
@@ -165,14 +212,15 @@ fn act(fd: RawFd, due: Due, id: u32) {
             shut(fd, std::net::Shutdown::Both);
         }
         Due::Watch { other, every, gone } => {
-            let seen = super::socket::liveness_of(fd);
-            if seen == Liveness::Reset || (seen == Liveness::Ended && gone == Gone::Ended) {
-                let other = WHEEL.with_borrow_mut(|wheel| {
+            if has_gone(fd, gone) {
+                let shut_down = WHEEL.with_borrow_mut(|wheel| {
                     wheel.entries[id as usize].fired = true;
                     wheel.cut(other)
                 });
-                if let Some(other) = other {
-                    shut(other, std::net::Shutdown::Both);
+                match shut_down {
+                    Some(NO_SOCKET) => wake(other.index),
+                    Some(fd) => shut(fd, std::net::Shutdown::Both),
+                    None => {}
                 }
             } else {
                 // The longer a response takes, the less it matters to notice at once.
@@ -181,6 +229,22 @@ fn act(fd: RawFd, due: Due, id: u32) {
                 WHEEL.with_borrow_mut(|wheel| wheel.arm(id, every, due));
             }
         }
+    }
+}
+
+fn has_gone(fd: RawFd, gone: Gone) -> bool {
+    match super::socket::liveness_of(fd) {
+        Liveness::Reset => true,
+        Liveness::Ended => gone != Gone::Reset,
+        Liveness::Readable => gone == Gone::HungUp && super::socket::has_hung_up(fd),
+        Liveness::Quiet => false,
+    }
+}
+
+fn wake(id: u32) {
+    let waker = WHEEL.with_borrow_mut(|wheel| wheel.entries[id as usize].waker.take());
+    if let Some(waker) = waker {
+        waker.wake();
     }
 }
 
@@ -197,8 +261,13 @@ const WATCH_TICKS_MAX: u32 = 32;
 const SLOTS: u32 = 1024;
 const NONE: u32 = u32::MAX;
 
+/// In the place of a descriptor.
+const NO_SOCKET: RawFd = -1;
+
 struct Entry {
     fd: RawFd,
+    /// Who is woken in the place of a socket that is shut down.
+    waker: Option<Waker>,
     /// The tick of the deadline, or [`NONE`].
     at: u32,
     /// The tick of the slot that will visit this entry first, or [`NONE`].
@@ -234,6 +303,7 @@ impl Wheel {
     fn insert(&mut self, fd: RawFd) -> Timer {
         let entry = Entry {
             fd,
+            waker: None,
             at: NONE,
             linked: NONE,
             due: Due::ShutBoth,
@@ -256,13 +326,15 @@ impl Wheel {
         }
     }
 
-    fn remove(&mut self, id: u32) {
+    fn remove(&mut self, id: u32) -> Option<Waker> {
         let entry = &mut self.entries[id as usize];
         (entry.at, entry.linked, entry.fired) = (NONE, NONE, false);
         // Whoever still names the timer must not find the entry's next owner.
         entry.owner = self.owners;
         self.owners = self.owners.wrapping_add(1);
+        let waker = entry.waker.take();
         self.free.push(id);
+        waker
     }
 
     /// Marks the timer's socket as cut and names its descriptor, if the timer is still there.

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Shutdown};
+use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,13 +10,14 @@ use std::sync::Arc;
 use super::{Activity, ConnectionId, Worker};
 use crate::block::{Block, BlockClass};
 use crate::chain::Filter;
-use crate::connection::{self, Arrived};
+use crate::connection::{self, Arrived, Begins};
 use crate::error::Fault;
 use crate::http::h1::{self, SimpleResponse};
-use crate::rt::wheel::{Due, Ticks};
+use crate::rt::wheel::{Due, Ticks, TimerId};
 use crate::rt::{self, Accepted, Addr, Listener, Socket};
 use crate::snapshot::Snapshot;
 use crate::stats::SharedCount;
+use crate::wire::Wire;
 
 /// A listening socket on its way to a worker.
 #[derive(Debug)]
@@ -61,6 +62,11 @@ pub(crate) struct Place<F: Filter> {
 }
 
 impl<F: Filter> Place<F> {
+    /// Names whom a drain or a reload wakes.
+    pub(crate) fn drains_by(&self, end: TimerId) {
+        self.worker.drains_by(self.id, end);
+    }
+
     pub(crate) fn mark(&self, activity: Activity) {
         self.worker.mark(self.id, activity);
     }
@@ -205,21 +211,19 @@ fn admit<F: Filter>(worker: &Rc<Worker<F>>, acceptor: &Rc<Acceptor>, accepted: A
         return;
     }
     stats.connections.add(1);
-    let socket = Rc::new(accepted.socket);
+    let wire = Rc::new(Wire::plain(accepted.socket));
     let place = Place {
-        id: worker.enter(&socket),
+        id: worker.enter(&wire),
         worker: Rc::clone(worker),
         listener: Arc::clone(&listener.connections),
     };
-    let peer = accepted
-        .peer
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
     let arrived = Arrived {
-        socket: Rc::clone(&socket),
-        peer,
+        wire,
+        peer: accepted.peer,
         index,
         limits: listener.limits,
         half_close: listener.half_close,
+        begins: Begins::of(listener),
     };
     let serve = connection::serve(Rc::clone(worker), Rc::clone(acceptor), arrived, place);
     let panicked = Rc::clone(worker);

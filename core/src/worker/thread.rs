@@ -146,6 +146,7 @@ fn set_up<F: Filter>(options: WorkerOptions<F>) -> io::Result<(Rc<Worker<F>>, Ac
         filters: RefCell::default(),
         spare: RefCell::default(),
         connections: RefCell::default(),
+        tunnels: RefCell::default(),
         log: RefCell::new(options.log),
         ids: RefCell::new(RequestIds::new()),
         date: RefCell::new(DateCache::default()),
@@ -168,6 +169,14 @@ struct Drain {
     /// Connections that were cut when the grace was over.
     cut: Option<u64>,
     done: Option<Sender<(CoreIndex, u64)>>,
+    goodbye: Goodbye,
+}
+
+/// Whether tunnels have been told that the grace is over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Goodbye {
+    Due,
+    Said,
 }
 
 async fn live<F: Filter>(
@@ -191,6 +200,7 @@ async fn live<F: Filter>(
                         ends_at: wheel::now() + grace.0 + 1,
                         cut: None,
                         done: Some(done),
+                        goodbye: Goodbye::Due,
                     });
                 }
             }
@@ -212,6 +222,7 @@ fn install<F: Filter>(
     worker.install(installation.snapshot);
     *worker.log.borrow_mut() = installation.log;
     worker.match_acceptors(&mut acceptors);
+    worker.look_again();
     let mut problems = Vec::new();
     for open in installation.opened {
         let addr = open.addr.clone();
@@ -260,6 +271,8 @@ async fn tick<F: Filter>(worker: Rc<Worker<F>>, drain: Rc<RefCell<Option<Drain>>
     }
 }
 
+/// Ticks that tunnels get to say goodbye.
+const GOODBYE_TICKS: u32 = 2;
 /// Ticks that cut exchanges get to book their end.
 const SETTLE_TICKS: u32 = 10;
 
@@ -268,6 +281,11 @@ fn check_drain<F: Filter>(worker: &Worker<F>, drain: &mut Drain) {
     let over = wheel::now() >= drain.ends_at;
     if open > 0 && !over {
         return;
+    }
+    if open > 0 && drain.goodbye == Goodbye::Due {
+        drain.goodbye = Goodbye::Said;
+        drain.ends_at = wheel::now() + GOODBYE_TICKS;
+        return worker.end_tunnels();
     }
     if open > 0 && drain.cut.is_none() {
         drain.cut = Some(open);

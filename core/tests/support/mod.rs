@@ -116,6 +116,7 @@ pub fn engine<F: Filter>(driver: Driver, origin: SocketAddr, filters: Vec<F>) ->
             via: Some("ringgate".into()),
             request_id: Some("x-request-id".into()),
         },
+        challenges: Arc::default(),
     };
     let worker = start(WorkerOptions {
         core: CoreIndex(0),

@@ -12,6 +12,8 @@ pub struct BodyDecoder {
     kind: Kind,
     chunked: ChunkedDecoder,
     received: u64,
+    /// In the place of trailers before there can be any.
+    early: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,6 +129,16 @@ impl BodyDecoder {
     /// The trailers that may be forwarded, as lines; empty unless a chunked body has ended.
     pub fn trailers(&self) -> &[u8] {
         self.chunked.trailers()
+    }
+
+    /// The same, to be added to or changed. Before the end there are none, and what is added is
+    /// forgotten.
+    pub fn trailers_mut(&mut self) -> &mut Vec<u8> {
+        if self.kind == Kind::Ended {
+            return self.chunked.trailers_mut();
+        }
+        self.early.clear();
+        &mut self.early
     }
 }
 

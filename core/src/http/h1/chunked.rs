@@ -132,6 +132,11 @@ impl ChunkedDecoder {
         self.trailers.text()
     }
 
+    /// The same, to be added to or changed.
+    pub fn trailers_mut(&mut self) -> &mut Vec<u8> {
+        self.trailers.text_mut()
+    }
+
     /// Takes one byte of framing.
     fn step(&self, byte: u8) -> Result<State, BodyError> {
         match (self.state, byte) {

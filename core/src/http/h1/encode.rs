@@ -1,4 +1,7 @@
 //! Heads to bytes: what a peer is sent is written from checked parts only, so it reads one way.
+//!
+//! For a stream of HTTP/2 the same lines are written without start line and without fields of
+//! the connection; what the start line says is the codec's.
 
 use crate::http::fields::{put_line, put_named};
 use crate::http::forwarding::{Forwarding, write_via};
@@ -19,6 +22,8 @@ pub enum Connection {
     Close,
     /// It changes to the protocol that the head names in its `Upgrade`.
     Upgrade,
+    /// There is none to speak of: the message has a stream of its own.
+    Stream,
 }
 
 /// Whether something the client asked of its next hop is asked of the origin as well.
@@ -52,6 +57,29 @@ pub struct RequestOut<'a> {
 pub fn encode_request(head: &RequestHead, send: &RequestOut<'_>, out: &mut Vec<u8>) {
     debug_assert!(send.framing != BodyLen::UntilClose);
     out.reserve(head.fields.text().len() + 512);
+    if send.connection != Connection::Stream {
+        put_request_line(head, send, out);
+    }
+    let mut skip = match send.connection {
+        Connection::Stream => WRITTEN_IN_REQUESTS.union(KnownSet::of(&[Known::SecWebsocketKey])),
+        _ => WRITTEN_IN_REQUESTS,
+    };
+    if let Some(forwarding) = &send.forwarding {
+        skip = skip.union(forwarding.replaced(&head.fields));
+    }
+    head.fields.write(skip, out);
+    put_framing(send.framing, send.connection, out);
+    put_request_connection(head, send, out);
+    if send.expect == Relay::Pass && head.expect_continue {
+        out.extend_from_slice(b"Expect: 100-continue\r\n");
+    }
+    if let Some(forwarding) = &send.forwarding {
+        forwarding.write(&head.fields, head.version, out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn put_request_line(head: &RequestHead, send: &RequestOut<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(head.method_text());
     out.push(b' ');
     if head.method == Method::Connect {
@@ -69,20 +97,6 @@ pub fn encode_request(head: &RequestHead, send: &RequestOut<'_>, out: &mut Vec<u
         send.host.unwrap_or_else(|| head.authority()),
         out,
     );
-    let mut skip = WRITTEN_IN_REQUESTS;
-    if let Some(forwarding) = &send.forwarding {
-        skip = skip.union(forwarding.replaced(&head.fields));
-    }
-    head.fields.write(skip, out);
-    put_framing(send.framing, out);
-    put_request_connection(head, send, out);
-    if send.expect == Relay::Pass && head.expect_continue {
-        out.extend_from_slice(b"Expect: 100-continue\r\n");
-    }
-    if let Some(forwarding) = &send.forwarding {
-        forwarding.write(&head.fields, head.version, out);
-    }
-    out.extend_from_slice(b"\r\n");
 }
 
 fn put_request_connection(head: &RequestHead, send: &RequestOut<'_>, out: &mut Vec<u8>) {
@@ -92,7 +106,7 @@ fn put_request_connection(head: &RequestHead, send: &RequestOut<'_>, out: &mut V
     }
     let upgrade = head.upgrade().unwrap_or_default();
     let options: &[u8] = match (send.connection, te) {
-        (Connection::KeepAlive, false) => return,
+        (Connection::KeepAlive, false) | (Connection::Stream, _) => return,
         (Connection::KeepAlive, true) => b"TE",
         (Connection::Close, false) => b"close",
         (Connection::Close, true) => b"close, TE",
@@ -138,7 +152,9 @@ pub const fn client_framing(framing: BodyLen, client: Version) -> BodyLen {
 /// stays: it answers HEAD, or is a 304.
 pub fn encode_response(head: &ResponseHead, send: &ResponseOut<'_>, out: &mut Vec<u8>) {
     out.reserve(head.fields.text().len() + 256);
-    put_status_line(head.status, head.reason(), out);
+    if send.connection != Connection::Stream {
+        put_status_line(head.status, head.reason(), out);
+    }
     if head.kind() == ResponseKind::Interim {
         head.fields.write(WRITTEN_IN_RESPONSES, out);
         out.extend_from_slice(b"\r\n");
@@ -155,8 +171,11 @@ pub fn encode_response(head: &ResponseHead, send: &ResponseOut<'_>, out: &mut Ve
     if !send.request_id.is_empty() {
         skip = skip.union(KnownSet::of(&[Known::XRequestId]));
     }
+    if send.connection == Connection::Stream {
+        skip = skip.union(KnownSet::of(&[Known::SecWebsocketAccept]));
+    }
     head.fields.write(skip, out);
-    put_framing(framing, out);
+    put_framing(framing, send.connection, out);
     let connection = match framing {
         BodyLen::UntilClose => Connection::Close,
         _ => send.connection,
@@ -205,7 +224,8 @@ pub fn encode_simple_response(answer: &SimpleResponse<'_>, out: &mut Vec<u8>) {
         if !answer.content_type.is_empty() {
             put_named(b"Content-Type: ", answer.content_type, out);
         }
-        put_framing(BodyLen::Length(answer.body.len() as u64), out);
+        let length = BodyLen::Length(answer.body.len() as u64);
+        put_framing(length, answer.connection, out);
     }
     if !answer.date.is_empty() {
         put_named(b"Date: ", answer.date, out);
@@ -228,8 +248,9 @@ const WRITTEN_IN_REQUESTS: KnownSet =
 const WRITTEN_IN_RESPONSES: KnownSet =
     KnownSet::of(&[Known::ContentLength]).union(KnownSet::HOP_BY_HOP);
 
-fn put_framing(framing: BodyLen, out: &mut Vec<u8>) {
+fn put_framing(framing: BodyLen, connection: Connection, out: &mut Vec<u8>) {
     match framing {
+        BodyLen::Chunked if connection == Connection::Stream => {}
         BodyLen::None | BodyLen::UntilClose => {}
         BodyLen::Length(length) => put_named(
             b"Content-Length: ",
@@ -242,7 +263,7 @@ fn put_framing(framing: BodyLen, out: &mut Vec<u8>) {
 
 fn put_response_connection(connection: Connection, client: Version, out: &mut Vec<u8>) {
     match (connection, client) {
-        (Connection::KeepAlive, Version::Http11 | Version::Http2) => {}
+        (Connection::Stream, _) | (Connection::KeepAlive, Version::Http11 | Version::Http2) => {}
         (Connection::KeepAlive, Version::Http10) => {
             out.extend_from_slice(b"Connection: keep-alive\r\n");
         }

@@ -36,7 +36,14 @@ impl Trailers {
 
     /// The finished lines, ready to be written.
     pub(super) fn text(&self) -> &[u8] {
-        &self.text[..self.line]
+        &self.text[..self.line.min(self.text.len())]
+    }
+
+    /// The same, once the section has ended.
+    pub(super) fn text_mut(&mut self) -> &mut Vec<u8> {
+        self.text.truncate(self.line);
+        self.line = usize::MAX;
+        &mut self.text
     }
 
     /// Takes the next bytes up to the end of the section.

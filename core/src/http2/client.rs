@@ -1,0 +1,108 @@
+//! An origin's HTTP/2 connection: opened once, then shared by the requests of its core.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+
+use h2::client::{Builder, SendRequest};
+
+use super::channel::Channel;
+use super::chunk::Chunk;
+use super::stream::{Open, Stream};
+use super::{FRAME_MAX, SEND_BUFFER_MAX};
+use crate::block::Block;
+use crate::http::h2::{Guard, Role};
+use crate::rt;
+use crate::rt::wheel::{self, Ticks};
+use crate::snapshot::{Http2Limits, UpstreamHttp2};
+use crate::wire::Wire;
+
+/// A connection that carries many requests at a time.
+pub(crate) struct Multiplexed {
+    sender: SendRequest<Chunk>,
+    /// Streams open.
+    open: Rc<Cell<u32>>,
+    over: Rc<Cell<bool>>,
+    /// The tick of its last request.
+    last: Cell<u32>,
+}
+
+impl Multiplexed {
+    /// Streams open.
+    pub(crate) fn open(&self) -> u32 {
+        self.open.get()
+    }
+
+    /// Whether it takes another request now.
+    pub(crate) fn has_room(&self, most: u32) -> bool {
+        let peers = u32::try_from(self.sender.current_max_send_streams()).unwrap_or(u32::MAX);
+        !self.is_over() && self.open.get() < most.min(peers)
+    }
+
+    /// Whether it takes no request any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.get()
+    }
+
+    /// Whether it has had no request for so long.
+    pub(crate) fn has_idled(&self, timeout: Ticks) -> bool {
+        let idle = wheel::now().wrapping_sub(self.last.get());
+        self.open.get() == 0 && timeout != Ticks::NEVER && idle > timeout.0
+    }
+
+    /// A stream for one request.
+    pub(crate) fn stream(&self) -> Stream {
+        self.last.set(wheel::now());
+        Stream::request(self.sender.clone(), Open::new(&self.open))
+    }
+}
+
+/// Begins HTTP/2 on a fresh connection, and drives it in a task of its own until both sides
+/// are done with it.
+///
+/// # Errors
+/// When the origin does not take the preface in time.
+pub(crate) async fn connect(
+    wire: Wire,
+    limits: &UpstreamHttp2,
+    send_timeout: Ticks,
+) -> io::Result<Multiplexed> {
+    let guard = Guard::new(&Http2Limits::default(), Role::Client);
+    let channel = Channel::new(Rc::new(wire), Block::empty(), guard, send_timeout);
+    let flooded = channel.flooded();
+    let begun = Builder::new()
+        .enable_push(false)
+        .initial_window_size(limits.stream_window)
+        .initial_connection_window_size(limits.connection_window)
+        .max_frame_size(FRAME_MAX)
+        .max_header_list_size(HEADER_LIST_MAX)
+        .max_send_buffer_size(SEND_BUFFER_MAX)
+        .initial_max_send_streams(limits.streams_max as usize)
+        .handshake::<_, Chunk>(channel)
+        .await;
+    let (sender, connection) = begun.map_err(io::Error::other)?;
+    let over = Rc::new(Cell::new(false));
+    let ended = Rc::clone(&over);
+    rt::spawn(async move {
+        let mut connection = std::pin::pin!(connection);
+        std::future::poll_fn(|cx| {
+            let polled = connection.as_mut().poll(cx);
+            match flooded.get() {
+                // Its streams end with it.
+                Some(_) => std::task::Poll::Ready(()),
+                None => polled.map(drop),
+            }
+        })
+        .await;
+        ended.set(true);
+    });
+    Ok(Multiplexed {
+        sender,
+        open: Rc::default(),
+        over,
+        last: Cell::new(wheel::now()),
+    })
+}
+
+/// Bytes of a response's header list.
+const HEADER_LIST_MAX: u32 = 64 << 10;

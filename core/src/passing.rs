@@ -1,0 +1,67 @@
+//! Connections that are passed on as they are: bytes for one upstream, unread.
+
+use std::rc::Rc;
+
+use crate::block::Block;
+use crate::chain::Filter;
+use crate::client::{Client, Loan};
+use crate::error::{Fault, Phase};
+use crate::link::Link;
+use crate::rt::clock::Stamp;
+use crate::tunnel::{Speaks, Tunnel};
+use crate::upstream::Pool;
+use crate::worker::Installed;
+
+/// Passes a connection on to the upstream; `received` came already. `told` stands in the log
+/// where a request does.
+pub(crate) async fn pass<F: Filter>(
+    client: &Client<F>,
+    upstream: usize,
+    received: Block,
+    told: &str,
+) {
+    let installed = client.worker.installed();
+    let mut exchange = Loan::new(&client.worker);
+    exchange.account.began = Stamp::now();
+    exchange.account.head_at = exchange.account.began;
+    client.identify_refused(&installed, &mut exchange);
+    let told = Block::from_slice(told.as_bytes());
+    exchange.request.fields.put_text(told);
+    exchange.account.upstream = Some(upstream);
+    exchange.account.phase = Phase::Connect;
+    exchange.account.decided_at = Some(Stamp::now());
+    let passed = through(client, &installed, upstream, received, &mut exchange).await;
+    if let Err(fault) = passed {
+        exchange.note(fault);
+    }
+    exchange.settle(&client.worker, &installed);
+}
+
+async fn through<F: Filter>(
+    client: &Client<F>,
+    installed: &Installed<F>,
+    upstream: usize,
+    received: Block,
+    exchange: &mut Loan<F>,
+) -> Result<(), Fault> {
+    let (Some(spec), Some(pool)) = (
+        installed.snapshot.upstreams.get(upstream),
+        installed.pools.get(upstream),
+    ) else {
+        return Err(Fault::NoEndpoint);
+    };
+    let choice = pool.choose()?;
+    exchange.account.endpoint = Some(Rc::clone(&choice.endpoint));
+    exchange.account.attempts = 1;
+    let wait = spec.connect_timeout;
+    let wire = Pool::connect(&choice, spec, wait, client.told_ends()).await?;
+    exchange.account.connected_at = Some(Stamp::now());
+    exchange.account.phase = Phase::Tunnel;
+    let origin = Link::Http1(Rc::new(wire));
+    let ahead = ((!received.is_empty()).then_some(received), None);
+    let tunnel = Tunnel::new(&client.limits, Speaks::Anything, &client.worker);
+    let (passed, fault) = tunnel.relay(&client.link, &origin, ahead).await;
+    exchange.account.received = passed.from_client;
+    exchange.account.sent = passed.from_origin;
+    fault.map_or(Ok(()), Err)
+}
