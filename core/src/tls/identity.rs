@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use rustls::pki_types::UnixTime;
 use x509_parser::asn1_rs::{Any, Oid, Tag, ToDer};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
@@ -49,6 +50,20 @@ impl ClientIdentity {
     pub fn joined_sans(&self) -> String {
         self.sans.join(",")
     }
+}
+
+/// Whether a certificate in DER is in its time at `now`; false for what is none.
+///
+/// To be asked of a client's certificate when its session was resumed: nothing else judges it
+/// then, and every resumption brings a new ticket, so that a client which keeps coming back
+/// would outlive its certificate without end.
+pub fn is_in_time(certificate: &[u8], now: UnixTime) -> bool {
+    let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
+        return false;
+    };
+    let (begin, end) = (parsed.validity().not_before, parsed.validity().not_after);
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    (begin.timestamp()..=end.timestamp()).contains(&now)
 }
 
 /// The subject of a certificate as RFC 4514 writes it; empty when it is too long.

@@ -165,3 +165,18 @@ fn an_empty_bundle_of_authorities_is_an_error() {
         ["error tls-certificate: ca.pem holds no certificate"]
     );
 }
+
+#[test]
+fn a_resumed_session_still_tells_who_the_client_is() {
+    let (place, root) = place();
+    let server = place.server(&listener(&["a"], &format!("{AUTH}\"required\"")));
+    let alice = client_certificate("alice", &root);
+    let client = showing(&root, &alice);
+    for turn in 0..3 {
+        let met = meet(&server, &client, "a.example").unwrap();
+        let resumed = met.server.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+        assert_eq!(resumed, turn > 0);
+        let shown = met.server.peer_certificates().unwrap();
+        assert_eq!(shown[0].to_vec(), leaf(&alice));
+    }
+}

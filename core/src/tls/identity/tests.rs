@@ -231,3 +231,20 @@ fn what_is_no_certificate_has_no_identity() {
         }
     }
 }
+
+#[test]
+fn a_certificate_is_in_its_time_from_begin_to_end() {
+    let der = certificate(|params| {
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    });
+    // 2020-01-01 and 2021-01-01, in seconds since 1970.
+    let (begin, end) = (1_577_836_800, 1_609_459_200);
+    let in_time = |secs| {
+        let after = std::time::Duration::from_secs(secs);
+        is_in_time(&der, UnixTime::since_unix_epoch(after))
+    };
+    let judged = [0, begin - 1, begin, end, end + 1, u64::MAX].map(in_time);
+    assert_eq!(judged, [false, false, true, true, false, false]);
+    assert!(!is_in_time(&[], UnixTime::now()));
+}
