@@ -7,7 +7,8 @@ mod tickets;
 use std::sync::Arc;
 
 pub use identity::{
-    ClientIdentity, SANS_BYTES_MAX, SANS_MAX, SUBJECT_BYTES_MAX, is_in_time, subject as subject_text,
+    ClientIdentity, SANS_BYTES_MAX, SANS_MAX, SUBJECT_BYTES_MAX, is_in_time,
+    subject as subject_text,
 };
 pub use resolver::{Certificates, Named, Staple, UnlistedName};
 pub use tickets::{NoRandomness, Tickets};
