@@ -132,6 +132,8 @@ pub struct FilterStats {
 pub struct WorkerStats {
     /// Connections accepted.
     pub accepted: Counter,
+    /// Connections handed to a worker that had fewer.
+    pub handed_over: Counter,
     /// Connections open (gauge).
     pub connections: Counter,
     /// Requests under way (gauge).

@@ -3,6 +3,7 @@
 
 mod accept;
 mod mailbox;
+mod spread;
 mod thread;
 
 use std::cell::{Cell, RefCell};
@@ -25,8 +26,10 @@ use crate::upstream::{self, EndpointUpdate, Pool};
 use crate::wall::WallClock;
 use crate::wire::Wire;
 
-pub use accept::OpenListener;
+use spread::Peers;
+
 pub(crate) use accept::{Acceptor, Place};
+pub use accept::{Handed, OpenListener};
 pub use mailbox::{Command, InstallReport, Installation, Mailbox};
 pub use thread::{WorkerOptions, WorkerThread, start};
 
@@ -46,6 +49,7 @@ pub(crate) struct Worker<F: Filter> {
     date: RefCell<DateCache>,
     wall: Cell<WallClock>,
     stage: Cell<Stage>,
+    peers: Peers<F>,
 }
 
 /// A snapshot with this core's pools of its upstreams.

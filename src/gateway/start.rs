@@ -13,7 +13,7 @@ use ringgate_control::{AdminOptions, ControlPlane, DnsOptions, Handle, Options, 
 use ringgate_core::acme::Challenges;
 use ringgate_core::rt;
 use ringgate_core::stats::{CoreIndex, Registry};
-use ringgate_core::worker::{self, Mailbox, OpenListener, WorkerOptions};
+use ringgate_core::worker::{self, Command, Mailbox, OpenListener, WorkerOptions};
 use ringgate_filters::Filter;
 use serde_json::json;
 use tracing::{info, warn};
@@ -221,6 +221,10 @@ fn start_workers(
             warn!(worker = index, core, %error, "the worker is not pinned to its core: it runs wherever the kernel puts it");
         }
         mailboxes.push(worker.mailbox);
+    }
+    let all: Arc<[_]> = mailboxes.clone().into();
+    for mailbox in mailboxes.iter().filter(|_| all.len() > 1) {
+        mailbox.send(Command::Peers(Arc::clone(&all)));
     }
     Ok(mailboxes)
 }

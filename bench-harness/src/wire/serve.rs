@@ -150,7 +150,11 @@ pub async fn accept_all(listener: OwnedFd, mut serve: impl FnMut(Socket)) -> io:
         listener.ready().await?;
         for _ in 0..BURST_MAX {
             match listener.accept() {
-                Ok(Some(accepted)) => serve(accepted.socket),
+                Ok(Some(accepted)) => {
+                    if let Ok((socket, _)) = accepted.adopt() {
+                        serve(socket);
+                    }
+                }
                 Ok(None) => break,
                 Err(_) => {
                     // Out of descriptors: trying again at once would only spin.

@@ -16,12 +16,22 @@ pub struct Listener {
     readiness: Readiness,
 }
 
-/// A connection that was just accepted.
+/// A connection that was just accepted; no thread's driver has it yet.
+#[derive(Debug)]
 pub struct Accepted {
-    /// The connection.
-    pub socket: Socket,
-    /// The peer's address; none for UNIX sockets.
-    pub peer: Option<SocketAddr>,
+    fd: OwnedFd,
+    peer: Option<SocketAddr>,
+}
+
+impl Accepted {
+    /// Takes it to this thread's driver; with the peer's address, which UNIX sockets have none
+    /// of.
+    ///
+    /// # Errors
+    /// When the driver cannot register it.
+    pub fn adopt(self) -> io::Result<(Socket, Option<SocketAddr>)> {
+        Ok((Socket::adopt(self.fd)?, self.peer))
+    }
 }
 
 /// Binds a listening socket. TCP sockets share the port (SO_REUSEPORT), one per core; a UNIX
@@ -102,7 +112,7 @@ impl Listener {
     pub fn accept(&self) -> io::Result<Option<Accepted>> {
         match self.socket.accept() {
             Ok((socket, addr)) => Ok(Some(Accepted {
-                socket: Socket::adopt(into_owned(socket))?,
+                fd: into_owned(socket),
                 peer: addr.as_socket(),
             })),
             Err(error) => match error.kind() {

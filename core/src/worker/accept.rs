@@ -16,7 +16,7 @@ use crate::http::h1::{self, SimpleResponse};
 use crate::rt::wheel::{Due, Ticks, TimerId};
 use crate::rt::{self, Accepted, Addr, Listener, Socket};
 use crate::snapshot::Snapshot;
-use crate::stats::SharedCount;
+use crate::stats::{CoreIndex, SharedCount};
 use crate::wire::Wire;
 
 /// A listening socket on its way to a worker.
@@ -26,6 +26,14 @@ pub struct OpenListener {
     pub addr: Addr,
     /// The socket, listening.
     pub fd: OwnedFd,
+}
+
+/// A connection on its way to another worker than the one that accepted it.
+#[derive(Debug)]
+pub struct Handed {
+    /// The address of the listener that accepted it.
+    addr: Addr,
+    accepted: Accepted,
 }
 
 /// A listener on this core, as its connections know it: they may outlive its socket.
@@ -119,7 +127,7 @@ impl<F: Filter> Worker<F> {
                 .iter()
                 .any(|listener| listener.addr == acceptor.addr)
             {
-                let _ = accept_waiting(self, acceptor, BACKLOG_MAX);
+                let _ = accept_waiting(self, acceptor, BACKLOG_MAX, Keep::Here);
             }
         }
     }
@@ -141,7 +149,7 @@ impl<F: Filter> Worker<F> {
 pub(super) fn close_all<F: Filter>(worker: &Rc<Worker<F>>, acceptors: &mut Vec<Rc<Acceptor>>) {
     for acceptor in acceptors.drain(..) {
         // What cannot be accepted now is refused by the kernel when the socket closes.
-        let _ = accept_waiting(worker, &acceptor, BACKLOG_MAX);
+        let _ = accept_waiting(worker, &acceptor, BACKLOG_MAX, Keep::Here);
         acceptor.close();
     }
 }
@@ -154,7 +162,7 @@ async fn accept_loop<F: Filter>(worker: Rc<Worker<F>>, acceptor: Rc<Acceptor>) {
         let ready = listener.ready().await;
         drop(listener);
         let accepted = match ready {
-            Ok(()) => accept_waiting(&worker, &acceptor, BURST_MAX),
+            Ok(()) => accept_waiting(&worker, &acceptor, BURST_MAX, Keep::Anywhere),
             Err(error) => Err(error),
         };
         // New connections get their first turn before more are taken.
@@ -170,20 +178,63 @@ fn accept_waiting<F: Filter>(
     worker: &Rc<Worker<F>>,
     acceptor: &Rc<Acceptor>,
     most: usize,
+    keep: Keep,
 ) -> io::Result<()> {
     for _ in 0..most {
         let Some(listener) = acceptor.listener.borrow().as_ref().map(Rc::clone) else {
             break;
         };
         match listener.accept()? {
-            Some(accepted) => admit(worker, acceptor, accepted),
+            Some(accepted) => match better_place(worker, keep) {
+                Some(core) => {
+                    worker.stats().handed_over.add(1);
+                    let addr = acceptor.addr.clone();
+                    worker.peers.hand(core, Handed { addr, accepted });
+                }
+                None => admit(worker, acceptor, accepted),
+            },
             None => break,
         }
     }
     Ok(())
 }
 
+/// Where a fresh connection may be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keep {
+    /// By the worker that has accepted it.
+    Here,
+    /// By whichever has fewest.
+    Anywhere,
+}
+
+fn better_place<F: Filter>(worker: &Worker<F>, keep: Keep) -> Option<CoreIndex> {
+    match keep {
+        Keep::Anywhere if !worker.is_draining() => worker.peers.better(&worker.registry),
+        _ => None,
+    }
+}
+
+/// Takes over a connection that another worker has accepted.
+pub(super) fn adopt<F: Filter>(worker: &Rc<Worker<F>>, acceptors: &[Rc<Acceptor>], handed: Handed) {
+    let known = acceptors.iter().find(|known| known.addr == handed.addr);
+    let acceptor = known.map(Rc::clone).unwrap_or_else(|| {
+        // This worker drains already: the connection is served as its own last ones are.
+        let index = worker.index_of(&handed.addr);
+        Rc::new(Acceptor {
+            addr: handed.addr,
+            listener: RefCell::default(),
+            index: Cell::new(index),
+            shedding: Cell::new(0),
+        })
+    });
+    admit(worker, &acceptor, handed.accepted);
+}
+
 fn admit<F: Filter>(worker: &Rc<Worker<F>>, acceptor: &Rc<Acceptor>, accepted: Accepted) {
+    let Ok((socket, peer)) = accepted.adopt() else {
+        return;
+    };
     let installed = worker.installed();
     let Some((index, listener)) = acceptor
         .index()
@@ -204,14 +255,14 @@ fn admit<F: Filter>(worker: &Rc<Worker<F>>, acceptor: &Rc<Acceptor>, accepted: A
             acceptor.shedding.set(shedding + 1);
             let acceptor = Rc::clone(acceptor);
             rt::spawn(async move {
-                shed(accepted.socket).await;
+                shed(socket).await;
                 acceptor.shedding.set(acceptor.shedding.get() - 1);
             });
         }
         return;
     }
     stats.connections.add(1);
-    let wire = Rc::new(Wire::plain(accepted.socket));
+    let wire = Rc::new(Wire::plain(socket));
     let place = Place {
         id: worker.enter(&wire),
         worker: Rc::clone(worker),
@@ -219,7 +270,7 @@ fn admit<F: Filter>(worker: &Rc<Worker<F>>, acceptor: &Rc<Acceptor>, accepted: A
     };
     let arrived = Arrived {
         wire,
-        peer: accepted.peer,
+        peer,
         index,
         limits: listener.limits,
         half_close: listener.half_close,

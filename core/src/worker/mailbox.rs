@@ -5,7 +5,8 @@ use std::sync::mpsc::Sender;
 
 use crossbeam::queue::SegQueue;
 
-use super::accept::OpenListener;
+use super::accept::{Handed, OpenListener};
+use super::spread::UnderWay;
 use crate::access::LogBuffer;
 use crate::chain::Filter;
 use crate::rt::WakeHandle;
@@ -20,6 +21,10 @@ pub enum Command<F: Filter> {
     Install(Installation<F>),
     /// An upstream's endpoints changed.
     Endpoints(EndpointUpdate),
+    /// The workers there are, by core, so that they can share connections.
+    Peers(Arc<[Mailbox<F>]>),
+    /// A connection that another worker has accepted.
+    Adopt(Handed),
     /// Stop accepting, end what is idle, let requests finish, and say when that is done.
     Drain {
         /// After this, what is left is cut.
@@ -56,6 +61,7 @@ pub struct InstallReport {
 pub struct Mailbox<F: Filter> {
     pub(super) queue: Arc<SegQueue<Command<F>>>,
     pub(super) wake: Arc<WakeHandle>,
+    pub(super) under_way: Arc<UnderWay>,
 }
 
 impl<F: Filter> Clone for Mailbox<F> {
@@ -63,6 +69,7 @@ impl<F: Filter> Clone for Mailbox<F> {
         Mailbox {
             queue: Arc::clone(&self.queue),
             wake: Arc::clone(&self.wake),
+            under_way: Arc::clone(&self.under_way),
         }
     }
 }

@@ -11,6 +11,7 @@ use crossbeam::queue::SegQueue;
 
 use super::accept::{self, Acceptor, OpenListener};
 use super::mailbox::{Command, InstallReport, Installation, Mailbox};
+use super::spread::{Peers, UnderWay};
 use super::{Housekeeping, Installed, Stage, Worker};
 use crate::access::LogBuffer;
 use crate::chain::Filter;
@@ -60,11 +61,13 @@ pub fn start<F: Filter>(options: WorkerOptions<F>) -> io::Result<WorkerThread<F>
     let mailbox = Mailbox {
         queue: Arc::clone(&queue),
         wake: Arc::new(wake),
+        under_way: Arc::default(),
     };
+    let under_way = Arc::clone(&mailbox.under_way);
     let (started, outcome) = channel();
     thread::Builder::new()
         .name(format!("ringgate-{}", options.core.0))
-        .spawn(move || run(options, source, queue, &started))?;
+        .spawn(move || run(options, source, (queue, under_way), &started))?;
     match outcome.recv() {
         Ok(Started {
             result: Ok(()),
@@ -77,6 +80,9 @@ pub fn start<F: Filter>(options: WorkerOptions<F>) -> io::Result<WorkerThread<F>
     }
 }
 
+/// What a worker is told, and how many connections are on their way to it.
+type Inbox<F> = (Arc<SegQueue<Command<F>>>, Arc<UnderWay>);
+
 struct Started {
     result: io::Result<()>,
     unpinned: Option<(usize, io::Error)>,
@@ -85,7 +91,7 @@ struct Started {
 fn run<F: Filter>(
     options: WorkerOptions<F>,
     source: WakeSource,
-    queue: Arc<SegQueue<Command<F>>>,
+    (queue, under_way): Inbox<F>,
     started: &Sender<Started>,
 ) {
     let unpinned = options
@@ -103,7 +109,7 @@ fn run<F: Filter>(
         match set_up(options) {
             Ok((worker, acceptors)) => {
                 say(Ok(()));
-                live(&worker, acceptors, source, &queue).await;
+                live(&worker, acceptors, source, (&queue, &under_way)).await;
             }
             Err(error) => say(Err(error)),
         }
@@ -152,6 +158,7 @@ fn set_up<F: Filter>(options: WorkerOptions<F>) -> io::Result<(Rc<Worker<F>>, Ac
         date: RefCell::new(DateCache::default()),
         wall: Cell::new(WallClock::read()),
         stage: Cell::new(Stage::Serving),
+        peers: Peers::new(options.core),
     });
     let generation = worker.installed().snapshot.generation;
     worker.stats().generation.set(generation);
@@ -183,7 +190,7 @@ async fn live<F: Filter>(
     worker: &Rc<Worker<F>>,
     acceptors: Acceptors,
     source: WakeSource,
-    queue: &SegQueue<Command<F>>,
+    (queue, under_way): (&SegQueue<Command<F>>, &UnderWay),
 ) {
     let drain = Rc::new(RefCell::new(None));
     rt::spawn(tick(Rc::clone(worker), Rc::clone(&drain)));
@@ -192,6 +199,11 @@ async fn live<F: Filter>(
             match command {
                 Command::Install(installation) => install(worker, &acceptors, installation),
                 Command::Endpoints(update) => worker.update_endpoints(&update),
+                Command::Peers(mailboxes) => worker.peers.meet(mailboxes),
+                Command::Adopt(handed) => {
+                    under_way.sub();
+                    accept::adopt(worker, &acceptors.borrow(), handed);
+                }
                 Command::Drain { grace, done } => {
                     accept::close_all(worker, &mut acceptors.borrow_mut());
                     worker.drain();

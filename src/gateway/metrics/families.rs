@@ -37,6 +37,30 @@ pub(super) const WORKER_FAMILIES: &[WorkerFamily] = &[
         |stats| &stats.requests,
     ),
     (
+        "ringgate_worker_handed_over_total",
+        Kind::Counter,
+        "Fresh connections handed to a worker that had fewer.",
+        |stats| &stats.handed_over,
+    ),
+    (
+        "ringgate_worker_streams",
+        Kind::Gauge,
+        "Streams of HTTP/2 clients open.",
+        |stats| &stats.streams,
+    ),
+    (
+        "ringgate_worker_tls_full_handshakes_total",
+        Kind::Counter,
+        "TLS handshakes of clients that came with certificates.",
+        |stats| &stats.tls_full,
+    ),
+    (
+        "ringgate_worker_tls_resumed_handshakes_total",
+        Kind::Counter,
+        "TLS handshakes of clients that resumed an earlier session.",
+        |stats| &stats.tls_resumed,
+    ),
+    (
         "ringgate_worker_shed_total",
         Kind::Counter,
         "Connections answered 503 because the listener had its most already.",
