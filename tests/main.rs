@@ -8,6 +8,7 @@
 
 mod e2e;
 mod faults;
+mod http2;
 mod smuggling;
 mod soak;
 mod support;

@@ -1,7 +1,7 @@
 //! Frames that cost a client nothing: so many, and no more.
 
 use super::{is_counted, memory_stays, origin, origin_got_only, others_are_served, setup};
-use crate::support::frames::{Frame, Http2, code, flag, kind, request};
+use crate::support::frames::{Frame, Http2, Outcome, PREFACE, code, flag, kind, request};
 use crate::support::hpack::{integer, literal};
 use crate::support::{Driver, on_both_drivers, wait_until};
 
@@ -9,6 +9,7 @@ on_both_drivers!(
     what_is_within_the_limits_is_no_flood,
     rapid_resets_end_the_connection,
     pings_end_the_connection,
+    a_flood_in_the_first_bytes_is_one,
     settings_end_the_connection,
     empty_frames_end_the_connection,
     window_updates_end_the_connection,
@@ -59,6 +60,7 @@ fn flood(driver: Driver, before: &[Frame], frame: &Frame, limit: usize) {
 
     memory_stays(&gateway, 16 << 20, || {
         let mut second = Http2::connect(gateway.address());
+        assert!(second.turn());
         second.send_all(before);
         let batch = vec![frame.clone(); 500];
         let took_all = (0..1000).all(|_| second.send_all(&batch));
@@ -78,6 +80,19 @@ fn flood(driver: Driver, before: &[Frame], frame: &Frame, limit: usize) {
 
 fn pings_end_the_connection(driver: Driver) {
     flood(driver, &[], &Frame::ping(*b"12345678"), 20);
+}
+
+/// Together with the preface, before a frame of ours was sent.
+fn a_flood_in_the_first_bytes_is_one(driver: Driver) {
+    let origin = origin();
+    let gateway = setup(driver, &origin).start();
+    let mut start = vec![PREFACE.to_vec(), Frame::settings(&[]).bytes()];
+    start.extend(vec![Frame::ping([0; 8]).bytes(); 21]);
+    let mut client = Http2::bare(gateway.address());
+    client.send_bytes(&start.concat());
+    client.gone();
+    is_counted(&gateway, "http2_flood", 1);
+    others_are_served(&gateway);
 }
 
 fn settings_end_the_connection(driver: Driver) {
@@ -154,6 +169,7 @@ fn requests_beyond_the_rate_end_the_connection(driver: Driver) {
         .set("listener", "http2", "{ requests_per_second_max = 5 }")
         .start();
     let mut client = Http2::connect(gateway.address());
+    assert!(client.turn());
     // Even when a second ends between them.
     let frames: Vec<Frame> = (0..12).map(|i| Frame::get(2 * i + 1, "/other")).collect();
     client.send_all(&frames);
@@ -244,12 +260,7 @@ fn a_flood_of_malformed_requests_ends_the_connection(driver: Driver) {
                 break;
             }
             // Reading keeps the answers from filling the way back.
-            if i % 50 == 0
-                && matches!(
-                    client.outcome(2 * i + 1),
-                    crate::support::frames::Outcome::Gone(_)
-                )
-            {
+            if i % 50 == 0 && matches!(client.outcome(2 * i + 1), Outcome::Gone(_)) {
                 break;
             }
         }
