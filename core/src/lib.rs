@@ -24,7 +24,7 @@ pub mod fuzz;
 pub mod grpc;
 mod halves;
 pub mod http;
-mod http2;
+pub mod http2;
 mod link;
 mod outgoing;
 mod passing;

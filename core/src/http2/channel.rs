@@ -1,5 +1,5 @@
 //! A wire as the `h2` crate wants it: tokio's I/O traits, writes gathered into few sends, and
-//! every received frame counted by a [`Guard`] first.
+//! where there is a [`Guard`] every received frame counted by it first.
 //!
 //! Neither a receive nor a send is ever dropped half way while the channel is used: the receive
 //! under way is kept between polls, and a task of the channel's own does the sending. So a flush
@@ -23,11 +23,11 @@ use crate::rt::{self, Likely, Pooled, pooled};
 use crate::wire::Wire;
 
 /// A wire with tokio's I/O traits. Dropping it sends what was written, then closes.
-pub(crate) struct Channel {
+pub struct Channel {
     wire: Rc<Wire>,
     reading: Reading,
     class: BlockClass,
-    guard: Guard,
+    guard: Option<Guard>,
     flooded: Rc<Cell<Option<Flood>>>,
     writing: Rc<Writing>,
 }
@@ -42,7 +42,7 @@ enum Reading {
 }
 
 /// Bytes that may wait to be sent beside those that are being sent.
-pub(crate) const WAITING_MAX: usize = BlockClass::Large.size() - HEADROOM;
+const WAITING_MAX: usize = BlockClass::Large.size() - HEADROOM;
 
 struct Writing {
     waiting: RefCell<Block>,
@@ -68,13 +68,12 @@ enum Stage {
 impl Channel {
     /// Takes the wire over, with what was received on it; spawns the task that sends. A peer
     /// that takes nothing for `stuck_after` is cut off.
-    pub(crate) fn new(
+    pub fn new(
         wire: Rc<Wire>,
         received: Block,
-        mut guard: Guard,
+        guard: Option<Guard>,
         stuck_after: Ticks,
     ) -> Channel {
-        let flood = guard.see(&received, wheel::now()).err();
         let writing = Rc::new(Writing {
             waiting: RefCell::default(),
             stage: Cell::new(Stage::Open),
@@ -84,19 +83,30 @@ impl Channel {
             writer: Cell::default(),
         });
         rt::spawn(send_all(Rc::clone(&wire), Rc::clone(&writing), stuck_after));
-        Channel {
+        let mut channel = Channel {
             wire,
-            reading: Reading::Some(received),
+            reading: Reading::Some(Block::empty()),
             class: BlockClass::Small,
             guard,
-            flooded: Rc::new(Cell::new(flood)),
+            flooded: Rc::default(),
             writing,
-        }
+        };
+        channel.take(received);
+        channel
     }
 
     /// What the peer sends too much of. From then on nothing more is received.
     pub(crate) fn flooded(&self) -> Rc<Cell<Option<Flood>>> {
         Rc::clone(&self.flooded)
+    }
+
+    /// Counts the frames of what was received, and has it read next.
+    fn take(&mut self, received: Block) {
+        if let Some(guard) = &mut self.guard {
+            let seen = guard.see(&received, wheel::now());
+            self.flooded.set(seen.err());
+        }
+        self.reading = Reading::Some(received);
     }
 
     /// A receive into a block that fits what came last.
@@ -141,9 +151,7 @@ impl AsyncRead for Channel {
                     match result {
                         Ok(count) if count > 0 => {
                             self.resize(count, &block);
-                            let seen = self.guard.see(&block, wheel::now());
-                            self.flooded.set(seen.err());
-                            self.reading = Reading::Some(block);
+                            self.take(block);
                         }
                         Ok(_) => self.reading = Reading::Ended,
                         Err(error) => {
@@ -280,3 +288,7 @@ async fn send_all(wire: Rc<Wire>, writing: Rc<Writing>, stuck_after: Ticks) {
     writing.stage.set(Stage::Over);
     writing.wake_writer();
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -68,7 +68,7 @@ pub(crate) async fn connect(
     send_timeout: Ticks,
 ) -> io::Result<Multiplexed> {
     let guard = Guard::new(&Http2Limits::default(), Role::Client);
-    let channel = Channel::new(Rc::new(wire), Block::empty(), guard, send_timeout);
+    let channel = Channel::new(Rc::new(wire), Block::empty(), Some(guard), send_timeout);
     let flooded = channel.flooded();
     let begun = Builder::new()
         .enable_push(false)

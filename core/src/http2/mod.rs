@@ -16,6 +16,7 @@ use h2::Reason;
 
 use crate::error::Fault;
 
+pub use channel::Channel;
 pub(crate) use client::{Multiplexed, connect};
 pub(crate) use heads::{Started, response};
 pub(crate) use server::serve;

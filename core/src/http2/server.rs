@@ -46,7 +46,7 @@ pub(crate) async fn serve<F: Filter>(connection: Connection<F>) {
     let guard = Guard::new(&limits, Role::Server);
     let wire = Rc::clone(&client.wire);
     let received = ahead.unwrap_or_default();
-    let channel = Channel::new(wire, received, guard, client.limits.send_timeout);
+    let channel = Channel::new(wire, received, Some(guard), client.limits.send_timeout);
     let mut served = Served {
         flooded: channel.flooded(),
         open: Rc::default(),

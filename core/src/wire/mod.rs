@@ -220,13 +220,30 @@ impl Wire {
     /// # Errors
     /// What the kernel said.
     pub async fn send(&self, block: Block, wait: impl Fn() -> Ticks) -> io::Result<()> {
-        let Some(tls) = self.tls.get() else {
-            return self.socket.send(block, wait).await.0;
-        };
+        match self.tls.get() {
+            None => self.socket.send(block, wait).await.0,
+            Some(tls) => self.send_tls(tls, &block, &wait).await,
+        }
+    }
+
+    /// Sends the whole payload as [`Wire::send`] does and gives the block back, with a payload
+    /// of no meaning: for those that fill the same memory again and again.
+    pub async fn send_lent(
+        &self,
+        block: Block,
+        wait: impl Fn() -> Ticks,
+    ) -> (io::Result<()>, Block) {
+        match self.tls.get() {
+            None => self.socket.send(block, wait).await,
+            Some(tls) => (self.send_tls(tls, &block, &wait).await, block),
+        }
+    }
+
+    async fn send_tls(&self, tls: &Tls, plain: &[u8], wait: &impl Fn() -> Ticks) -> io::Result<()> {
         let _turn = tls.turns.take().await;
-        for plain in block.chunks(SEALED_AT_ONCE) {
-            tls.session.borrow_mut().seal(plain)?;
-            self.flush_in_turn(tls, &wait).await?;
+        for piece in plain.chunks(SEALED_AT_ONCE) {
+            tls.session.borrow_mut().seal(piece)?;
+            self.flush_in_turn(tls, wait).await?;
         }
         Ok(())
     }
@@ -395,3 +412,7 @@ const SEALED_AT_ONCE: usize = 7 * session::RECORD_PLAINTEXT_MAX;
 
 /// How long a peer may take nothing of what TLS itself has to say.
 const ALERT_WAIT: Ticks = Ticks(50);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod tests;

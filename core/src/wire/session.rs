@@ -326,3 +326,7 @@ const FULL: &str = "a message is longer than TLS allows";
 const _: () = assert!(
     7 * (RECORD_PLAINTEXT_MAX + RECORD_OVERHEAD_MAX) + HEADROOM <= BlockClass::Large.size()
 );
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
