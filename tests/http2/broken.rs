@@ -21,14 +21,9 @@ type Case = (&'static str, Vec<Frame>, &'static [u32]);
 /// The head of a DATA frame that is larger than anybody takes. What it announces does not come.
 const LARGE: &[u8] = &[0xff, 0xff, 0xff, kind::DATA, 0, 0, 0, 0, 1];
 
+/// Frames on a stream where they may not be.
 fn of_places() -> Vec<Case> {
     let open = Frame::post(1, "/open");
-    let begun = Frame::new(
-        kind::HEADERS,
-        flag::END_STREAM,
-        1,
-        Frame::get(1, "/open").payload,
-    );
     vec![
         (
             "DATA on an idle stream",
@@ -50,31 +45,6 @@ fn of_places() -> Vec<Case> {
             "a stream below the last",
             vec![Frame::post(5, "/open"), Frame::get(3, "/open")],
             CLOSED,
-        ),
-        (
-            "CONTINUATION behind nothing",
-            vec![Frame::continuation(1, flag::END_HEADERS, "x")],
-            PROTOCOL,
-        ),
-        (
-            "CONTINUATION behind a whole block",
-            vec![open.clone(), Frame::continuation(1, flag::END_HEADERS, "")],
-            PROTOCOL,
-        ),
-        (
-            "a PING within a block",
-            vec![begun.clone(), Frame::ping([0; 8])],
-            PROTOCOL,
-        ),
-        (
-            "an unknown frame within a block",
-            vec![begun.clone(), Frame::new(0x42, 0, 0, [])],
-            PROTOCOL,
-        ),
-        (
-            "CONTINUATION of another stream",
-            vec![begun, Frame::continuation(3, flag::END_HEADERS, "x")],
-            PROTOCOL,
         ),
         (
             "PUSH_PROMISE",
@@ -117,10 +87,48 @@ fn of_places() -> Vec<Case> {
     ]
 }
 
-fn of_shapes() -> Vec<Case> {
+/// Header blocks that are begun, continued or ended where they may not be.
+fn of_blocks() -> Vec<Case> {
+    let open = Frame::post(1, "/open");
+    let begun = Frame::new(
+        kind::HEADERS,
+        flag::END_STREAM,
+        1,
+        Frame::get(1, "/open").payload,
+    );
+    vec![
+        (
+            "CONTINUATION behind nothing",
+            vec![Frame::continuation(1, flag::END_HEADERS, "x")],
+            PROTOCOL,
+        ),
+        (
+            "CONTINUATION behind a whole block",
+            vec![open, Frame::continuation(1, flag::END_HEADERS, "")],
+            PROTOCOL,
+        ),
+        (
+            "a PING within a block",
+            vec![begun.clone(), Frame::ping([0; 8])],
+            PROTOCOL,
+        ),
+        (
+            "an unknown frame within a block",
+            vec![begun.clone(), Frame::new(0x42, 0, 0, [])],
+            PROTOCOL,
+        ),
+        (
+            "CONTINUATION of another stream",
+            vec![begun, Frame::continuation(3, flag::END_HEADERS, "x")],
+            PROTOCOL,
+        ),
+    ]
+}
+
+/// Frames of a length that they may not have.
+fn of_lengths() -> Vec<Case> {
     let open = Frame::post(1, "/open");
     let bare = |kind, stream, payload: &[u8]| vec![Frame::new(kind, 0, stream, payload)];
-    let set = |name, value| vec![Frame::settings(&[(name, value)])];
     vec![
         (
             "SETTINGS of five bytes",
@@ -170,6 +178,13 @@ fn of_shapes() -> Vec<Case> {
             )],
             SIZE,
         ),
+    ]
+}
+
+/// Values that windows and settings may not have.
+fn of_values() -> Vec<Case> {
+    let set = |name, value| vec![Frame::settings(&[(name, value)])];
+    vec![
         (
             "no increment for the connection",
             vec![Frame::window_update(0, 0)],
@@ -205,7 +220,7 @@ fn errors_of_the_connection_end_it(driver: Driver) {
     let gateway = setup(driver, &origin).start();
     let mut bystander = Http2::connect(gateway.address());
     let mut failures = Vec::new();
-    let cases = [of_places(), of_shapes()].concat();
+    let cases = [of_places(), of_blocks(), of_lengths(), of_values()].concat();
     for (at, (what, frames, codes)) in cases.iter().enumerate() {
         let mut client = Http2::connect(gateway.address());
         client.send_all(frames);

@@ -213,6 +213,7 @@ fn empty_continuations_end_the_connection(driver: Driver) {
     let origin = origin();
     let gateway = setup(driver, &origin).start();
     let mut client = Http2::connect(gateway.address());
+    assert!(client.turn());
     client.send(&Frame::headers(
         1,
         flag::END_STREAM,
