@@ -29,6 +29,7 @@ pub struct Channel {
     class: BlockClass,
     guard: Option<Guard>,
     flooded: Rc<Cell<Option<Flood>>>,
+    heard: Rc<Cell<bool>>,
     writing: Rc<Writing>,
 }
 
@@ -89,10 +90,16 @@ impl Channel {
             class: BlockClass::Small,
             guard,
             flooded: Rc::default(),
+            heard: Rc::default(),
             writing,
         };
         channel.take(received);
         channel
+    }
+
+    /// Whether anything that the peer sent has been read.
+    pub(crate) fn heard(&self) -> Rc<Cell<bool>> {
+        Rc::clone(&self.heard)
     }
 
     /// What the peer sends too much of. From then on nothing more is received.
@@ -131,18 +138,18 @@ impl AsyncRead for Channel {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            // Whoever drives the connection sees it and says goodbye.
-            if self.flooded.get().is_some() {
-                return Poll::Pending;
-            }
+            let flooded = self.flooded.get().is_some();
             match &mut self.reading {
                 Reading::Ended => return Poll::Ready(Ok(())),
                 Reading::Some(block) if !block.is_empty() => {
                     let count = block.len().min(into.remaining());
                     into.put_slice(&block[..count]);
                     block.advance(count);
+                    self.heard.set(true);
                     return Poll::Ready(Ok(()));
                 }
+                // Whoever drives the connection sees it and says goodbye.
+                _ if flooded => return Poll::Pending,
                 Reading::Some(_) => self.reading = Reading::Waiting(self.receive()),
                 Reading::Waiting(receive) => {
                     let Poll::Ready((result, block)) = Pin::new(receive).poll(cx) else {
@@ -167,13 +174,16 @@ impl AsyncRead for Channel {
 
 impl AsyncWrite for Channel {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.writing.check()?;
+        let taken = self.writing.take(bytes);
+        if let Some(guard) = &mut self.guard {
+            guard.sent(taken);
+        }
         let writing = &self.writing;
-        writing.check()?;
-        let taken = writing.take(bytes);
         if taken > 0 || bytes.is_empty() {
             return Poll::Ready(Ok(taken));
         }

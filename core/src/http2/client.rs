@@ -1,8 +1,11 @@
 //! An origin's HTTP/2 connection: opened once, then shared by the requests of its core.
 
 use std::cell::Cell;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::{Poll, Waker};
 
 use h2::client::{Builder, SendRequest};
 
@@ -13,7 +16,7 @@ use super::{FRAME_MAX, SEND_BUFFER_MAX};
 use crate::block::Block;
 use crate::http::h2::{Guard, Role};
 use crate::rt;
-use crate::rt::wheel::{self, Ticks};
+use crate::rt::wheel::{self, Ticks, Timer};
 use crate::snapshot::{Http2Limits, UpstreamHttp2};
 use crate::wire::Wire;
 
@@ -58,18 +61,20 @@ impl Multiplexed {
 }
 
 /// Begins HTTP/2 on a fresh connection, and drives it in a task of its own until both sides
-/// are done with it.
+/// are done with it. It is of use once the origin's settings have come: how many streams it
+/// takes, and whether it takes tunnels.
 ///
 /// # Errors
-/// When the origin does not take the preface in time.
+/// When the origin does not say them until `deadline` fires, or goes.
 pub(crate) async fn connect(
     wire: Wire,
     limits: &UpstreamHttp2,
     send_timeout: Ticks,
+    deadline: &Timer,
 ) -> io::Result<Multiplexed> {
     let guard = Guard::new(&Http2Limits::default(), Role::Client);
     let channel = Channel::new(Rc::new(wire), Block::empty(), Some(guard), send_timeout);
-    let flooded = channel.flooded();
+    let (flooded, heard) = (channel.flooded(), channel.heard());
     let begun = Builder::new()
         .enable_push(false)
         .initial_window_size(limits.stream_window)
@@ -82,26 +87,68 @@ pub(crate) async fn connect(
         .await;
     let (sender, connection) = begun.map_err(io::Error::other)?;
     let over = Rc::new(Cell::new(false));
-    let ended = Rc::clone(&over);
+    let greeting = Rc::new(Greeting::default());
+    let (ended, greeted) = (Rc::clone(&over), Rc::clone(&greeting));
     rt::spawn(async move {
-        let mut connection = std::pin::pin!(connection);
-        std::future::poll_fn(|cx| {
+        let mut connection = pin!(connection);
+        poll_fn(|cx| {
             let polled = connection.as_mut().poll(cx);
+            // What was read has been understood as well.
+            if heard.get() {
+                greeted.say();
+            }
             match flooded.get() {
                 // Its streams end with it.
-                Some(_) => std::task::Poll::Ready(()),
+                Some(_) => Poll::Ready(()),
                 None => polled.map(drop),
             }
         })
         .await;
         ended.set(true);
+        greeted.say();
     });
+    greeting.wait(deadline).await?;
+    if over.get() {
+        return Err(io::ErrorKind::ConnectionAborted.into());
+    }
     Ok(Multiplexed {
         sender,
         open: Rc::default(),
         over,
         last: Cell::new(wheel::now()),
     })
+}
+
+/// The origin's first word.
+#[derive(Default)]
+struct Greeting {
+    said: Cell<bool>,
+    waiting: Cell<Option<Waker>>,
+}
+
+impl Greeting {
+    fn say(&self) {
+        if !self.said.replace(true)
+            && let Some(waiting) = self.waiting.take()
+        {
+            waiting.wake();
+        }
+    }
+
+    async fn wait(&self, deadline: &Timer) -> io::Result<()> {
+        poll_fn(|cx| {
+            if self.said.get() {
+                return Poll::Ready(Ok(()));
+            }
+            deadline.wakes(cx.waker());
+            if deadline.take_fired() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.waiting.set(Some(cx.waker().clone()));
+            Poll::Pending
+        })
+        .await
+    }
 }
 
 /// Bytes of a response's header list.

@@ -131,7 +131,7 @@ impl<F: Filter> Served<F> {
         let mut shaken = std::pin::pin!(shaken);
         let opened = poll_fn(|cx| {
             self.timer.wakes(cx.waker());
-            if self.timer.take_fired() || self.flooded.get().is_some() {
+            if self.timer.take_fired() {
                 return Poll::Ready(None);
             }
             shaken.as_mut().poll(cx).map(Some)

@@ -68,8 +68,11 @@ impl Pool {
             if speaks == Spoken::Http1 {
                 return Ok(fresh(Link::Http1(Rc::new(wire))));
             }
-            let begin = http2::connect(wire, &spec.http2, spec.read_timeout);
-            let shared = begin.await.map_err(|_| Fault::OriginClosed)?;
+            let begin = http2::connect(wire, &spec.http2, spec.read_timeout, &deadline);
+            let shared = begin.await.map_err(|error| match error.kind() {
+                io::ErrorKind::TimedOut => Fault::ConnectTimeout,
+                _ => Fault::OriginProtocol,
+            })?;
             let stream = shared.stream();
             if self.keeping.get() == Keeping::Yes
                 && let Some(slot) = self.state.borrow_mut().slot_of(choice)
