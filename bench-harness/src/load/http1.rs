@@ -11,6 +11,7 @@ use std::task::Poll;
 use ringgate_core::block::{Block, BlockClass};
 use ringgate_core::http::Method;
 use ringgate_core::rt::wheel::Due;
+use ringgate_core::wire::{TlsError, Wire};
 
 use super::mix::Drawn;
 use super::pacer::{Place, Turn};
@@ -18,7 +19,6 @@ use super::plan::Reuse;
 use super::response::{Connection, Reader, Step};
 use super::tally::{Kind, Times};
 use super::worker::{Link, Stage, Worker};
-use crate::wire::{TlsError, Wire};
 
 /// Carries requests on one connection after the other until the run is over; the first one may
 /// be open already.
@@ -150,12 +150,13 @@ impl<'w> Exchange<'w> {
         let mut outgoing = Some(Block::new(self.class_to_send()));
         let mut recv = pin!(link.wire.recv(Block::new(self.class)));
         let mut send = pin!(None);
+        let patience = self.worker.plan.patience();
         loop {
             if let Some(mut block) = outgoing.take() {
                 self.fill(&mut block);
                 match block.is_empty() {
                     true => outgoing = Some(block),
-                    false => send.set(Some(link.wire.send(block))),
+                    false => send.set(Some(link.wire.send_lent(block, move || patience))),
                 }
             }
             let event = poll_fn(|cx| {
@@ -302,7 +303,7 @@ impl<'w> Exchange<'w> {
             }
         }
         match self.flights.is_empty() {
-            true => self.link.wire.socket().recv_timer().disarm(),
+            true => self.link.wire.recv_timer().disarm(),
             false => self.arm(),
         }
         match self.flights.is_empty() && self.purpose == Purpose::Spent {
@@ -344,13 +345,15 @@ impl<'w> Exchange<'w> {
     /// All requests under way have failed. A deadline that cut the connection is the reason
     /// whatever the cut looked like; who is cut because the run is over has not failed.
     fn fail_all(&mut self, now: u64, kind: Kind, why: impl FnOnce() -> String) {
-        let socket = self.link.wire.socket();
-        let timed_out = socket.recv_timer().take_fired() || socket.send_timer().take_fired();
+        let wire = &self.link.wire;
+        let is_over = self.worker.stage() == Stage::Over;
+        // Until the run is over only deadlines cut: this one, or that of a peer that takes nothing.
+        let timed_out = wire.recv_timer().take_fired() || (wire.is_cut() && !is_over);
         if matches!(self.purpose, Purpose::Idle(_)) {
             return;
         }
         let mut tally = self.worker.tally.borrow_mut();
-        if !timed_out && socket.is_cut() && self.worker.stage() == Stage::Over {
+        if !timed_out && wire.is_cut() && is_over {
             for flight in self.flights.drain(..) {
                 tally.cut(flight.times.sent);
             }
@@ -380,7 +383,7 @@ impl<'w> Exchange<'w> {
     }
 
     fn arm(&self) {
-        let timer = self.link.wire.socket().recv_timer();
+        let timer = self.link.wire.recv_timer();
         timer.arm(self.worker.plan.patience(), Due::ShutBoth);
     }
 
@@ -418,8 +421,7 @@ impl<'w> Exchange<'w> {
 }
 
 fn kind_of(error: &io::Error) -> Kind {
-    let inner = error.get_ref();
-    let tls = inner.and_then(|inner| inner.downcast_ref::<TlsError>());
+    let tls = TlsError::of(error);
     match (tls, error.kind()) {
         (Some(TlsError::Truncated), _) => Kind::Closed,
         (Some(_), _) => Kind::Tls,

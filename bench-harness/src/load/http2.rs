@@ -12,13 +12,17 @@ use std::task::{Poll, Waker};
 use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
+use ringgate_core::block::Block;
 use ringgate_core::rt::{self, First};
+use ringgate_core::wire::Wire;
 
+use super::grpc;
+use super::mix::Call;
 use super::pacer::Place;
 use super::plan::Reuse;
 use super::tally::{Kind, Times};
 use super::worker::{Link, Stage, Worker};
-use crate::wire::{Channel, Wire};
+use crate::wire;
 
 /// Carries requests as streams of one connection after the other until the run is over; the
 /// first one may be open already.
@@ -101,8 +105,9 @@ enum Flow {
 }
 
 async fn run(worker: &Rc<Worker>, wire: Wire, purpose: Purpose) {
-    let channel = Channel::new(wire);
-    let link = worker.link(Rc::clone(channel.wire()), &Rc::default());
+    let wire = Rc::new(wire);
+    let channel = wire::channel(&wire, Block::empty(), worker.plan.patience());
+    let link = worker.link(wire, &Rc::default());
     let session = Rc::new(Session {
         worker: Rc::clone(worker),
         link,
@@ -214,7 +219,8 @@ impl Session {
         let (response, stream) = sent.map_err(|error| self.unsent(&error))?;
         let failed = |error: h2::Error| self.failed(&error);
         if body.is_empty() {
-            return read(response.await.map_err(failed)?).await.map_err(failed);
+            let response = response.await.map_err(failed)?;
+            return read(response).await.map_err(failed);
         }
         let (mut sending, mut response) = (pin!(send_body(stream, body)), pin!(response));
         let response = match rt::race(&mut sending, &mut response).await {
@@ -222,7 +228,14 @@ impl Session {
             First::Left(_) => response.await,
             First::Right(response) => response,
         };
-        read(response.map_err(failed)?).await.map_err(failed)
+        let response = response.map_err(failed)?;
+        match request.call {
+            Call::Http => read(response).await.map_err(failed),
+            Call::Grpc => {
+                let reply = grpc::read(response).await.map_err(failed)?;
+                reply.map_err(|why| Failed::As(Kind::Grpc, why))
+            }
+        }
     }
 
     /// What went wrong before a request was sent: the connection is at its end.

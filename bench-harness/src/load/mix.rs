@@ -4,8 +4,8 @@
 use ringgate_core::http::Method;
 use serde::Deserialize;
 
-use super::plan::{Reuse, size};
-use super::{Command, paths};
+use super::plan::{Protocol, Reuse, size};
+use super::{Command, grpc, paths};
 use crate::fault::{Fault, Result};
 use paths::{Paths, Template};
 
@@ -35,6 +35,17 @@ pub struct Request {
     uri: Option<http::Uri>,
     /// The body.
     pub body: bytes::Bytes,
+    /// What it is.
+    pub call: Call,
+}
+
+/// What a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// Any request of HTTP.
+    Http,
+    /// A unary call of gRPC, whose body is one message.
+    Grpc,
 }
 
 /// A request that was drawn.
@@ -72,6 +83,8 @@ struct RawRequest {
     body: Option<String>,
     body_size: Option<String>,
     body_file: Option<std::path::PathBuf>,
+    #[serde(default)]
+    grpc: bool,
 }
 
 impl Mix {
@@ -90,6 +103,7 @@ impl Mix {
                         .to_owned(),
                 ),
                 body_size: command.body_size.map(|size| size.to_string()),
+                grpc: command.grpc,
                 ..RawRequest::default()
             }],
             Some(file) => {
@@ -105,6 +119,7 @@ impl Mix {
                 .as_deref()
                 .and_then(std::path::Path::parent);
             let made = Request::of(raw, &command.header, target, reuse, directory);
+            let made = made.and_then(|request| request.spoken_by(command.protocol));
             made.map_err(|what| match &command.requests {
                 None => Fault::Setup(what),
                 Some(file) => Fault::Setup(format!("{}: request {number}: {what}", file.display())),
@@ -203,8 +218,15 @@ impl Request {
         directory: Option<&std::path::Path>,
     ) -> std::result::Result<Request, String> {
         let body = body_of(&raw, directory)?;
+        let (call, body) = match raw.grpc {
+            true => (Call::Grpc, grpc::message(&body)?),
+            false => (Call::Http, body),
+        };
         let own = raw.headers.unwrap_or_default();
-        let fields = fields_of(common.iter().chain(&own))?;
+        let mut fields = fields_of(common.iter().chain(&own))?;
+        if call == Call::Grpc {
+            grpc::complete(&mut fields);
+        }
         let default = if body.is_empty() { "GET" } else { "POST" };
         let token = raw.method.unwrap_or_else(|| default.to_owned());
         let token = http::Method::from_bytes(token.as_bytes())
@@ -243,11 +265,22 @@ impl Request {
             authority,
             uri: None,
             body,
+            call,
         };
         if request.paths.count() == 1 {
             request.uri = Some(request.uri_of(0));
         }
         Ok(request)
+    }
+
+    /// The request, if it can be made in this protocol.
+    fn spoken_by(self, protocol: Protocol) -> std::result::Result<Request, String> {
+        match (self.call, protocol) {
+            (Call::Grpc, Protocol::Http1) => {
+                Err("gRPC is spoken over HTTP/2 only: give --protocol h2".to_owned())
+            }
+            _ => Ok(self),
+        }
     }
 
     /// Writes the whole HTTP/1.1 head; `put` takes its pieces in order.
@@ -386,105 +419,4 @@ const OURS: [&str; 4] = [
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    fn mix(text: &str) -> std::result::Result<Mix, String> {
-        let target: http::Uri = "http://a.example:81/".parse().unwrap();
-        let requests = parse(text)?.into_iter();
-        let requests = requests.map(|raw| Request::of(raw, &[], &target, Reuse::Kept, None));
-        let requests = requests.collect::<std::result::Result<Vec<_>, _>>()?;
-        Mix::new(requests).map_err(|fault| fault.to_string())
-    }
-
-    fn texts(mix: &Mix, count: usize) -> Vec<String> {
-        let mut draws = mix.draws(0, 1);
-        let texts = std::iter::repeat_with(|| {
-            let drawn = mix.draw(&mut draws);
-            let mut text = Vec::new();
-            mix.request(drawn)
-                .encode(drawn, |piece| text.extend_from_slice(piece));
-            assert!(text.len() <= mix.head_max());
-            String::from_utf8(text).unwrap()
-        });
-        texts.take(count).collect()
-    }
-
-    #[test]
-    fn a_request_is_encoded_with_its_fields_and_the_length_of_its_body() {
-        let mix = mix("[[request]]\nmethod = 'PUT'\npath = '/x?y=1'\n\
-                       headers = ['Accept: a/b', 'host: other']\nbody = 'abc'")
-        .unwrap();
-        assert_eq!(
-            texts(&mix, 1),
-            ["PUT /x?y=1 HTTP/1.1\r\nHost: other\r\naccept: a/b\r\nContent-Length: 3\r\n\r\n"]
-        );
-        assert_eq!(mix.whole_max(), mix.head_max() + 3);
-    }
-
-    #[test]
-    fn ordered_paths_go_round() {
-        let mix = mix("[[request]]\npaths = ['/a', '/{8..10}']\norder = 'sequential'").unwrap();
-        let texts = texts(&mix, 5);
-        let paths: Vec<&str> = texts.iter().map(|t| t.split(' ').nth(1).unwrap()).collect();
-        assert_eq!(paths, ["/a", "/8", "/9", "/10", "/a"]);
-    }
-
-    #[test]
-    fn weights_are_kept_to_and_draws_repeat() {
-        let mix = mix("[[request]]\npath = '/often'\nweight = 3\n[[request]]\npath = '/{1..50}'")
-            .unwrap();
-        let first = texts(&mix, 4000);
-        let often = first.iter().filter(|text| text.contains("/often")).count();
-        assert!((2900..3100).contains(&often), "{often}");
-        assert_eq!(first, texts(&mix, 4000));
-        let rare: std::collections::BTreeSet<_> = first.iter().collect();
-        assert_eq!(rare.len(), 51);
-    }
-
-    #[test]
-    fn an_unknown_key_is_named_with_its_line() {
-        let error = mix("[[request]]\nweight = 1\npfad = '/x'").unwrap_err();
-        assert!(
-            error.contains("line 3") && error.contains("pfad"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn contradictions_are_refused() {
-        for (text, says) in [
-            ("", "no [[request]]"),
-            ("[[request]]\npath = '/'\npaths = ['/']", "either"),
-            ("[[request]]\npaths = []", "empty"),
-            ("[[request]]\nbody = 'a'\nbody_size = '3'", "one of"),
-            ("[[request]]\nbody_size = 'x'", "not a size"),
-            (
-                "[[request]]\nbody_file = '/nowhere/at/all'",
-                "/nowhere/at/all",
-            ),
-            ("[[request]]\nweight = 0", "at least 1"),
-            ("[[request]]\npath = 'x'", "begins with"),
-            ("[[request]]\nheaders = ['x']", "no header"),
-            (
-                "[[request]]\nheaders = ['content-length: 1']",
-                "leave it out",
-            ),
-            ("[[request]]\nmethod = 'A B'", "no method"),
-            ("[[request]]\nmethod = 'CONNECT'", "tunnel"),
-        ] {
-            let error = mix(text).unwrap_err();
-            assert!(error.contains(says), "{text}: {error}");
-        }
-    }
-
-    #[test]
-    fn http2_gets_the_same_request() {
-        let mix = mix("[[request]]\npath = '/{7..7}?q'\nheaders = ['X-A: b', 'Host: h']").unwrap();
-        let drawn = mix.draw(&mut mix.draws(0, 1));
-        let request = mix.request(drawn).to_http2(drawn);
-        assert_eq!(request.uri(), "http://h/7?q");
-        assert_eq!(request.headers().len(), 1);
-        assert_eq!(request.headers()["x-a"], "b");
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 //! The load generator: closed loops, and open loops whose latency counts from when a request
 //! was due. Threads share nothing while they run; what each has counted is added up at the end.
 
+mod grpc;
 mod http1;
 mod http2;
 mod mix;
@@ -77,6 +78,9 @@ pub struct Command {
     /// A mix of requests, see below; paths are its own, the address is the URL's
     #[arg(long, value_name = "FILE.toml", conflicts_with_all = ["method", "body_size"])]
     pub requests: Option<PathBuf>,
+    /// Makes gRPC calls: the body is one message, and the status has to be 0; takes --protocol h2
+    #[arg(long, conflicts_with = "requests")]
+    pub grpc: bool,
     /// The method [default: GET, with a body POST]
     #[arg(short, long, value_name = "M")]
     pub method: Option<String>,
@@ -141,6 +145,9 @@ A mix of requests:
   method = \"POST\"
   path = \"/upload\"
   body_size = \"1KiB\"             # or `body = \"...\"`, or `body_file = \"...\"`
+  [[request]]
+  path = \"/package.Service/Method\"
+  grpc = true                    # the body is the message; takes --protocol h2
 
 Exit codes: 0 done, 1 wrong usage or failure, 2 not one request was answered.";
 

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use ringgate_core::rt::wheel::Ticks;
 use ringgate_core::rt::{Addr, Driver};
+use ringgate_core::tls::ClientTls;
 
 use super::Command;
 use super::mix::Mix;
 use super::pace::{self, Step};
 use crate::cores::Cores;
 use crate::fault::{Fault, Result};
-use crate::wire::{Alpn, ClientTls, Resumption, Trust};
+use crate::wire::{Alpn, Resumption, Trust, tls};
 
 /// A run.
 #[derive(Debug)]
@@ -117,7 +118,7 @@ impl Plan {
             false => Reuse::Kept,
         };
         let tls = match secure {
-            true => Some(tls(command, &host, protocol)?),
+            true => Some(tls_of(command, &host, protocol)?),
             false => None,
         };
         let nanos = |seconds: f64| (seconds * 1e9) as u64;
@@ -171,7 +172,7 @@ impl Plan {
     }
 }
 
-fn tls(command: &Command, host: &str, protocol: Protocol) -> Result<ClientTls> {
+fn tls_of(command: &Command, host: &str, protocol: Protocol) -> Result<ClientTls> {
     let trust = match (&command.ca, command.insecure) {
         (_, true) => Trust::Anyone,
         (Some(file), _) => Trust::File(file.clone()),
@@ -186,7 +187,7 @@ fn tls(command: &Command, host: &str, protocol: Protocol) -> Result<ClientTls> {
         Protocol::Http2 => Alpn::H2,
     };
     let name = command.server_name.as_deref().unwrap_or(host);
-    ClientTls::new(name, &trust, alpn, resumption)
+    tls::client(name, &trust, alpn, resumption)
 }
 
 #[allow(

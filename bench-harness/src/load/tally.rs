@@ -70,17 +70,20 @@ pub enum Kind {
     Timeout,
     /// What came was no answer by the rules of the protocol.
     Protocol,
+    /// A gRPC call came to another status than 0, or to none.
+    Grpc,
 }
 
 impl Kind {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Kind; 6] = [
+    pub const ALL: [Kind; 7] = [
         Kind::Connect,
         Kind::Tls,
         Kind::Reset,
         Kind::Closed,
         Kind::Timeout,
         Kind::Protocol,
+        Kind::Grpc,
     ];
 
     /// Its name in results.
@@ -92,6 +95,7 @@ impl Kind {
             Kind::Closed => "closed",
             Kind::Timeout => "timeout",
             Kind::Protocol => "protocol",
+            Kind::Grpc => "grpc",
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
+use std::net::Shutdown;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -10,6 +11,7 @@ use std::task::{Poll, Waker};
 use ringgate_core::rt;
 use ringgate_core::rt::clock::Stamp;
 use ringgate_core::rt::wheel::Ticks;
+use ringgate_core::wire::Wire;
 
 use super::http2::Slot;
 use super::mix::Draws;
@@ -17,7 +19,7 @@ use super::pace::{Pace, Share};
 use super::pacer::{Pacer, Place, Turn};
 use super::plan::{Plan, Protocol, Reuse};
 use super::tally::{Arrivals, Kind, Tally, Times, Watched};
-use crate::wire::{Resumed, TlsError, Wire};
+use crate::wire;
 
 /// What all connections of one thread share.
 pub struct Worker {
@@ -230,18 +232,16 @@ impl Worker {
 
     async fn try_connect(&self) -> Option<Wire> {
         let patience = self.plan.patience();
-        let connected = Wire::connect(&self.plan.addr, self.plan.tls.as_ref(), patience).await;
+        let connected = wire::connect(&self.plan.addr, self.plan.tls.as_ref(), patience).await;
         let mut tally = self.tally.borrow_mut();
         match connected {
-            Ok(mut wire) => {
+            Ok(wire) => {
                 tally.opened += 1;
-                tally.resumed += u64::from(wire.resumed() == Some(Resumed::Yes));
-                wire.set_stuck_after(patience);
+                tally.resumed += u64::from(wire::is_resumed(&wire));
                 Some(wire)
             }
             Err(error) => {
-                let inner = error.get_ref();
-                let kind = match inner.is_some_and(|inner| inner.is::<TlsError>()) {
+                let kind = match wire::is_of_tls(&error) {
                     true => Kind::Tls,
                     false => Kind::Connect,
                 };
@@ -350,7 +350,7 @@ impl Worker {
         links
             .iter()
             .filter(done)
-            .for_each(|link| link.wire.shutdown());
+            .for_each(|link| link.wire.shutdown(Shutdown::Both));
         self.rouse();
         self.wake();
     }

@@ -243,7 +243,8 @@ pub const FILLER: u8 = b'x';
 /// The largest body that is copied behind its head instead of being sent from a shared block.
 const READY_MAX: u64 = 4 << 10;
 
-const STATS_PATH: &[u8] = b"/-/stats";
+/// Where the counts are.
+pub const STATS_PATH: &[u8] = b"/-/stats";
 
 const _: () = assert!(SMALL.len() == 47);
 

@@ -11,30 +11,55 @@ use ringgate_core::http::h1::{
 };
 use ringgate_core::rt::Socket;
 use ringgate_core::rt::wheel::{Due, Ticks};
+use ringgate_core::wire::Wire;
 
 use super::Thread;
 use super::answer::{self, Ask, Kind, Length, SMALL, Then};
 use super::counts::{Counted, Totals};
+use super::http2;
 use super::input::Input;
 use super::query::{Closing, PIECE_MAX, Plan};
-use crate::wire::Wire;
+use crate::wire::{self, STUCK_AFTER};
 
 /// Serves an accepted socket to its end. What goes wrong is the client's to notice.
 pub async fn serve(socket: Socket, thread: Rc<Thread>) {
-    let Ok(wire) = Wire::accept(socket, thread.tls.as_ref(), HANDSHAKE_TIMEOUT).await else {
+    let Ok(wire) = wire::accept(socket, thread.tls.as_ref()).await else {
         return;
     };
+    let counted = Counted::enter(thread.counts());
+    let mut input = Input::new();
+    match has_preface(&wire, &mut input).await {
+        Err(_) => return,
+        Ok(false) => {}
+        Ok(true) => return Box::pin(http2::serve(wire, input.block, counted, &thread)).await,
+    }
     let mut connection = Connection {
-        counted: Counted::enter(thread.counts()),
+        counted,
         thread: &thread,
         wire,
-        input: Input::new(),
+        input,
         resume: Resume::default(),
         output: Block::empty(),
         last: None,
     };
     if connection.run().await.is_ok() {
         connection.linger().await;
+    }
+}
+
+/// Receives until it is clear whether the client begins with the preface of HTTP/2.
+async fn has_preface(wire: &Wire, input: &mut Input) -> io::Result<bool> {
+    loop {
+        let seen = input.block.len().min(PREFACE.len());
+        if input.block[..seen] != PREFACE[..seen] {
+            return Ok(false);
+        }
+        if seen == PREFACE.len() {
+            return Ok(true);
+        }
+        if input.receive(wire).await? == 0 {
+            return Ok(false);
+        }
     }
 }
 
@@ -155,7 +180,7 @@ impl Connection<'_> {
             Closing::Before => return self.flush().await.and(END),
             Closing::Reset => {
                 self.flush().await?;
-                self.wire.socket().reset_on_close();
+                self.wire.reset_on_close();
                 return Err(io::ErrorKind::ConnectionReset.into());
             }
         }
@@ -235,7 +260,7 @@ impl Connection<'_> {
             let fits = block.prepend(front) && block.prepend(&waiting);
             debug_assert!(fits);
             front = &[];
-            let (sent, block) = self.wire.send(block).await;
+            let (sent, block) = self.wire.send_lent(block, || STUCK_AFTER).await;
             self.thread.bodies.give_back(block);
             sent?;
         }
@@ -308,16 +333,18 @@ impl Connection<'_> {
         if self.output.is_empty() {
             return Ok(());
         }
-        self.wire.send(std::mem::take(&mut self.output)).await.0
+        let output = std::mem::take(&mut self.output);
+        self.wire.send(output, || STUCK_AFTER).await
     }
 
     /// Sends what is left and closes. Bytes that nobody read would turn the close into a reset,
     /// and the client would lose the answer.
     async fn linger(&mut self) {
-        if self.flush().await.is_err() || self.wire.finish().await.is_err() {
+        if self.flush().await.is_err() {
             return;
         }
-        self.wire.socket().recv_timer().arm(LINGER, Due::ShutBoth);
+        self.wire.finish(LINGER).await;
+        self.wire.recv_timer().arm(LINGER, Due::ShutBoth);
         loop {
             self.input.block = Block::empty();
             match self.input.receive(&self.wire).await {
@@ -342,7 +369,9 @@ const OUTPUT: BlockClass = BlockClass::Small;
 const COPIED_MAX: usize = 4 << 10;
 
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
-const HANDSHAKE_TIMEOUT: Ticks = Ticks(100);
+
+/// How a client of HTTP/2 begins (RFC 9113, 3.4), as far as no method looks like it.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 
 /// How long a client may take to see that the connection is over.
 const LINGER: Ticks = Ticks(20);

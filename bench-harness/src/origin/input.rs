@@ -3,9 +3,8 @@
 use std::io;
 
 use ringgate_core::block::{Block, BlockClass};
-use ringgate_core::rt::CHUNK_TAILROOM;
-
-use crate::wire::Wire;
+use ringgate_core::rt::{CHUNK_TAILROOM, Likely};
+use ringgate_core::wire::Wire;
 
 /// Received bytes; the block grows while the client fills it and shrinks again.
 #[derive(Debug)]
@@ -33,7 +32,7 @@ impl Input {
             true => {
                 // Back to the free list first: it is the next one.
                 drop(std::mem::take(&mut self.block));
-                wire.recv_block(self.class).await
+                wire.recv_block(self.class, Likely::Later).await
             }
             false => {
                 self.make_room();

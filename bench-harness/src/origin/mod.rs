@@ -9,6 +9,7 @@ mod answer;
 mod connection;
 mod counts;
 mod dice;
+mod http2;
 mod input;
 mod query;
 mod timers;
@@ -24,12 +25,13 @@ use std::sync::Arc;
 use clap::Args;
 use ringgate_core::http::RequestHead;
 use ringgate_core::rt;
+use ringgate_core::tls::ServerTls;
 
 use crate::Ended;
 use crate::cores::Cores;
 use crate::fault::Result;
 use crate::wire::serve::{self, DriverChoice};
-use crate::wire::{Alpn, Resumption, ServerTls};
+use crate::wire::{Alpn, Resumption, tls};
 use answer::Bodies;
 use counts::Counts;
 use dice::Dice;
@@ -71,6 +73,9 @@ Query parameters, on any path:
                       body; reset: resets the connection without one
   stall=1s            the whole thread stands still that long, and everybody on it waits
 Without any of these: 200 and 47 bytes of JSON. Request bodies are read and dropped.
+HTTP/2 is spoken to who begins with its preface, and over TLS to who asks for it. There chunked,
+close and stall are passed over; a gRPC call is answered with one message of the size and the
+status 0, and a failing one with 14.
 GET /-/stats answers {\"accepted\":N,\"requests\":N,\"open\":N} and counts in none of them.
 
 When it serves it prints {\"ready\":true,\"address\":\"127.0.0.1:PORT\",\"pid\":N}; SIGTERM ends it.";
@@ -84,10 +89,10 @@ impl Command {
         // What the limit is shows when it is hit.
         let _ = rt::raise_descriptor_limit();
         let tls = match (&self.tls_cert, &self.tls_key) {
-            (Some(chain), Some(key)) => Some(ServerTls::from_files(
+            (Some(chain), Some(key)) => Some(tls::server_from_files(
                 chain,
                 key,
-                &[Alpn::Http1],
+                &[Alpn::H2, Alpn::Http1],
                 Resumption::On,
             )?),
             _ => None,

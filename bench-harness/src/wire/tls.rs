@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ringgate_core::rt::wheel::Ticks;
+use ringgate_core::tls::{ClientTls, IdentityFields, ServerTls};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
@@ -61,111 +63,95 @@ pub enum Resumption {
     On,
 }
 
-/// How a client speaks TLS; cheap to clone, and clones share their tickets.
-#[derive(Clone, Debug)]
-pub struct ClientTls {
-    pub(super) config: Arc<ClientConfig>,
-    pub(super) name: ServerName<'static>,
-    pub(super) alpn: Alpn,
+/// A client that expects `server` (a DNS name or an IP address) and offers one protocol; clones
+/// share their tickets.
+///
+/// # Errors
+/// When the name is none, or the authorities cannot be read.
+pub fn client(
+    server: &str,
+    trust: &Trust,
+    alpn: Alpn,
+    resumption: Resumption,
+) -> Result<ClientTls> {
+    let bare = server.trim_start_matches('[').trim_end_matches(']');
+    let name = ServerName::try_from(bare.to_owned()).map_err(|_| {
+        Fault::Setup(format!(
+            "`{server}` is neither a DNS name nor an IP address: give --server-name"
+        ))
+    })?;
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(refused)?;
+    let builder = match trust {
+        Trust::Anyone => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(BelievesAnyone(provider()))),
+        Trust::File(path) => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(BelievesFile::new(path)?)),
+        Trust::System => builder.with_root_certificates(authorities(&system_file()?)?),
+    };
+    let mut config = builder.with_no_client_auth();
+    config.alpn_protocols = vec![alpn.name().to_vec()];
+    config.resumption = match resumption {
+        Resumption::Off => rustls::client::Resumption::disabled(),
+        Resumption::On => rustls::client::Resumption::in_memory_sessions(TICKETS_KEPT),
+    };
+    Ok(ClientTls {
+        config: Arc::new(config),
+        name: Some(name),
+    })
 }
 
-impl ClientTls {
-    /// A client that expects `server` (a DNS name or an IP address) and offers one protocol.
-    ///
-    /// # Errors
-    /// When the name is none, or the authorities cannot be read.
-    pub fn new(
-        server: &str,
-        trust: &Trust,
-        alpn: Alpn,
-        resumption: Resumption,
-    ) -> Result<ClientTls> {
-        let bare = server.trim_start_matches('[').trim_end_matches(']');
-        let name = ServerName::try_from(bare.to_owned()).map_err(|_| {
-            Fault::Setup(format!(
-                "`{server}` is neither a DNS name nor an IP address: give --server-name"
-            ))
+/// A server with a certificate chain and its key, both PEM files. A client that offers protocols
+/// and none of these is refused.
+///
+/// # Errors
+/// When the files cannot be read or do not belong together.
+pub fn server_from_files(
+    certificates: &Path,
+    key: &Path,
+    protocols: &[Alpn],
+    resumption: Resumption,
+) -> Result<ServerTls> {
+    let chain = certificates_in(certificates)?;
+    let key_of = PrivateKeyDer::from_pem_file(key)
+        .map_err(|error| unreadable("a private key", key, &error))?;
+    server(chain, key_of, protocols, resumption)
+}
+
+/// A server with a certificate chain and its key.
+///
+/// # Errors
+/// When they do not belong together.
+pub fn server(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    protocols: &[Alpn],
+    resumption: Resumption,
+) -> Result<ServerTls> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(refused)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|error| {
+            Fault::Setup(format!("certificate and key do not fit together: {error}"))
         })?;
-        let builder = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .map_err(refused)?;
-        let builder = match trust {
-            Trust::Anyone => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(BelievesAnyone(provider()))),
-            Trust::File(path) => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(BelievesFile::new(path)?)),
-            Trust::System => builder.with_root_certificates(authorities(&system_file()?)?),
-        };
-        let mut config = builder.with_no_client_auth();
-        config.alpn_protocols = vec![alpn.name().to_vec()];
-        config.resumption = match resumption {
-            Resumption::Off => rustls::client::Resumption::disabled(),
-            Resumption::On => rustls::client::Resumption::in_memory_sessions(TICKETS_KEPT),
-        };
-        Ok(ClientTls {
-            config: Arc::new(config),
-            name,
-            alpn,
-        })
-    }
-}
-
-/// How a server speaks TLS; cheap to clone.
-#[derive(Clone, Debug)]
-pub struct ServerTls {
-    pub(super) config: Arc<ServerConfig>,
-}
-
-impl ServerTls {
-    /// A server with a certificate chain and its key, both PEM files. A client that offers
-    /// protocols and none of these is refused.
-    ///
-    /// # Errors
-    /// When the files cannot be read or do not belong together.
-    pub fn from_files(
-        certificates: &Path,
-        key: &Path,
-        protocols: &[Alpn],
-        resumption: Resumption,
-    ) -> Result<ServerTls> {
-        let chain = certificates_in(certificates)?;
-        let key_of = PrivateKeyDer::from_pem_file(key)
-            .map_err(|error| unreadable("a private key", key, &error))?;
-        ServerTls::new(chain, key_of, protocols, resumption)
-    }
-
-    /// A server with a certificate chain and its key.
-    ///
-    /// # Errors
-    /// When they do not belong together.
-    pub fn new(
-        chain: Vec<CertificateDer<'static>>,
-        key: PrivateKeyDer<'static>,
-        protocols: &[Alpn],
-        resumption: Resumption,
-    ) -> Result<ServerTls> {
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .map_err(refused)?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .map_err(|error| {
-                Fault::Setup(format!("certificate and key do not fit together: {error}"))
-            })?;
-        config.alpn_protocols = protocols.iter().map(|alpn| alpn.name().to_vec()).collect();
-        match resumption {
-            Resumption::On => config.ticketer = aws_lc_rs::Ticketer::new().map_err(refused)?,
-            Resumption::Off => {
-                config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-                config.send_tls13_tickets = 0;
-            }
+    config.alpn_protocols = protocols.iter().map(|alpn| alpn.name().to_vec()).collect();
+    match resumption {
+        Resumption::On => config.ticketer = aws_lc_rs::Ticketer::new().map_err(refused)?,
+        Resumption::Off => {
+            config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
         }
-        Ok(ServerTls {
-            config: Arc::new(config),
-        })
     }
+    Ok(ServerTls {
+        config: Arc::new(config),
+        handshake_timeout: HANDSHAKE_TIMEOUT,
+        identity: IdentityFields::Off,
+    })
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -232,6 +218,9 @@ const SYSTEM_FILES: [&str; 3] = [
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",
 ];
+
+/// For a client of the bench's own servers.
+const HANDSHAKE_TIMEOUT: Ticks = Ticks(100);
 
 /// Servers whose tickets a client keeps; the bench speaks to one.
 const TICKETS_KEPT: usize = 256;

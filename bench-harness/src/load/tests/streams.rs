@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use ringgate_core::rt::wheel::Ticks;
+use ringgate_core::block::Block;
 use ringgate_core::rt::{self, Driver, Listener};
+use ringgate_core::tls::ServerTls;
+use ringgate_core::wire::Wire;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::{load, nothing};
-use crate::wire::{Alpn, Channel, Resumption, ServerTls, Wire, serve};
+use crate::wire::{self, Alpn, Resumption, STUCK_AFTER, serve};
 
 /// A running server; it ends with the process.
 struct Server {
@@ -50,8 +52,8 @@ async fn accept(listener: Listener, tls: Option<ServerTls>, counts: Counts) {
         while let Ok(Some(accepted)) = listener.accept() {
             let (tls, counts) = (tls.clone(), counts.clone());
             rt::spawn(async move {
-                let wire = Wire::accept(accepted.socket, tls.as_ref(), Ticks(100)).await;
-                if let Ok(wire) = wire {
+                let (socket, _) = accepted.adopt().unwrap();
+                if let Ok(wire) = wire::accept(socket, tls.as_ref()).await {
                     connection(wire, counts).await;
                 }
             });
@@ -60,7 +62,8 @@ async fn accept(listener: Listener, tls: Option<ServerTls>, counts: Counts) {
 }
 
 async fn connection(wire: Wire, counts: Counts) {
-    let Ok(mut connection) = h2::server::handshake(Channel::new(wire)).await else {
+    let channel = wire::channel(&Rc::new(wire), Block::empty(), STUCK_AFTER);
+    let Ok(mut connection) = h2::server::handshake(channel).await else {
         return;
     };
     let mut number = 0;
@@ -103,7 +106,7 @@ fn tls(protocols: &[Alpn]) -> ServerTls {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
     let chain = vec![made.cert.der().clone()];
-    ServerTls::new(chain, PrivateKeyDer::from(key), protocols, Resumption::On).unwrap()
+    wire::tls::server(chain, PrivateKeyDer::from(key), protocols, Resumption::On).unwrap()
 }
 
 fn http(server: &Server, path: &str) -> String {
@@ -179,4 +182,57 @@ fn a_server_that_does_not_speak_the_protocol_is_no_figure() {
         what.contains("certificate") && what.contains("--ca"),
         "{what}"
     );
+}
+
+fn origin() -> SocketAddr {
+    let listen = (Ipv4Addr::LOCALHOST, 0).into();
+    crate::origin::start(listen, 1, None, serve::DriverChoice::Auto, None).unwrap()
+}
+
+#[test]
+fn grpc_calls_are_answered_by_the_origin() {
+    let url = format!("http://{}/package.Service/Method", origin());
+    let run = load(&url, "-p h2 --grpc --body-size 1KiB -c 2 -i 5 -s 0.3").unwrap();
+    assert_eq!(run.statuses, BTreeMap::from([(200, run.requests)]));
+    assert_eq!((run.failures(), run.opened), (0, 2));
+    assert_eq!(run.body_bytes, run.requests * (5 + 47));
+    let run = load(&format!("{url}?size=200000"), "-p h2 --grpc -c 1 -s 0.2").unwrap();
+    assert_eq!(run.failures(), 0);
+    assert_eq!(run.body_bytes, run.requests * 200_005);
+}
+
+#[test]
+fn a_failed_call_is_no_answer() {
+    let url = format!("http://{}/package.Service/Method?error=1", origin());
+    let what = nothing(&url, "-p h2 --grpc -c 1 -s 0.1");
+    assert!(
+        what.contains("\ngrpc: grpc-status 14 as asked for"),
+        "{what}"
+    );
+    let server = Server::start(None);
+    let what = nothing(&http(&server, "/"), "-p h2 --grpc -c 1 -s 0.1");
+    assert!(what.contains("no grpc-status"), "{what}");
+}
+
+#[test]
+fn calls_are_not_made_over_http_1() {
+    let what = match load("http://127.0.0.1:1/", "--grpc") {
+        Err(crate::fault::Fault::Setup(what)) => what,
+        other => panic!("{other:?}"),
+    };
+    assert!(what.contains("--protocol h2"), "{what}");
+}
+
+#[test]
+fn the_origin_answers_http_2_with_what_the_query_asks_for() {
+    let origin = origin();
+    for (query, status, bytes) in [("", 200, 47), ("?size=100k&status=404", 404, 102_400)] {
+        let run = load(
+            &format!("http://{origin}/x{query}"),
+            "-p h2 -c 1 -i 3 -s 0.2",
+        )
+        .unwrap();
+        assert_eq!(run.statuses, BTreeMap::from([(status, run.requests)]));
+        assert_eq!((run.failures(), run.body_bytes), (0, run.requests * bytes));
+    }
 }

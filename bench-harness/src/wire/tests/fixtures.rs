@@ -7,12 +7,11 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
-use ringgate_core::rt::Socket;
-use ringgate_core::rt::wheel::Ticks;
+use ringgate_core::tls::{ClientTls, ServerTls};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::serve::{self, DriverChoice};
-use super::{Alpn, ClientTls, Resumption, ServerTls, Session, Tls, Trust, Wire};
+use super::tls::{self, Alpn, Resumption, Trust};
 
 /// A certificate for `localhost` that is its own authority, as PEM files.
 pub struct Certificate {
@@ -52,12 +51,12 @@ impl Certificate {
     }
 
     pub fn server(&self, protocols: &[Alpn], resumption: Resumption) -> ServerTls {
-        ServerTls::from_files(&self.chain, &self.key, protocols, resumption).unwrap()
+        tls::server_from_files(&self.chain, &self.key, protocols, resumption).unwrap()
     }
 
     pub fn client(&self, alpn: Alpn, resumption: Resumption) -> ClientTls {
         let trust = Trust::File(self.chain.clone());
-        ClientTls::new("localhost", &trust, alpn, resumption).unwrap()
+        tls::client("localhost", &trust, alpn, resumption).unwrap()
     }
 }
 
@@ -66,20 +65,7 @@ pub fn stranger() -> ServerTls {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
     let chain: Vec<CertificateDer<'static>> = vec![made.cert.der().clone()];
-    ServerTls::new(chain, key, &[], Resumption::Off).unwrap()
-}
-
-impl Wire {
-    /// Shakes hands as a client on a socket that is connected already.
-    pub async fn over(socket: Socket, tls: &ClientTls, deadline: Ticks) -> io::Result<Wire> {
-        let tls = Tls::new(Session::client(tls)?);
-        Wire::with(socket, Some(tls), deadline).await
-    }
-
-    /// The protocol that was agreed on, if any was.
-    pub fn alpn(&self) -> Option<Alpn> {
-        self.tls.as_ref()?.session.borrow().alpn()
-    }
+    tls::server(chain, key, &[], Resumption::Off).unwrap()
 }
 
 /// Runs what `begin` makes on a thread with a runtime, and returns what it comes to. The
