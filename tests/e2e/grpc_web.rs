@@ -218,23 +218,18 @@ fn answers_its_own_errors_in_the_clients_coding(driver: Driver) {
     let origin = Server::start("grpc_server.py", &[]);
     let gateway = setup(driver, &origin).start();
     let sent = framed(b"hello");
-    for (path, status) in [("/dead.Dead/Echo", "14"), ("/nowhere.Nothing/Call", "12")] {
-        let (head, answer) = post(&gateway, &["--http1.1"], path, BINARY, &sent);
-        assert!(head.contains(" 200"), "{head}");
-        assert!(
-            head.contains("content-type: application/grpc-web"),
-            "{head}"
-        );
-        let said = head + &String::from_utf8_lossy(&answer);
-        let told = [
-            format!("grpc-status: {status}"),
-            format!("grpc-status:{status}"),
-        ];
-        assert!(
-            told.iter().any(|t| said.contains(t.as_str())),
-            "{path}: {said}"
-        );
-    }
+    let (head, answer) = post(&gateway, &["--http1.1"], "/dead.Dead/Echo", BINARY, &sent);
+    assert!(head.contains(" 200"), "{head}");
+    assert!(
+        head.contains("content-type: application/grpc-web"),
+        "{head}"
+    );
+    // In the head of an answer without messages, or in the frame at the body's end.
+    let said = head + &String::from_utf8_lossy(&answer);
+    assert!(
+        said.contains("grpc-status: 14") || said.contains("grpc-status:14"),
+        "{said}"
+    );
 }
 
 mod coding {

@@ -432,7 +432,13 @@ fn picks_what_a_tls_origin_speaks(driver: Driver) {
 }
 
 fn fails_on_an_origin_of_another_protocol(driver: Driver) {
-    let one = Origin::named("x");
+    // As servers of HTTP/1.1 answer HTTP/2's preface (RFC 9113, section 3.4).
+    let one = Origin::start(|conn| {
+        if conn.take(16).is_some() {
+            conn.send("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+        }
+        conn.stall();
+    });
     let gateway = Setup::new(driver)
         .upstream("app", one.address(), "protocol = \"h2\"")
         .catch_all("app")

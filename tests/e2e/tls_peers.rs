@@ -388,7 +388,8 @@ fn closes_a_client_that_never_shakes_hands(driver: Driver) {
     begun.send([0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc]);
     silent.rest();
     begun.rest();
-    gateway.wait_for_metric("ringgate_faults_total", &[("code", "tls_timeout")], 2.0);
+    // Who sent nothing at all is no failure: a balancer looks whether the port is open.
+    gateway.wait_for_metric("ringgate_faults_total", &[("code", "tls_timeout")], 1.0);
     let mut garbage: Client = gateway.client();
     garbage.send([0x16, 3, 1, 0, 4, 9, 9, 9, 9]);
     garbage.rest();

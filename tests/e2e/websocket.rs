@@ -48,7 +48,7 @@ impl Edge {
         let setup = Setup::new(driver)
             .upstream("one", one.address(), "")
             .upstream("two", two.address(), "protocol = \"h2\"")
-            .route("none", "/none", "upstream = \"one\"")
+            .route("none", "/none", "upstream = \"one\"\nupgrade = \"off\"")
             .route("two", "/ws", "upstream = \"two\"\nupgrade = \"websocket\"")
             .route("plain", "/hello", "upstream = \"two\"")
             .route(

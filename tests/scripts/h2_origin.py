@@ -213,6 +213,9 @@ async def websocket(exchange):
             await exchange.send(websocket_head(first, len(payload)) + payload)
             if first & 0x0F == CLOSE:
                 code = struct.unpack("!H", payload[:2])[0] if payload else 1005
+        # RFC 6455, section 7.1.1: the server is the first to close.
+        if code != 1006:
+            break
     say(closed=exchange.url.path, code=code)
     await exchange.send(b"", end=True)
 
@@ -310,6 +313,8 @@ class Connection:
             self.tasks[stream] = asyncio.create_task(self.serve(PATHS.get(path, hello), exchange))
         elif isinstance(event, h2.events.DataReceived):
             exchange.body.put_nowait((event.data, event.flow_controlled_length))
+            if self.tasks[stream].done():
+                self.discard(exchange)
         elif isinstance(event, h2.events.TrailersReceived):
             exchange.trailers = event.headers
         elif isinstance(event, h2.events.StreamEnded):
@@ -323,9 +328,21 @@ class Connection:
 
     async def serve(self, act, exchange):
         try:
+            if exchange.head.get("expect") == "100-continue":
+                exchange.respond(100)
             await act(exchange)
         except (OSError, h2.exceptions.ProtocolError) as error:
             say(broken=type(error).__name__, why=str(error))
+        finally:
+            self.discard(exchange)
+
+    def discard(self, exchange):
+        """Gives back the connection's window for a body that nobody reads."""
+        while not exchange.body.empty():
+            _, length = exchange.body.get_nowait()
+            if length:
+                self.h2.acknowledge_received_data(length, exchange.stream)
+        self.flush()
 
 
 async def main():

@@ -20,6 +20,13 @@ PATIENCE_S = 20
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
+# The library takes a connection for closed once GOAWAY has come; RFC 9113, section 6.8 says that
+# its streams go on.
+GOING = h2.connection.ConnectionInputs.RECV_GOAWAY
+OPEN = h2.connection.ConnectionState.CLIENT_OPEN
+h2.connection.H2ConnectionStateMachine._transitions[(OPEN, GOING)] = (None, OPEN)
+
+
 class Refused(Exception):
     """The answer to the extended CONNECT is not a 200."""
 

@@ -48,12 +48,14 @@ fn serves_from_nginx_over_http_2(driver: Driver) {
             curl(&[how, &url("/large.bin")]) == pattern(3_000_001),
             "{how}"
         );
-        let data = format!("@{}", nginx.root().join("www/large.bin").display());
-        let up = curl_text(&[how, "--data-binary", &data, &url("/up")]);
-        assert_eq!(up, "POST 3000001");
         let range = curl(&[how, "-r", "8-11", &url("/large.bin")]);
         assert_eq!(range, [0, 0, 0, 2]);
     }
+    // nginx answers before it has read the body, which curl takes for an error over HTTP/2.
+    let data = format!("@{}", nginx.root().join("www/large.bin").display());
+    let url = format!("http://{}/up", gateway.address());
+    let up = curl_text(&["--http1.1", "--data-binary", &data, &url]);
+    assert_eq!(up, "POST 3000001");
 }
 
 fn nghttpd(root: &Path, more: &[&str]) -> (Process, String) {
@@ -66,11 +68,19 @@ fn nghttpd(root: &Path, more: &[&str]) -> (Process, String) {
 }
 
 fn serves_from_nghttpd_over_h2c(driver: Driver) {
+    // With its length told, an answer in HTTP/1.1 has no place for trailers.
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("large.bin"), pattern(3_000_001)).unwrap();
     let (_nghttpd, address) = nghttpd(
         dir.path(),
-        &["--trailer", "x-behind: it all", "--echo-upload", "-m", "10"],
+        &[
+            "--trailer",
+            "x-behind: it all",
+            "--no-content-length",
+            "--echo-upload",
+            "-m",
+            "10",
+        ],
     );
     let gateway = Setup::new(driver)
         .upstream("app", &address, "protocol = \"h2\"")
