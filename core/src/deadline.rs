@@ -35,6 +35,11 @@ impl Deadline {
         }
     }
 
+    /// Whether there is an end.
+    pub fn is_set(self) -> bool {
+        self.at.is_some()
+    }
+
     /// The time that is left, where there is an end.
     pub fn left(self) -> Option<Duration> {
         let ticks = self.at?.saturating_sub(wheel::now());

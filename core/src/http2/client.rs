@@ -1,17 +1,17 @@
 //! An origin's HTTP/2 connection: opened once, then shared by the requests of its core.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use h2::client::{Builder, SendRequest};
 
 use super::channel::Channel;
 use super::chunk::Chunk;
-use super::stream::{Open, Stream};
+use super::stream::{Count, Open, Stream};
 use super::{FRAME_MAX, SEND_BUFFER_MAX};
 use crate::block::Block;
 use crate::http::h2::{Guard, Role};
@@ -22,9 +22,9 @@ use crate::wire::Wire;
 
 /// A connection that carries many requests at a time.
 pub(crate) struct Multiplexed {
-    sender: SendRequest<Chunk>,
+    sender: RefCell<SendRequest<Chunk>>,
     /// Streams open.
-    open: Rc<Cell<u32>>,
+    open: Rc<Count>,
     over: Rc<Cell<bool>>,
     /// The tick of its last request.
     last: Cell<u32>,
@@ -33,30 +33,37 @@ pub(crate) struct Multiplexed {
 impl Multiplexed {
     /// Streams open.
     pub(crate) fn open(&self) -> u32 {
-        self.open.get()
+        self.open.open()
     }
 
     /// Whether it takes another request now.
     pub(crate) fn has_room(&self, most: u32) -> bool {
-        let peers = u32::try_from(self.sender.current_max_send_streams()).unwrap_or(u32::MAX);
-        !self.is_over() && self.open.get() < most.min(peers)
+        let peers = self.sender.borrow().current_max_send_streams();
+        let peers = u32::try_from(peers).unwrap_or(u32::MAX);
+        self.open.open() < most.min(peers)
     }
 
-    /// Whether it takes no request any more.
+    /// Whether it takes no request any more: it has ended, or the origin has said that it will,
+    /// though streams are still open.
     pub(crate) fn is_over(&self) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
         self.over.get()
+            || matches!(
+                self.sender.borrow_mut().poll_ready(&mut context),
+                Poll::Ready(Err(_))
+            )
     }
 
     /// Whether it has had no request for so long.
     pub(crate) fn has_idled(&self, timeout: Ticks) -> bool {
         let idle = wheel::now().wrapping_sub(self.last.get());
-        self.open.get() == 0 && timeout != Ticks::NEVER && idle > timeout.0
+        self.open.open() == 0 && timeout != Ticks::NEVER && idle > timeout.0
     }
 
     /// A stream for one request.
     pub(crate) fn stream(&self) -> Stream {
         self.last.set(wheel::now());
-        Stream::request(self.sender.clone(), Open::new(&self.open))
+        Stream::request(self.sender.borrow().clone(), Open::new(&self.open))
     }
 }
 
@@ -82,6 +89,11 @@ pub(crate) async fn connect(
         .max_frame_size(FRAME_MAX)
         .max_header_list_size(HEADER_LIST_MAX)
         .max_send_buffer_size(SEND_BUFFER_MAX)
+        .max_concurrent_reset_streams(RESETS_KEPT_MAX)
+        // What still comes on streams that our clients have given up must not end those of the
+        // others, nor what waits for a slow client in many small frames.
+        .max_local_error_reset_streams(None)
+        .data_frame_budget(limits.connection_window as usize * SMALL_FRAMES_SHARE)
         .initial_max_send_streams(limits.streams_max as usize)
         .handshake::<_, Chunk>(channel)
         .await;
@@ -112,7 +124,7 @@ pub(crate) async fn connect(
         return Err(io::ErrorKind::ConnectionAborted.into());
     }
     Ok(Multiplexed {
-        sender,
+        sender: RefCell::new(sender),
         open: Rc::default(),
         over,
         last: Cell::new(wheel::now()),
@@ -151,5 +163,10 @@ impl Greeting {
     }
 }
 
+/// Streams that were reset from here and of which frames may still be under way.
+const RESETS_KEPT_MAX: usize = 1024;
+/// Overhead of small frames that wait to be read, in windows of the connection: an origin may
+/// fill the window with messages of a few bytes each.
+const SMALL_FRAMES_SHARE: usize = 32;
 /// Bytes of a response's header list.
 const HEADER_LIST_MAX: u32 = 64 << 10;

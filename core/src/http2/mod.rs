@@ -29,6 +29,8 @@ pub(crate) fn fault_of(error: &h2::Error) -> Fault {
         error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM));
     match unseen {
         true => Fault::StreamRefused,
+        // What it sent is no HTTP/2, or breaks it.
+        false if error.is_library() => Fault::OriginProtocol,
         false => Fault::OriginClosed,
     }
 }

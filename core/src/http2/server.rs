@@ -11,7 +11,7 @@ use h2::{Reason, RecvStream};
 
 use super::channel::Channel;
 use super::chunk::Chunk;
-use super::stream::{Open, Stream};
+use super::stream::{Count, Open, Stream};
 use super::{FRAME_MAX, SEND_BUFFER_MAX};
 use crate::answer;
 use crate::block::Block;
@@ -20,6 +20,7 @@ use crate::client::{Client, Close, Loan, Next};
 use crate::connection::Connection;
 use crate::error::Fault;
 use crate::exchange::Parsed;
+use crate::halves::Deadline;
 use crate::http::h2::{End, Flood, Guard, Role, list_size_max, read_request};
 use crate::link::Link;
 use crate::rt;
@@ -51,13 +52,12 @@ pub(crate) async fn serve<F: Filter>(connection: Connection<F>) {
         flooded: channel.flooded(),
         open: Rc::default(),
         timer: Timer::waking(),
+        until: Deadline::default(),
         stage: Stage::Opening,
         client,
     };
     place.drains_by(served.timer.id());
-    served
-        .timer
-        .arm(served.client.limits.header_timeout, Due::ShutBoth);
+    served.wait(served.client.limits.header_timeout);
     let shaken = builder(&limits, &served.client).handshake::<_, Chunk>(channel);
     if let Some(streams) = served.until_open(shaken).await {
         served.run(streams).await;
@@ -74,6 +74,7 @@ fn builder<F: Filter>(limits: &Http2Limits, client: &Client<F>) -> Builder {
         .max_frame_size(FRAME_MAX)
         .max_header_list_size(list_size_max(&client.limits.head))
         .max_send_buffer_size(SEND_BUFFER_MAX)
+        .data_frame_budget(limits.connection_window as usize * SMALL_FRAMES_SHARE)
         .max_concurrent_reset_streams(RESETS_KEPT_MAX)
         .max_pending_accept_reset_streams(limits.resets_max as usize)
         .max_local_error_reset_streams(Some(limits.resets_max as usize))
@@ -83,16 +84,21 @@ fn builder<F: Filter>(limits: &Http2Limits, client: &Client<F>) -> Builder {
 
 /// Streams that were reset from here and of which frames may still be under way.
 const RESETS_KEPT_MAX: usize = 64;
+/// Overhead of small frames that wait to be read, in windows of the connection: messages of a
+/// few bytes each may wait for a slow origin.
+const SMALL_FRAMES_SHARE: usize = 8;
 
 /// A connection as its driver knows it.
 struct Served<F: Filter> {
     client: Client<F>,
     flooded: Rc<Cell<Option<Flood>>>,
     /// Streams open.
-    open: Rc<Cell<u32>>,
+    open: Rc<Count>,
     /// Of whatever is waited for: the preface, a stream, the client's leaving. A drain and a
     /// reload fire it.
     timer: Timer,
+    /// When that has taken too long.
+    until: Deadline,
     stage: Stage,
 }
 
@@ -132,7 +138,10 @@ impl<F: Filter> Served<F> {
         let opened = poll_fn(|cx| {
             self.timer.wakes(cx.waker());
             if self.timer.take_fired() {
-                return Poll::Ready(None);
+                if self.until.has_passed() || self.client.worker.is_draining() {
+                    return Poll::Ready(None);
+                }
+                self.wait_on();
             }
             shaken.as_mut().poll(cx).map(Some)
         })
@@ -188,17 +197,17 @@ impl<F: Filter> Served<F> {
         }
         if self.flooded.get().is_some() && self.stage != Stage::Refused {
             self.stage = Stage::Refused;
-            self.timer.arm(GOODBYE, Due::ShutBoth);
+            self.wait(GOODBYE);
             streams.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
             return self.poll_event(streams, cx);
         }
-        match (self.stage, self.open.get()) {
+        match (self.stage, self.open.open()) {
             (Stage::Busy, 0) => {
                 self.stage = Stage::Idle;
-                let idle = self.client.limits.idle_timeout;
-                self.timer.arm(idle, Due::ShutBoth);
+                self.wait(self.client.limits.idle_timeout);
             }
-            (Stage::Leaving, 0) => self.timer.arm(GOODBYE, Due::ShutBoth),
+            (Stage::Leaving, 0) if !self.until.is_set() => self.wait(GOODBYE),
+            (Stage::Busy | Stage::Leaving, 1..) => self.open.wakes_when_idle(cx.waker()),
             _ => {}
         }
         Poll::Pending
@@ -207,17 +216,32 @@ impl<F: Filter> Served<F> {
     /// A deadline has passed, or a drain or a reload wants a look. Tells whether the connection
     /// goes on.
     fn on_timer(&mut self, streams: &mut Driven) -> Next {
-        let open = self.open.get();
         let wanted = !self.client.worker.is_draining() && self.client.acceptor.index().is_some();
+        let over = self.until.has_passed();
         match self.stage {
-            Stage::Refused => return Next::Close,
-            Stage::Leaving if open == 0 => return Next::Close,
-            Stage::Leaving => {}
-            // A reload has fired it.
-            Stage::Busy if wanted => {}
-            _ => self.leave(streams),
+            Stage::Refused | Stage::Leaving if over => return Next::Close,
+            Stage::Opening | Stage::Idle | Stage::Busy if over || !wanted => self.leave(streams),
+            // It was only a look.
+            _ => self.wait_on(),
         }
         Next::KeepAlive
+    }
+
+    /// Waits so long from now.
+    fn wait(&mut self, span: Ticks) {
+        self.until = Deadline::after(span);
+        self.timer.arm(span, Due::ShutBoth);
+    }
+
+    /// Waits on for what is left.
+    fn wait_on(&self) {
+        self.timer
+            .arm(self.until.within(Ticks::NEVER), Due::ShutBoth);
+    }
+
+    fn wait_no_more(&mut self) {
+        self.until = Deadline::default();
+        self.timer.disarm();
     }
 
     /// Asks the client to open no more streams (RFC 9113, 6.8).
@@ -226,8 +250,9 @@ impl<F: Filter> Served<F> {
             return;
         }
         self.stage = Stage::Leaving;
-        if self.open.get() == 0 {
-            self.timer.arm(GOODBYE, Due::ShutBoth);
+        match self.open.open() {
+            0 => self.wait(GOODBYE),
+            _ => self.wait_no_more(),
         }
         streams.graceful_shutdown();
     }
@@ -236,7 +261,7 @@ impl<F: Filter> Served<F> {
     fn begin(&mut self, request: http::Request<RecvStream>, answer: SendResponse<Chunk>) {
         if matches!(self.stage, Stage::Opening | Stage::Idle) {
             self.stage = Stage::Busy;
-            self.timer.disarm();
+            self.wait_no_more();
         }
         self.client.served = self.client.served.saturating_add(1);
         let (parts, body) = request.into_parts();

@@ -73,19 +73,43 @@ pub(crate) enum Answered {
     Final(http::Response<()>),
 }
 
-/// A count that is one lower when this is gone.
-pub(crate) struct Open(Rc<Cell<u32>>);
+/// The streams of a connection that are open.
+#[derive(Default)]
+pub(super) struct Count {
+    open: Cell<u32>,
+    /// Who is woken when there is none any more.
+    idle: Cell<Option<Waker>>,
+}
+
+impl Count {
+    pub(super) fn open(&self) -> u32 {
+        self.open.get()
+    }
+
+    pub(super) fn wakes_when_idle(&self, waker: &Waker) {
+        self.idle.set(Some(waker.clone()));
+    }
+}
+
+/// A stream in its connection's count.
+pub(super) struct Open(Rc<Count>);
 
 impl Open {
-    pub(super) fn new(count: &Rc<Cell<u32>>) -> Open {
-        count.set(count.get() + 1);
+    pub(super) fn new(count: &Rc<Count>) -> Open {
+        count.open.set(count.open.get() + 1);
         Open(Rc::clone(count))
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+        let left = self.0.open.get() - 1;
+        self.0.open.set(left);
+        if left == 0
+            && let Some(waker) = self.0.idle.take()
+        {
+            waker.wake();
+        }
     }
 }
 
@@ -153,6 +177,9 @@ impl Stream {
             Shutdown::Both => self.cut.set(Cut::Both),
             _ => {}
         }
+        // Another direction of the same task may wait here, and have had its turn already.
+        self.recv_timer.rouse();
+        self.send_timer.rouse();
     }
 
     /// Tells the peer that the exchange has failed, so that it takes nothing for whole.
