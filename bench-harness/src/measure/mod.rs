@@ -14,7 +14,7 @@ mod work;
 pub use access_log::AccessLog;
 pub use origin::{Origin, Stats, ready};
 pub use premises::Upstream;
-pub use work::{Clients, Pace, Protocol, Resumption, Tls, Work};
+pub use work::{Calls, Clients, Pace, Protocol, Resumption, Tls, Work};
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -17,6 +17,8 @@ pub struct Work {
     pub headers: Vec<String>,
     /// Bytes of each request body.
     pub body_bytes: u64,
+    /// What requests are.
+    pub calls: Calls,
     /// Connections.
     pub connections: u32,
     /// Requests under way on each: pipelined, or as streams.
@@ -31,6 +33,15 @@ pub struct Work {
     pub pace: Pace,
     /// A mix of requests, in place of path, method, headers and body.
     pub requests: Option<PathBuf>,
+}
+
+/// What requests are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Calls {
+    /// Requests of HTTP.
+    Http,
+    /// Unary calls of gRPC, the body being the message.
+    Grpc,
 }
 
 /// Whether a connection carries more than one request.
@@ -89,6 +100,7 @@ impl Work {
             method: "GET".to_owned(),
             headers: Vec::new(),
             body_bytes: 0,
+            calls: Calls::Http,
             connections,
             in_flight: 1,
             clients: Clients::Kept,
@@ -146,7 +158,8 @@ impl Work {
         match &self.requests {
             Some(file) => flag("requests", file.display().to_string()),
             None => {
-                if self.method != "GET" {
+                // A call is a POST anyway.
+                if self.method != "GET" && self.calls == Calls::Http {
                     flag("method", self.method.clone());
                 }
                 self.headers
@@ -156,6 +169,9 @@ impl Work {
                     flag("body-size", self.body_bytes.to_string());
                 }
             }
+        }
+        if self.calls == Calls::Grpc && self.requests.is_none() {
+            words.push("--grpc".to_owned());
         }
         if self.clients == Clients::New {
             words.push("--new-connections".to_owned());

@@ -9,6 +9,7 @@ use super::lineup::{Log, Peer, Program};
 use super::scenarios::{Limit, LogFormat, Scenario, Secure, Workers};
 use super::template::Filling;
 use crate::cores::Cores;
+use crate::measure::Calls;
 
 /// What a configuration depends on beside peer and scenario.
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +78,7 @@ fn conditions(filling: &mut Filling, peer: &Peer, scenario: &Scenario, cores: &C
         .condition("log", peer.log == Log::On)
         .condition("json", scenario.log == LogFormat::Json)
         .condition("tls", scenario.secure != Secure::No)
+        .condition("grpc", scenario.calls == Calls::Grpc)
         .condition("limit", scenario.limit != Limit::No)
         .condition("many_routes", scenario.routes > 1)
         .condition("many_workers", workers > 1)
@@ -113,7 +115,7 @@ fn addresses(filling: &mut Filling, peer: &Peer, scenario: &Scenario, setting: S
     let Setting {
         address, origin, ..
     } = setting;
-    let h2 = scenario.secure == Secure::Http2;
+    let h2 = scenario.secure == Secure::Http2 || scenario.calls == Calls::Grpc;
     let alpn = match (peer.program, h2) {
         (Program::Ringgate | Program::Envoy, true) => r#""h2", "http/1.1""#,
         (Program::Ringgate | Program::Envoy, false) => r#""http/1.1""#,
@@ -134,6 +136,14 @@ fn addresses(filling: &mut Filling, peer: &Peer, scenario: &Scenario, setting: S
         .word("origin_host", origin.ip())
         .word("origin_port", origin.port())
         .word("alpn", alpn)
+        .word(
+            "proto",
+            if scenario.calls == Calls::Grpc {
+                " proto h2"
+            } else {
+                ""
+            },
+        )
         .word("h2", if h2 { " http2" } else { "" });
 }
 

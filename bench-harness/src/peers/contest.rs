@@ -15,7 +15,7 @@ use crate::fault::{Fault, Result};
 use crate::figures::Scratch;
 use crate::http;
 use crate::interrupt;
-use crate::measure::{Length, Measured, Pace, Stage, Work};
+use crate::measure::{Calls, Length, Measured, Pace, Stage, Work};
 use crate::output;
 use crate::procfs::{self, Usage};
 use crate::results::{HalfSample, Latency, PeerRun, Sample, ScenarioRun};
@@ -188,8 +188,9 @@ impl Contest<'_> {
     }
 
     fn answers_as_the_origin(&self, started: &Started, scenario: &Scenario) -> Result<()> {
-        if scenario.secure != Secure::No {
-            // The load checks every answer's status, and our own little client knows no TLS.
+        if scenario.secure != Secure::No || scenario.calls == Calls::Grpc {
+            // The load checks every answer's status, and our own little client knows neither TLS
+            // nor HTTP/2.
             return Ok(());
         }
         let path = scenario.example_path();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::installed;
 use super::scenarios::{Limit, LogFormat, Scenario, Secure, Workers};
-use crate::measure::Upstream;
+use crate::measure::{Calls, Upstream};
 
 /// A program that passes requests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,6 +71,7 @@ impl Peer {
             Program::Relay if scenario.secure != Secure::No => Some("it speaks no TLS"),
             Program::Relay => None,
             Program::Stock if scenario.secure != Secure::No => Some("it speaks no TLS"),
+            Program::Stock if scenario.calls == Calls::Grpc => Some("it speaks no HTTP/2"),
             Program::Stock if scenario.limit != Limit::No => Some("it has no rate limit"),
             Program::Stock if scenario.routes > 1 => Some("it has no routes"),
             Program::Stock => None,
@@ -208,6 +209,8 @@ mod tests {
         assert_eq!(unable("nginx-log", "json-log"), None);
         assert!(unable("envoy", "rate-limit-million-keys").is_some());
         assert!(unable("stock", "skewed").unwrap().contains("one thread"));
+        assert!(unable("stock", "grpc-unary").unwrap().contains("HTTP/2"));
+        assert_eq!(unable("relay", "grpc-unary"), None);
     }
 
     #[test]

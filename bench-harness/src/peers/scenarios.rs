@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::measure::{Clients, Pace, Protocol, Resumption, Tls, Work};
+use crate::measure::{Calls, Clients, Pace, Protocol, Resumption, Tls, Work};
 
 /// One kind of work that proxies are compared at.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +27,9 @@ pub struct Scenario {
     pub clients: Clients,
     /// Whether connections are encrypted, and what is spoken then.
     pub secure: Secure,
+    /// What requests are. Calls of gRPC are made over HTTP/2 on both sides of the proxy, without
+    /// TLS by prior knowledge.
+    pub calls: Calls,
     /// Routes in the configuration.
     pub routes: u32,
     /// What is limited.
@@ -140,6 +143,7 @@ impl Scenario {
             resumption,
         };
         let (protocol, tls) = match self.secure {
+            Secure::No if self.calls == Calls::Grpc => (Protocol::Http2, None),
             Secure::No => (Protocol::Http1, None),
             Secure::Http1(resumption) => (Protocol::Http1, Some(tls(resumption))),
             Secure::Http2 => (Protocol::Http2, Some(tls(Resumption::Tickets))),
@@ -155,6 +159,7 @@ impl Scenario {
                 Limit::OneKey | Limit::ManyKeys => vec!["x-key: 1".to_owned()],
             },
             body_bytes: self.body_bytes,
+            calls: self.calls,
             connections: self.connections,
             in_flight: self.in_flight,
             clients: self.clients,
@@ -186,6 +191,7 @@ const BASE: Scenario = Scenario {
     in_flight: 1,
     clients: Clients::Kept,
     secure: Secure::No,
+    calls: Calls::Http,
     routes: 1,
     limit: Limit::No,
     log: LogFormat::Own,
@@ -319,6 +325,26 @@ pub const SCENARIOS: &[Scenario] = &[
         connections: 8,
         in_flight: 20,
         secure: Secure::Http2,
+        ..BASE
+    },
+    Scenario {
+        name: "h2-skewed",
+        title: "GET of 47 bytes over HTTP/2 and TLS, 3 connections with 32 streams each, 2 workers",
+        connections: 3,
+        in_flight: 32,
+        secure: Secure::Http2,
+        workers: Workers::Count(2),
+        ..BASE
+    },
+    Scenario {
+        name: "grpc-unary",
+        title: "unary gRPC calls with messages of 64 and 47 bytes, 8 connections with 20 streams each",
+        path: "/bench.Users/Find",
+        method: "POST",
+        body_bytes: 64,
+        connections: 8,
+        in_flight: 20,
+        calls: Calls::Grpc,
         ..BASE
     },
 ];
