@@ -14,6 +14,7 @@ use crate::http::h1::{self, ResponseOut, encode::reason_of, encode_response};
 use crate::http::{BodyLen, Known, Method, RequestHead};
 use crate::http2;
 use crate::link::{Head, Link};
+use crate::upgrade;
 use crate::worker::Installed;
 
 /// Sends the answer to a fault.
@@ -53,6 +54,9 @@ pub(crate) async fn send<F: Filter>(
         exchange.account.code = answer.code;
     }
     let body = compose(client, installed, exchange, answer);
+    if upgrade::would_open(&exchange.request, exchange.response.status) {
+        exchange.response.status = 501;
+    }
     let status = exchange.response.status;
     let framing = match status {
         204 | 304 => BodyLen::None,

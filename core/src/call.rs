@@ -80,7 +80,7 @@ async fn run<F: Filter>(
     };
     let stats = upstream.stats.of(worker.core());
     let mut pooled = true;
-    loop {
+    for attempt in 1..=ATTEMPTS_MAX {
         let choice = pool.choose()?;
         let idle = match pooled {
             true => pool.take(&choice, upstream, Look::Close),
@@ -95,7 +95,8 @@ async fn run<F: Filter>(
             }
         };
         stats.requests.add(1);
-        let repeatable = lease.use_count == Use::Reused && call.method.is_idempotent();
+        let repeatable =
+            lease.use_count == Use::Reused && call.method.is_idempotent() && attempt < ATTEMPTS_MAX;
         match on_link(&lease.link, upstream, call, deadline).await {
             Err(Fault::OriginClosed) if repeatable => {
                 stats.retries.add(1);
@@ -111,7 +112,11 @@ async fn run<F: Filter>(
             }
         }
     }
+    Err(Fault::OriginClosed)
 }
+
+/// Attempts behind which a call that finds shared connections dead is given up.
+const ATTEMPTS_MAX: u32 = 3;
 
 async fn on_link(
     origin: &Link,

@@ -179,13 +179,17 @@ impl<F: Filter> Attempt<'_, F> {
                 .exchange_on(exchange, body, whole.as_ref(), &choice, lease)
                 .await
             {
-                Err(fault) if reused == Use::Reused && may_repeat(exchange, &whole, fault) => {
+                Err(fault)
+                    if reused == Use::Reused
+                        && exchange.account.attempts < ATTEMPTS_MAX
+                        && may_repeat(exchange, &whole, fault) =>
+                {
                     stats.retries.add(1);
                     pooled = false;
                 }
                 // The origin has not looked at it.
                 Err(Fault::StreamRefused)
-                    if exchange.account.attempts < REFUSALS_MAX && is_in_hand(exchange, &whole) =>
+                    if exchange.account.attempts < ATTEMPTS_MAX && is_in_hand(exchange, &whole) =>
                 {
                     stats.retries.add(1);
                     pooled = false;
@@ -388,5 +392,6 @@ fn is_in_hand<F: Filter>(exchange: &Exchange<F>, whole: &Option<Block>) -> bool 
     exchange.request.framing.is_empty() || whole.is_some()
 }
 
-/// Attempts behind which a request that origins refuse unseen is given up.
-const REFUSALS_MAX: u8 = 3;
+/// Attempts behind which a request that origins refuse unseen, or that finds shared connections
+/// dead, is given up.
+const ATTEMPTS_MAX: u8 = 3;

@@ -86,6 +86,9 @@ impl<F: Filter> Reply<'_, F> {
         if self.response.kind() == ResponseKind::Switch {
             return self.switch(block).await;
         }
+        if upgrade::would_open(self.request, self.response.status) {
+            return Err(Fault::BadUpgrade);
+        }
         // The head reads its fields from the block until it is encoded. Where no filter looks
         // at the body, the body stays in it too and goes out from there, behind its new head.
         let mode = match self.response.framing {

@@ -18,6 +18,12 @@ pub(crate) fn give_key<F: Filter>(exchange: &mut Exchange<F>, origin: Version) {
     let _ = fields.set(Known::SecWebsocketKey.name(), &new_key(random));
 }
 
+/// Whether the client would take an answer with this status for the begin of its tunnel, as any
+/// success is on a stream (RFC 8441, 5): no other answer may have one.
+pub(crate) fn would_open(request: &RequestHead, status: u16) -> bool {
+    request.version == Version::Http2 && request.upgrade().is_some() && status / 100 == 2
+}
+
 /// Whether the origin's answer proves what it has to, and as the client needs it.
 pub(crate) fn settle_accept(
     request: &RequestHead,

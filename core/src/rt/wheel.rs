@@ -115,6 +115,11 @@ impl Timer {
         WHEEL.with_borrow(|wheel| wheel.entries[self.0 as usize].cut)
     }
 
+    /// Wakes the task named to [`Timer::wakes`] without a deadline that has passed.
+    pub fn rouse(&self) {
+        wake(self.0);
+    }
+
     /// Sets the deadline `after` from now; [`Ticks::NEVER`] clears it.
     pub fn arm(&self, after: Ticks, due: Due) {
         WHEEL.with_borrow_mut(|wheel| wheel.arm(self.0, after, due));
@@ -166,12 +171,9 @@ pub(super) fn either_has_cut(recv: &Timer, send: &Timer) -> bool {
 /// Has a timer without a socket fire now, if it is still there.
 pub fn fire(timer: TimerId) {
     let waker = WHEEL.with_borrow_mut(|wheel| {
-        let entry = wheel.entries.get_mut(timer.index as usize)?;
-        if entry.owner != timer.owner {
-            return None;
-        }
-        entry.at = NONE;
-        (entry.fired, entry.cut) = (true, true);
+        wheel.cut(timer)?;
+        let entry = &mut wheel.entries[timer.index as usize];
+        (entry.at, entry.fired) = (NONE, true);
         entry.waker.take()
     });
     if let Some(waker) = waker {

@@ -51,6 +51,16 @@ pub fn limits() -> Limits {
 
 /// A worker that sends every request through `filters` to `origin`.
 pub fn engine<F: Filter>(driver: Driver, origin: SocketAddr, filters: Vec<F>) -> Engine<F> {
+    engine_of(driver, origin, filters, |_| {})
+}
+
+/// The same with a snapshot that was changed.
+pub fn engine_of<F: Filter>(
+    driver: Driver,
+    origin: SocketAddr,
+    filters: Vec<F>,
+    change: impl FnOnce(&mut Snapshot<F>),
+) -> Engine<F> {
     let registry = Arc::new(Registry::new(1));
     let path = PathPattern::parse("/{rest*}").unwrap();
     let mut router = RouterBuilder::new(RouterOptions::default());
@@ -64,7 +74,7 @@ pub fn engine<F: Filter>(driver: Driver, origin: SocketAddr, filters: Vec<F>) ->
     let addr = TcpListener::from(fd.try_clone().unwrap())
         .local_addr()
         .unwrap();
-    let snapshot = Snapshot {
+    let mut snapshot = Snapshot {
         generation: 1,
         router: router.build().unwrap(),
         routes: vec![Route {
@@ -118,6 +128,7 @@ pub fn engine<F: Filter>(driver: Driver, origin: SocketAddr, filters: Vec<F>) ->
         },
         challenges: Arc::default(),
     };
+    change(&mut snapshot);
     let worker = start(WorkerOptions {
         core: CoreIndex(0),
         pin: None,

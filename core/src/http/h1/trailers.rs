@@ -2,6 +2,7 @@
 
 use crate::http::fields::put_line;
 use crate::http::h1::error::BodyError;
+use crate::http::h1::rules::is_alias;
 use crate::http::known::{Known, KnownSet};
 use crate::http::limits::{TRAILER_LINES_MAX, TRAILERS_MAX};
 use crate::http::text::{is_token_byte, is_value, trim_blanks};
@@ -119,16 +120,17 @@ impl Trailers {
 /// Whether a field may come as a trailer: not if it concerns framing, routing, authentication,
 /// request modifiers, response control or the content's form (RFC 9110, 6.5.1).
 pub fn may_be_trailer(name: &[u8]) -> bool {
-    const PREFIXES: [&[u8]; 6] = [
+    const PREFIXES: [&[u8]; 7] = [
         b"content-",
         b"if-",
         b"proxy-",
         b"sec-",
         b"x-forwarded-",
+        b"x-client-cert-",
         b"access-control-",
     ];
     let known = Known::of(name);
-    if FORBIDDEN.contains(known) || KnownSet::HOP_BY_HOP.contains(known) {
+    if FORBIDDEN.contains(known) || KnownSet::HOP_BY_HOP.contains(known) || is_alias(name) {
         return false;
     }
     !PREFIXES.iter().any(|prefix| {
@@ -195,6 +197,9 @@ mod tests {
             "x-forwarded-for",
             "If-None-Match",
             "set-cookie",
+            "x-client-cert-subject",
+            "X_Client_Cert_Subject",
+            "x_forwarded_for",
         ] {
             assert!(!may_be_trailer(name.as_bytes()), "{name}");
         }
