@@ -107,6 +107,15 @@ impl Gateway {
         self.ready.listeners.public
     }
 
+    /// The admin API.
+    ///
+    /// # Errors
+    /// When the configuration has none.
+    pub fn admin(&self) -> Result<SocketAddr> {
+        let none = || Fault::Setup("the gateway was started without its admin API".to_owned());
+        self.ready.admin.ok_or_else(none)
+    }
+
     /// The driver that it chose.
     pub fn driver(&self) -> &str {
         &self.ready.driver
@@ -116,6 +125,7 @@ impl Gateway {
 #[derive(Debug, Deserialize)]
 struct Ready {
     listeners: Listeners,
+    admin: Option<SocketAddr>,
     driver: String,
 }
 
@@ -203,6 +213,7 @@ mod tests {
         let line = r#"{"admin":"127.0.0.1:2","driver":"epoll","listeners":{"public":"127.0.0.1:1"},"pid":5,"ready":true,"workers":1}"#;
         let ready: Ready = serde_json::from_str(line).unwrap();
         assert_eq!(ready.listeners.public.port(), 1);
+        assert_eq!(ready.admin.map(|admin| admin.port()), Some(2));
         assert_eq!(ready.driver, "epoll");
     }
 

@@ -65,6 +65,8 @@ enum Command {
     Instructions(instructions::Command),
     /// Time to load a configuration of many routes.
     Config(figures::load::Load),
+    /// Requests by worker of few heavy HTTP/2 connections.
+    Skew(figures::skew::Skew),
 }
 
 /// What a command came to, when it did not fail.
@@ -121,6 +123,7 @@ fn run(command: &Command) -> Result<Ended> {
         Command::Report(command) => command.run(),
         Command::Instructions(command) => command.run(),
         Command::Config(load) => load.measure().map(Ended::well),
+        Command::Skew(skew) => skew.measure().map(Ended::well),
     }
 }
 

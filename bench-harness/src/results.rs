@@ -90,7 +90,7 @@ pub struct LoadRun {
     pub requests_per_second: f64,
     /// Of an open loop: requests that were due but could not be sent before the end.
     pub unsent: u64,
-    /// Failures by kind: `connect`, `tls`, `reset`, `closed`, `timeout`, `protocol`; absent
+    /// Failures by kind: `connect`, `tls`, `reset`, `closed`, `timeout`, `protocol`, `grpc`; absent
     /// kinds are zero.
     pub errors: BTreeMap<String, u64>,
     /// Answers by status.
@@ -100,6 +100,9 @@ pub struct LoadRun {
     pub body_bytes: u64,
     /// Connections that were opened, the first ones among them.
     pub opened: u64,
+    /// Of those, connections whose handshake resumed an earlier session.
+    #[serde(default)]
+    pub resumed: u64,
     /// From when a request was due (open loop) or sent (closed loop) to its answer's last byte.
     pub latency: Latency,
     /// Of an open loop: from when it was sent. The difference to `latency` is what coordinated

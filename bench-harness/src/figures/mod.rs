@@ -1,6 +1,7 @@
 //! Figures of Ringgate alone, one file each, and what they share.
 
 pub mod load;
+pub mod skew;
 
 use std::fs;
 use std::path::{Path, PathBuf};

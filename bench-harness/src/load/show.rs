@@ -30,6 +30,7 @@ pub fn saved(plan: &Plan, tally: &Tally, unsent: u64, circumstances: Circumstanc
         statuses: tally.statuses(),
         body_bytes: tally.body_bytes,
         opened: tally.opened,
+        resumed: tally.resumed,
         latency: latency(&tally.latency),
         service: plan.rates.as_ref().map(|_| latency(&tally.service)),
     }

@@ -1,7 +1,7 @@
 //! What must hold for a run to be about what its figure says.
 
 use super::origin::Stats;
-use super::work::{Clients, Pace, Work};
+use super::work::{Clients, Pace, Resumption, Work};
 use crate::results::LoadRun;
 
 /// How a proxy uses connections to the origin.
@@ -99,6 +99,13 @@ impl Observed<'_> {
                 run.opened
             ),
         );
+        must(
+            self.handshakes_are_as_asked_for(),
+            format!(
+                "{} of {} handshakes resumed an earlier session",
+                run.resumed, run.opened
+            ),
+        );
         if let Some(lines) = self.lines {
             must(
                 seen.contains(&lines),
@@ -106,6 +113,22 @@ impl Observed<'_> {
             );
         }
         faults
+    }
+
+    /// A handshake costs several times less when it is resumed. The first on each connection of
+    /// the load, and a few that found no ticket, may be full ones.
+    fn handshakes_are_as_asked_for(&self) -> bool {
+        let Observed { work, run, .. } = self;
+        match (&work.tls, work.clients) {
+            (None, _) | (_, Clients::Kept) => true,
+            (Some(tls), Clients::New) => match tls.resumption {
+                Resumption::Off => run.resumed == 0,
+                Resumption::Tickets => {
+                    let full = run.opened.saturating_sub(run.resumed);
+                    full <= work.under_way_max() + run.opened / 10
+                }
+            },
+        }
     }
 
     /// Some may be opened anew, but nothing like one for each request.
@@ -125,6 +148,7 @@ const SPARE_CONNECTIONS: u64 = 16;
 mod tests {
     use super::*;
     use crate::facts;
+    use crate::measure::Tls;
     use crate::results::Latency;
 
     fn run() -> LoadRun {
@@ -145,6 +169,7 @@ mod tests {
             statuses: [(200, 100_000)].into(),
             body_bytes: 0,
             opened: 64,
+            resumed: 0,
             latency: Latency {
                 mean_us: 1.0,
                 deviation_us: 0.0,
@@ -238,6 +263,44 @@ mod tests {
             ..observed
         };
         breaks(&pooled.faults(), "to the origin");
+    }
+
+    #[test]
+    fn handshakes_of_the_other_kind_break_a_run() {
+        let work = |resumption| Work {
+            clients: Clients::New,
+            tls: Some(Tls {
+                ca: "/ca.pem".into(),
+                name: "localhost".to_owned(),
+                resumption,
+            }),
+            ..Work::get("/", 64)
+        };
+        let handshakes = |work: &Work, resumed| {
+            let run = LoadRun {
+                opened: 130_000,
+                resumed,
+                ..run()
+            };
+            let observed = Observed {
+                work,
+                run: &run,
+                origin: Stats {
+                    accepted: 64,
+                    requests: 130_000,
+                },
+                upstream: Upstream::Pooled,
+                counted: 90_000,
+                lines: None,
+            };
+            observed.faults()
+        };
+        let resumed = work(Resumption::Tickets);
+        assert_eq!(handshakes(&resumed, 125_000), Vec::<String>::new());
+        breaks(&handshakes(&resumed, 60_000), "60000 of 130000 handshakes");
+        let full = work(Resumption::Off);
+        assert_eq!(handshakes(&full, 0), Vec::<String>::new());
+        breaks(&handshakes(&full, 1), "1 of 130000 handshakes");
     }
 
     #[test]

@@ -77,6 +77,7 @@ pub fn load(rate: Option<f64>) -> LoadRun {
         statuses: BTreeMap::from([(200, (per_second * 10.0) as u64)]),
         body_bytes: (per_second * 470.0) as u64,
         opened: 64,
+        resumed: 0,
         latency: latency(1310.0, 3.0),
         service: rate.map(|_| latency(420.0, 1.0)),
     }
