@@ -21,7 +21,7 @@ use crate::rt::wheel::{self, Due, Ticks};
 use crate::rt::{self, Likely, Liveness};
 use crate::snapshot::{Carries, HalfClose, Http2Unasked, Limits, Listener};
 use crate::wire::{Security, Wire};
-use crate::worker::{Acceptor, Activity, Place, Worker};
+use crate::worker::{Acceptor, Activity, Installed, Place, Worker};
 
 use prelude::Begun;
 
@@ -70,11 +70,24 @@ impl Begins {
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve<F: Filter>(
+pub(crate) fn serve<F: Filter>(
     worker: Rc<Worker<F>>,
     acceptor: Rc<Acceptor>,
     arrived: Arrived,
     place: Place<F>,
+) -> impl Future<Output = ()> {
+    // The indices of a listener and of what it passes on to are those of this snapshot: a reload
+    // may come before the first turn.
+    let installed = (arrived.begins == Begins::Otherwise).then(|| worker.installed());
+    serve_as(worker, acceptor, arrived, place, installed)
+}
+
+async fn serve_as<F: Filter>(
+    worker: Rc<Worker<F>>,
+    acceptor: Rc<Acceptor>,
+    arrived: Arrived,
+    place: Place<F>,
+    installed: Option<Rc<Installed<F>>>,
 ) {
     let peer = arrived.peer.map_or(prelude::NOWHERE, |peer| peer.ip());
     let mut connection = Connection {
@@ -96,10 +109,10 @@ pub(crate) async fn serve<F: Filter>(
         place,
         ahead: None,
     };
-    if arrived.begins == Begins::Otherwise {
+    if let Some(installed) = installed {
         // In memory of its own: the connection does not carry the room for it as long as it
         // lasts.
-        match rt::pooled(|| connection.begin()).await {
+        match rt::pooled(|| connection.begin(installed)).await {
             Begun::Requests => {}
             Begun::Http2 => return Box::pin(http2::serve(connection)).await,
             Begun::Over => return,
@@ -162,7 +175,8 @@ impl<F: Filter> Connection<F> {
     /// Whether HTTP/2 is understood where nothing has agreed on it.
     fn takes_preface(&self) -> bool {
         let installed = self.client.worker.installed();
-        let listener = installed.snapshot.listeners.get(self.client.listener);
+        let index = self.client.acceptor.index();
+        let listener = index.and_then(|index| installed.snapshot.listeners.get(index));
         self.client.tls.is_none()
             && listener.is_some_and(|listener| listener.h2c == Http2Unasked::Accepted)
     }
@@ -289,7 +303,8 @@ impl<F: Filter> Connection<F> {
     async fn close(&self) {
         self.flush().await;
         let wire = &self.client.wire;
-        if wire.security() == Security::Tls && !wire.is_cut() {
+        // Where a deadline has ended receiving, the client still reads.
+        if wire.security() == Security::Tls {
             wire.finish(self.client.limits.send_timeout).await;
         }
     }

@@ -12,29 +12,28 @@ use crate::tunnel::{Speaks, Tunnel};
 use crate::upstream::Pool;
 use crate::worker::Installed;
 
-/// Passes a connection on to the upstream; `received` came already. `told` stands in the log
-/// where a request does.
+/// Passes a connection on to the upstream of the snapshot that it was accepted under; `received`
+/// came already. `told` stands in the log where a request does.
 pub(crate) async fn pass<F: Filter>(
     client: &Client<F>,
+    installed: &Installed<F>,
     upstream: usize,
-    received: Block,
-    told: &str,
+    (received, told): (Block, &str),
 ) {
-    let installed = client.worker.installed();
     let mut exchange = Loan::new(&client.worker);
     exchange.account.began = Stamp::now();
     exchange.account.head_at = exchange.account.began;
-    client.identify_refused(&installed, &mut exchange);
+    client.identify_refused(installed, &mut exchange);
     let told = Block::from_slice(told.as_bytes());
     exchange.request.fields.put_text(told);
     exchange.account.upstream = Some(upstream);
     exchange.account.phase = Phase::Connect;
     exchange.account.decided_at = Some(Stamp::now());
-    let passed = through(client, &installed, upstream, received, &mut exchange).await;
+    let passed = through(client, installed, upstream, received, &mut exchange).await;
     if let Err(fault) = passed {
         exchange.note(fault);
     }
-    exchange.settle(&client.worker, &installed);
+    exchange.settle(&client.worker, installed);
 }
 
 async fn through<F: Filter>(

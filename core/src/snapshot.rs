@@ -377,6 +377,17 @@ impl Upstream {
             Some(_) => Security::Tls,
         }
     }
+
+    /// Whether connections that were opened for `former` are as good as its own: what they speak
+    /// and what their origin has proved is the same.
+    pub fn connects_like(&self, former: &Upstream) -> bool {
+        let tls = match (&self.tls, &former.tls) {
+            (None, None) => true,
+            (Some(own), Some(former)) => Arc::ptr_eq(own, former),
+            _ => false,
+        };
+        tls && self.protocol == former.protocol && self.proxy == former.proxy
+    }
 }
 
 /// What an upstream's connections speak.

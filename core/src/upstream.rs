@@ -19,8 +19,8 @@ use crate::block::BlockClass;
 use crate::error::Fault;
 use crate::http::authority::Authority;
 use crate::link::Link;
+use crate::rt::Liveness;
 use crate::rt::wheel::{self, Ticks};
-use crate::rt::{Addr, Liveness};
 use crate::snapshot::{Endpoint, Upstream};
 use crate::stats::{CoreIndex, UpstreamStats};
 use crate::wire::Wire;
@@ -104,6 +104,14 @@ impl Placed {
     }
 }
 
+impl Placed {
+    /// Whether connections to one are connections to the other: the name is what a certificate
+    /// has proved.
+    fn is_same_place(&self, other: &Endpoint) -> bool {
+        self.endpoint.addr == other.addr && self.endpoint.authority == other.authority
+    }
+}
+
 impl Deref for Placed {
     type Target = Endpoint;
 
@@ -176,7 +184,7 @@ impl Pool {
             .map(|endpoint| {
                 let same = former
                     .iter_mut()
-                    .find(|slot| slot.endpoint.addr == endpoint.addr);
+                    .find(|slot| slot.endpoint.is_same_place(endpoint));
                 let (idle, shared) = same
                     .map(|slot| {
                         let shared = std::mem::take(&mut slot.shared);
@@ -336,20 +344,19 @@ impl State {
         if choice.epoch == self.epoch {
             return self.slots.get_mut(choice.index);
         }
-        let addr: &Addr = &choice.endpoint.addr;
-        self.slots
-            .iter_mut()
-            .find(|slot| slot.endpoint.addr == *addr)
+        let slots = self.slots.iter_mut();
+        let mut same = slots.filter(|slot| slot.endpoint.is_same_place(&choice.endpoint));
+        same.next()
     }
 }
 
-/// The pools of a snapshot's upstreams on one core: those of the same name are kept.
+/// The pools of a snapshot's upstreams on one core: those that `former` knows are kept.
 pub fn pools_for(
     core: CoreIndex,
     upstreams: &[Upstream],
-    former: impl Fn(&str) -> Option<Rc<Pool>>,
+    former: impl Fn(&Upstream) -> Option<Rc<Pool>>,
 ) -> Vec<Rc<Pool>> {
-    let pool_of = |upstream: &Upstream| match former(&upstream.name) {
+    let pool_of = |upstream: &Upstream| match former(upstream) {
         Some(pool) => {
             pool.replace_endpoints(&upstream.endpoints, upstream.stats.of(core));
             pool
@@ -372,6 +379,7 @@ pub struct EndpointUpdate {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::rt::Addr;
 
     fn endpoint(port: u16, weight: u32) -> Endpoint {
         Endpoint {

@@ -20,7 +20,7 @@ use crate::http::request_id::RequestIds;
 use crate::rt::Liveness;
 use crate::rt::clock::Stamp;
 use crate::rt::wheel::{self, Due, Ticks, TimerId};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, Upstream};
 use crate::stats::{CoreIndex, Registry, WorkerStats};
 use crate::upstream::{self, EndpointUpdate, Pool};
 use crate::wall::WallClock;
@@ -127,28 +127,26 @@ impl<F: Filter> Worker<F> {
 
     fn install(&self, snapshot: Arc<Snapshot<F>>) {
         let former = self.installed();
-        let by_name = |name: &str| {
-            let names = former.snapshot.upstreams.iter();
-            let index = names.clone().position(|upstream| *upstream.name == *name)?;
-            former.pools.get(index).map(Rc::clone)
+        let formers = former.snapshot.upstreams.iter().zip(&former.pools);
+        let usable = |upstream: &Upstream, (former, pool): (&Upstream, &Rc<Pool>)| {
+            upstream.connects_like(former).then(|| Rc::clone(pool))
         };
         let pools = match snapshot.upstreams.len() + former.pools.len() > 64 {
-            false => upstream::pools_for(self.core, &snapshot.upstreams, by_name),
+            false => upstream::pools_for(self.core, &snapshot.upstreams, |upstream| {
+                let mut formers = formers.clone();
+                let same = formers.find(|(former, _)| former.name == upstream.name)?;
+                usable(upstream, same)
+            }),
             true => {
-                let names = former
-                    .snapshot
-                    .upstreams
-                    .iter()
-                    .map(|upstream| &*upstream.name);
-                let index: std::collections::HashMap<&str, &Rc<Pool>, ahash::RandomState> =
-                    names.zip(&former.pools).collect();
-                upstream::pools_for(self.core, &snapshot.upstreams, |name| {
-                    index.get(name).map(|pool| Rc::clone(pool))
+                let named = formers.clone().map(|known| (&*known.0.name, known));
+                let index: std::collections::HashMap<_, _, ahash::RandomState> = named.collect();
+                upstream::pools_for(self.core, &snapshot.upstreams, |upstream| {
+                    usable(upstream, *index.get(&*upstream.name)?)
                 })
             }
         };
         let kept: HashSet<*const Pool, ahash::RandomState> = pools.iter().map(Rc::as_ptr).collect();
-        for (upstream, pool) in former.snapshot.upstreams.iter().zip(&former.pools) {
+        for (upstream, pool) in formers {
             if !kept.contains(&Rc::as_ptr(pool)) {
                 pool.retire(upstream.stats.of(self.core));
             }

@@ -8,7 +8,7 @@
 mod support;
 
 use std::future::{Future, poll_fn};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,7 +19,9 @@ use h2::client::SendRequest;
 use h2::{Reason, RecvStream};
 use ringgate_core::chain::Filter;
 use ringgate_core::rt::Driver;
-use ringgate_core::snapshot::UpstreamProtocol;
+use ringgate_core::rt::wheel::Ticks;
+use ringgate_core::snapshot::{Carries, TrustedNetworks, UpstreamProtocol};
+use ringgate_core::worker::{Command, Installation};
 use support::{ask, connect, engine, engine_of, origin};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -237,5 +239,109 @@ fn many_small_pieces_for_a_slow_client_do_not_end_the_connection_of_others() {
             let bytes = whole(slow.into_body()).await.unwrap();
             assert_eq!(bytes.len(), 10 * PIECES);
         });
+    }
+}
+
+#[test]
+fn a_shared_connection_whose_origin_has_vanished_gets_no_further_request() {
+    for driver in DRIVERS {
+        let addr = streams_origin(|number, mut connection| async move {
+            if number == 0 {
+                // Nobody answers any more, and nobody hangs up.
+                return std::future::pending().await;
+            }
+            while let Some(Ok((_, mut respond))) = connection.accept().await {
+                let response = http::Response::new(());
+                let mut body = respond.send_response(response, false).unwrap();
+                body.send_data(Bytes::from_static(b"fine"), true).unwrap();
+            }
+        });
+        let engine = engine_of::<Nothing>(driver, addr, vec![], |snapshot| {
+            snapshot.upstreams[0].protocol = UpstreamProtocol::Http2;
+            snapshot.upstreams[0].response_timeout = Ticks(15);
+        });
+        let request = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        let lost = ask(engine.addr, request);
+        assert!(lost.starts_with("HTTP/1.1 504 "), "{lost}");
+        let answer = ask(engine.addr, request);
+        assert!(answer.contains("fine"), "{answer}");
+    }
+}
+
+/// What a client sends first: the preface, and its settings with the next byte.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+/// `GET http://x/` on the first stream.
+const GET: &[u8] = &[0, 0, 6, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 0x84, 0x41, 1, b'x'];
+
+#[test]
+fn a_client_whose_preface_is_under_way_at_a_drain_is_served_and_leaves() {
+    for driver in DRIVERS {
+        let (addr, _heads) =
+            origin(|_| b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello".to_vec());
+        let engine = engine::<Nothing>(driver, addr, vec![]);
+        let mut early = connect(engine.addr);
+        early.write_all(&PREFACE[..16]).unwrap();
+        let stats = engine.registry.workers.iter().next().unwrap();
+        support::eventually(|| stats.connections.value() == 1);
+        std::thread::sleep(Duration::from_millis(100));
+        let (done, drained) = std::sync::mpsc::channel();
+        let grace = Ticks(150);
+        let drain = Command::Drain { grace, done };
+        engine.worker.mailbox.send(drain);
+        std::thread::sleep(Duration::from_millis(100));
+        early.write_all(&PREFACE[16..]).unwrap();
+        early.write_all(SETTINGS).unwrap();
+        early.write_all(GET).unwrap();
+        let mut got = Vec::new();
+        let _ = early.read_to_end(&mut got);
+        let hello = got.windows(5).any(|bytes| bytes == b"hello");
+        assert!(hello, "{got:?}");
+        let (_, cut) = drained.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert_eq!(cut, 0);
+    }
+}
+
+#[test]
+fn a_passed_connection_goes_where_its_listener_sent_it_when_it_was_accepted() {
+    let says = |name: &'static str| {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                stream.unwrap().write_all(name.as_bytes()).unwrap();
+            }
+        });
+        addr
+    };
+    for driver in DRIVERS {
+        let (first, second) = (says("first"), says("second"));
+        let anyone = || TrustedNetworks::new([([127, 0, 0, 1].into(), 8)]);
+        let engine = engine_of::<Nothing>(driver, first, vec![], |snapshot| {
+            snapshot.listeners[0].carries = Carries::Tcp(0);
+            snapshot.listeners[0].proxies = anyone();
+        });
+        let mut client = connect(engine.addr);
+        client.write_all(b"PROXY TCP4 192.0.2.1").unwrap();
+        let stats = engine.registry.workers.iter().next().unwrap();
+        support::eventually(|| stats.connections.value() == 1);
+        std::thread::sleep(Duration::from_millis(100));
+        let mut next =
+            support::snapshot_of::<Nothing>(&engine.registry, engine.addr, second, vec![]);
+        next.generation = 2;
+        next.upstreams[0].name = "other".into();
+        let (reply, installed) = std::sync::mpsc::channel();
+        engine.worker.mailbox.send(Command::Install(Installation {
+            snapshot: Arc::new(next),
+            opened: vec![],
+            log: None,
+            reply,
+        }));
+        installed.recv().unwrap();
+        client.write_all(b" 192.0.2.2 1 2\r\n").unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut got = String::new();
+        client.read_to_string(&mut got).unwrap();
+        assert_eq!(got, "first");
     }
 }

@@ -20,7 +20,7 @@ use crate::rt::{CHUNK_TAILROOM, Likely};
 use crate::snapshot::{Carries, Listener};
 use crate::tls::{ClientIdentity, ServerTls};
 use crate::wire::{Resumed, Session, TlsError};
-use crate::worker::Activity;
+use crate::worker::{Activity, Installed};
 
 /// The address of a peer that has none.
 pub(super) const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -38,12 +38,11 @@ pub(super) enum Begun {
 
 impl<F: Filter> Connection<F> {
     /// Sees a connection to its first request, or to its end.
-    pub(super) async fn begin(&mut self) -> Begun {
-        let installed = self.client.worker.installed();
+    pub(super) async fn begin(&mut self, installed: Rc<Installed<F>>) -> Begun {
         let Some(listener) = installed.snapshot.listeners.get(self.client.listener) else {
             return Begun::Over;
         };
-        let begun = match self.begin_on(listener).await {
+        let begun = match self.begin_on(&installed, listener).await {
             Ok(begun) => begun,
             Err((fault, told)) => {
                 self.client.book(fault, &told);
@@ -56,7 +55,11 @@ impl<F: Filter> Connection<F> {
         begun
     }
 
-    async fn begin_on(&mut self, listener: &Listener) -> Result<Begun, (Fault, String)> {
+    async fn begin_on(
+        &mut self,
+        installed: &Installed<F>,
+        listener: &Listener,
+    ) -> Result<Begun, (Fault, String)> {
         let mut received = Block::empty();
         if listener.proxies.contains(self.client.peer.ip) {
             received = self.read_proxy_header().await?;
@@ -64,7 +67,7 @@ impl<F: Filter> Connection<F> {
         match &listener.carries {
             Carries::Http => {}
             Carries::Tcp(upstream) => {
-                passing::pass(&self.client, *upstream, received, "").await;
+                passing::pass(&self.client, installed, *upstream, (received, "")).await;
                 return Ok(Begun::Over);
             }
             Carries::Tls(upstreams) => {
@@ -72,7 +75,7 @@ impl<F: Filter> Connection<F> {
                 let told = name.as_deref().unwrap_or_default();
                 let upstream = upstreams.find(name.as_deref());
                 let upstream = upstream.ok_or_else(|| (Fault::NoServerName, told.to_owned()))?;
-                passing::pass(&self.client, upstream, received, told).await;
+                passing::pass(&self.client, installed, upstream, (received, told)).await;
                 return Ok(Begun::Over);
             }
         }

@@ -29,7 +29,7 @@ pub struct Channel {
     class: BlockClass,
     guard: Option<Guard>,
     flooded: Rc<Cell<Option<Flood>>>,
-    heard: Rc<Cell<bool>>,
+    heard: Rc<Cell<Option<u32>>>,
     writing: Rc<Writing>,
 }
 
@@ -97,8 +97,8 @@ impl Channel {
         channel
     }
 
-    /// Whether anything that the peer sent has been read.
-    pub(crate) fn heard(&self) -> Rc<Cell<bool>> {
+    /// The tick at which something that the peer sent was last read.
+    pub(crate) fn heard(&self) -> Rc<Cell<Option<u32>>> {
         Rc::clone(&self.heard)
     }
 
@@ -145,7 +145,7 @@ impl AsyncRead for Channel {
                     let count = block.len().min(into.remaining());
                     into.put_slice(&block[..count]);
                     block.advance(count);
-                    self.heard.set(true);
+                    self.heard.set(Some(wheel::now()));
                     return Poll::Ready(Ok(()));
                 }
                 // Whoever drives the connection sees it and says goodbye.

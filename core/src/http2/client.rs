@@ -11,7 +11,8 @@ use h2::client::{Builder, SendRequest};
 
 use super::channel::Channel;
 use super::chunk::Chunk;
-use super::stream::{Count, Open, Stream};
+use super::count::{Count, Open};
+use super::stream::Stream;
 use super::{FRAME_MAX, SEND_BUFFER_MAX};
 use crate::block::Block;
 use crate::http::h2::{Guard, Role};
@@ -26,6 +27,8 @@ pub(crate) struct Multiplexed {
     /// Streams open.
     open: Rc<Count>,
     over: Rc<Cell<bool>>,
+    /// The tick at which the origin was last heard.
+    heard: Rc<Cell<Option<u32>>>,
     /// The tick of its last request.
     last: Cell<u32>,
 }
@@ -43,11 +46,13 @@ impl Multiplexed {
         self.open.open() < most.min(peers)
     }
 
-    /// Whether it takes no request any more: it has ended, or the origin has said that it will,
-    /// though streams are still open.
+    /// Whether it takes no request any more, though streams may still be open: it has ended, the
+    /// origin has said that it will, or has not been heard since a request that it owed an
+    /// answer. Nothing else would tell of one that vanished for as long as TCP tries.
     pub(crate) fn is_over(&self) -> bool {
         let mut context = Context::from_waker(Waker::noop());
         self.over.get()
+            || self.open.waited_since(self.heard.get().unwrap_or(0))
             || matches!(
                 self.sender.borrow_mut().poll_ready(&mut context),
                 Poll::Ready(Err(_))
@@ -82,6 +87,7 @@ pub(crate) async fn connect(
     let guard = Guard::new(&Http2Limits::default(), Role::Client);
     let channel = Channel::new(Rc::new(wire), Block::empty(), Some(guard), send_timeout);
     let (flooded, heard) = (channel.flooded(), channel.heard());
+    let last_heard = Rc::clone(&heard);
     let begun = Builder::new()
         .enable_push(false)
         .initial_window_size(limits.stream_window)
@@ -106,7 +112,7 @@ pub(crate) async fn connect(
         poll_fn(|cx| {
             let polled = connection.as_mut().poll(cx);
             // What was read has been understood as well.
-            if heard.get() {
+            if heard.get().is_some() {
                 greeted.say();
             }
             match flooded.get() {
@@ -127,6 +133,7 @@ pub(crate) async fn connect(
         sender: RefCell::new(sender),
         open: Rc::default(),
         over,
+        heard: last_heard,
         last: Cell::new(wheel::now()),
     })
 }

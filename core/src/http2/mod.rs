@@ -8,6 +8,7 @@
 mod channel;
 mod chunk;
 mod client;
+mod count;
 mod heads;
 mod server;
 mod stream;

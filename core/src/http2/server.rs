@@ -11,13 +11,14 @@ use h2::{Reason, RecvStream};
 
 use super::channel::Channel;
 use super::chunk::Chunk;
-use super::stream::{Count, Open, Stream};
+use super::count::{Count, Open};
+use super::stream::Stream;
 use super::{FRAME_MAX, SEND_BUFFER_MAX};
 use crate::answer;
 use crate::block::Block;
 use crate::chain::Filter;
 use crate::client::{Client, Close, Loan, Next};
-use crate::connection::Connection;
+use crate::connection::{Connection, DRAIN_GRACE};
 use crate::error::Fault;
 use crate::exchange::Parsed;
 use crate::halves::Deadline;
@@ -35,12 +36,14 @@ const GOODBYE: Ticks = Ticks(20);
 /// Serves a connection that speaks HTTP/2 to its end.
 pub(crate) async fn serve<F: Filter>(connection: Connection<F>) {
     let Connection {
-        client,
+        mut client,
         place,
         ahead,
         ..
     } = connection;
     let installed = client.worker.installed();
+    // A reload may have moved the listener meanwhile.
+    client.refresh(&installed);
     let listener = installed.snapshot.listeners.get(client.listener);
     let limits = listener.map_or_else(Http2Limits::default, |listener| listener.http2);
     drop(installed);
@@ -57,7 +60,7 @@ pub(crate) async fn serve<F: Filter>(connection: Connection<F>) {
         client,
     };
     place.drains_by(served.timer.id());
-    served.wait(served.client.limits.header_timeout);
+    served.wait_for_first();
     let shaken = builder(&limits, &served.client).handshake::<_, Chunk>(channel);
     if let Some(streams) = served.until_open(shaken).await {
         served.run(streams).await;
@@ -138,10 +141,10 @@ impl<F: Filter> Served<F> {
         let opened = poll_fn(|cx| {
             self.timer.wakes(cx.waker());
             if self.timer.take_fired() {
-                if self.until.has_passed() || self.client.worker.is_draining() {
+                if self.until.has_passed() {
                     return Poll::Ready(None);
                 }
-                self.wait_on();
+                self.wait_for_first();
             }
             shaken.as_mut().poll(cx).map(Some)
         })
@@ -162,6 +165,10 @@ impl<F: Filter> Served<F> {
     }
 
     async fn run(&mut self, mut streams: Driven) {
+        // A drain may have come before there was anything to tell.
+        if !self.is_wanted() {
+            self.leave(&mut streams);
+        }
         loop {
             let event = poll_fn(|cx| self.poll_event(&mut streams, cx)).await;
             let (request, answer) = match event {
@@ -202,6 +209,10 @@ impl<F: Filter> Served<F> {
             return self.poll_event(streams, cx);
         }
         match (self.stage, self.open.open()) {
+            (Stage::Busy, 0) if !self.is_wanted() => {
+                self.leave(streams);
+                return self.poll_event(streams, cx);
+            }
             (Stage::Busy, 0) => {
                 self.stage = Stage::Idle;
                 self.wait(self.client.limits.idle_timeout);
@@ -216,7 +227,7 @@ impl<F: Filter> Served<F> {
     /// A deadline has passed, or a drain or a reload wants a look. Tells whether the connection
     /// goes on.
     fn on_timer(&mut self, streams: &mut Driven) -> Next {
-        let wanted = !self.client.worker.is_draining() && self.client.acceptor.index().is_some();
+        let wanted = self.is_wanted();
         let over = self.until.has_passed();
         match self.stage {
             Stage::Refused | Stage::Leaving if over => return Next::Close,
@@ -225,6 +236,24 @@ impl<F: Filter> Served<F> {
             _ => self.wait_on(),
         }
         Next::KeepAlive
+    }
+
+    /// Whether its client may go on asking.
+    fn is_wanted(&self) -> bool {
+        !self.client.worker.is_draining() && self.client.acceptor.index().is_some()
+    }
+
+    /// Waits for the preface, which is probably on its way where a drain waits as well.
+    fn wait_for_first(&mut self) {
+        let mut until = Deadline::after(self.client.limits.header_timeout);
+        if self.client.worker.is_draining() {
+            until = until.or_before(Deadline::after(DRAIN_GRACE));
+        }
+        self.until = match self.until.is_set() {
+            true => self.until.or_before(until),
+            false => until,
+        };
+        self.wait_on();
     }
 
     /// Waits so long from now.
@@ -261,8 +290,12 @@ impl<F: Filter> Served<F> {
     fn begin(&mut self, request: http::Request<RecvStream>, answer: SendResponse<Chunk>) {
         if matches!(self.stage, Stage::Opening | Stage::Idle) {
             self.stage = Stage::Busy;
+        }
+        if self.stage != Stage::Refused {
             self.wait_no_more();
         }
+        let installed = self.client.worker.installed();
+        self.client.refresh(&installed);
         self.client.served = self.client.served.saturating_add(1);
         let (parts, body) = request.into_parts();
         let end = match body.is_end_stream() {

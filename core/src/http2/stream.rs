@@ -8,7 +8,6 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
-use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -18,6 +17,7 @@ use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
 
 use super::chunk::Chunk;
+use super::count::Open;
 use crate::block::{Block, BlockClass};
 use crate::link::Ends;
 use crate::rt::CHUNK_TAILROOM;
@@ -31,8 +31,7 @@ pub(crate) struct Stream {
     incoming: RefCell<Incoming>,
     outgoing: RefCell<Outgoing>,
     response: RefCell<Option<ResponseFuture>>,
-    /// Counts the streams of its connection.
-    _open: Open,
+    open: Open,
 }
 
 /// What was ended from here.
@@ -73,46 +72,6 @@ pub(crate) enum Answered {
     Final(http::Response<()>),
 }
 
-/// The streams of a connection that are open.
-#[derive(Default)]
-pub(super) struct Count {
-    open: Cell<u32>,
-    /// Who is woken when there is none any more.
-    idle: Cell<Option<Waker>>,
-}
-
-impl Count {
-    pub(super) fn open(&self) -> u32 {
-        self.open.get()
-    }
-
-    pub(super) fn wakes_when_idle(&self, waker: &Waker) {
-        self.idle.set(Some(waker.clone()));
-    }
-}
-
-/// A stream in its connection's count.
-pub(super) struct Open(Rc<Count>);
-
-impl Open {
-    pub(super) fn new(count: &Rc<Count>) -> Open {
-        count.open.set(count.open.get() + 1);
-        Open(Rc::clone(count))
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        let left = self.0.open.get() - 1;
-        self.0.open.set(left);
-        if left == 0
-            && let Some(waker) = self.0.idle.take()
-        {
-            waker.wake();
-        }
-    }
-}
-
 impl Stream {
     /// A request that a client has sent.
     pub(super) fn accepted(body: RecvStream, answer: SendResponse<Chunk>, open: Open) -> Stream {
@@ -135,7 +94,7 @@ impl Stream {
             }),
             outgoing: RefCell::new(outgoing),
             response: RefCell::default(),
-            _open: open,
+            open,
         }
     }
 
@@ -338,6 +297,11 @@ impl Stream {
             Poll::Ready(Ok(Some(Answered::Final(head))))
         })
         .await
+    }
+
+    /// The answer has not come in time.
+    pub(crate) fn waited_in_vain(&self) {
+        self.open.waited_in_vain();
     }
 
     /// Sends a piece of the body as the peer makes room for it.

@@ -104,6 +104,7 @@ impl ReceiveHead<'_> {
         self.arm(&head_by, exchange)?;
         let answered = stream.response().await;
         if stream.recv_timer().end() {
+            stream.waited_in_vain();
             return Err(exchange.fault(Fault::ResponseTimeout));
         }
         let head = match answered.map_err(|error| http2::fault_of(&error))? {

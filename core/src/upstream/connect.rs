@@ -10,6 +10,7 @@ use super::shared::{Opening, Spoken};
 use super::{Choice, Keeping, Lease, Pool, Use};
 use crate::block::Block;
 use crate::client::Ends;
+use crate::deadline::Deadline;
 use crate::error::Fault;
 use crate::http2;
 use crate::link::Link;
@@ -36,7 +37,7 @@ impl Pool {
             let wire = Pool::connect(choice, spec, timeout, ends).await?;
             return Ok(fresh(Link::Http1(Rc::new(wire))));
         }
-        let deadline = Timer::waking();
+        let (deadline, by) = (Timer::waking(), Deadline::after(timeout));
         deadline.arm(timeout, Due::ShutBoth);
         loop {
             let opening = match self.next(choice, spec) {
@@ -56,7 +57,7 @@ impl Pool {
                 }
             };
             let begun = opening.begin();
-            let wire = Pool::connect(choice, spec, timeout, ends).await?;
+            let wire = Pool::connect(choice, spec, by.within(timeout), ends).await?;
             let speaks = match spec.tls {
                 None if spec.protocol == UpstreamProtocol::Auto => Spoken::Http1,
                 None => Spoken::Http2,
@@ -163,6 +164,7 @@ async fn connect(
     timeout: Ticks,
     ends: Ends,
 ) -> Result<Wire, Fault> {
+    let by = Deadline::after(timeout);
     let socket = Socket::connect(&choice.endpoint.addr, timeout).await;
     let wire = Wire::plain(socket.map_err(|error| match error.kind() {
         io::ErrorKind::TimedOut => Fault::ConnectTimeout,
@@ -171,7 +173,8 @@ async fn connect(
     if let Some(version) = spec.proxy {
         let mut header = Vec::new();
         proxy_protocol::write(version, ends.source, ends.destination, &mut header);
-        let sent = wire.send(Block::from_slice(&header), || timeout).await;
+        let sent = wire.send(Block::from_slice(&header), || by.within(timeout));
+        let sent = sent.await;
         sent.map_err(|_| Fault::OriginClosed)?;
     }
     let Some(tls) = &spec.tls else {
@@ -181,7 +184,8 @@ async fn connect(
     // Without a name there is nothing that a certificate could prove.
     let name = name.ok_or(Fault::OriginUntrusted)?;
     let session = Session::client(tls, name.clone()).map_err(|_| Fault::OriginTls)?;
-    let shaken = wire.shake(session, Block::empty(), timeout).await;
+    let shaken = wire.shake(session, Block::empty(), by.within(timeout));
+    let shaken = shaken.await;
     shaken.map_err(|error| match TlsError::of(&error) {
         Some(error) if error.is_untrusted() => Fault::OriginUntrusted,
         _ if error.kind() == io::ErrorKind::TimedOut => Fault::ConnectTimeout,

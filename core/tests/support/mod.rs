@@ -62,6 +62,39 @@ pub fn engine_of<F: Filter>(
     change: impl FnOnce(&mut Snapshot<F>),
 ) -> Engine<F> {
     let registry = Arc::new(Registry::new(1));
+    let fd = bind(&Addr::Tcp(([127, 0, 0, 1], 0).into()), 1024).unwrap();
+    let addr = TcpListener::from(fd.try_clone().unwrap())
+        .local_addr()
+        .unwrap();
+    let mut snapshot = snapshot_of(&registry, addr, origin, filters);
+    change(&mut snapshot);
+    let worker = start(WorkerOptions {
+        core: CoreIndex(0),
+        pin: None,
+        driver,
+        registry: Arc::clone(&registry),
+        snapshot: Arc::new(snapshot),
+        listeners: vec![OpenListener {
+            addr: Addr::Tcp(addr),
+            fd,
+        }],
+        log: None,
+    })
+    .unwrap();
+    Engine {
+        addr,
+        registry,
+        worker,
+    }
+}
+
+/// A snapshot that sends every request to `addr` through `filters` to `origin`.
+pub fn snapshot_of<F: Filter>(
+    registry: &Registry,
+    addr: SocketAddr,
+    origin: SocketAddr,
+    filters: Vec<F>,
+) -> Snapshot<F> {
     let path = PathPattern::parse("/{rest*}").unwrap();
     let mut router = RouterBuilder::new(RouterOptions::default());
     router.route(RouteSpec::new(path));
@@ -70,11 +103,7 @@ pub fn engine_of<F: Filter>(
         filter: Arc::new(filter),
         stats: registry.filter(&format!("f{index}")),
     });
-    let fd = bind(&Addr::Tcp(([127, 0, 0, 1], 0).into()), 1024).unwrap();
-    let addr = TcpListener::from(fd.try_clone().unwrap())
-        .local_addr()
-        .unwrap();
-    let mut snapshot = Snapshot {
+    Snapshot {
         generation: 1,
         router: router.build().unwrap(),
         routes: vec![Route {
@@ -127,25 +156,6 @@ pub fn engine_of<F: Filter>(
             request_id: Some("x-request-id".into()),
         },
         challenges: Arc::default(),
-    };
-    change(&mut snapshot);
-    let worker = start(WorkerOptions {
-        core: CoreIndex(0),
-        pin: None,
-        driver,
-        registry: Arc::clone(&registry),
-        snapshot: Arc::new(snapshot),
-        listeners: vec![OpenListener {
-            addr: Addr::Tcp(addr),
-            fd,
-        }],
-        log: None,
-    })
-    .unwrap();
-    Engine {
-        addr,
-        registry,
-        worker,
     }
 }
 
