@@ -59,7 +59,7 @@ struct Report {
     streams: u32,
     /// Requests of the busiest worker over the mean of all.
     busiest: Spread,
-    /// The same if connections were spread as evenly as whole ones can be.
+    /// The same if all connections did the same and were spread as evenly as can be.
     busiest_least: f64,
     rounds: Vec<Round>,
     facts: Facts,
@@ -234,8 +234,8 @@ impl Report {
         let idle = |one: &&Round| one.requests.contains(&0);
         format!(
             "{}\n{} connections with {} streams each, {} workers; each column has one number for \
-             each worker\n\n{}\n\nbusiest/mean {}; {:.2} is the least that whole connections \
-             allow\nrounds in which a worker had nothing to do: {} of {}\n\n{}",
+             each worker\n\n{}\n\nbusiest/mean {}; {:.2} if all connections did the same and were \
+             spread as evenly as whole ones can be\nrounds in which a worker had nothing to do: {} of {}\n\n{}",
             self.figure,
             self.connections,
             self.streams,

@@ -4,6 +4,7 @@
 //! so what must end early is shut down instead.
 
 pub mod serve;
+mod tickets;
 pub mod tls;
 
 use std::fmt;

@@ -15,6 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 
+use super::tickets::Sessions;
 use crate::fault::{Fault, Result};
 
 /// Protocols that are negotiated.
@@ -96,7 +97,7 @@ pub fn client(
     config.alpn_protocols = vec![alpn.name().to_vec()];
     config.resumption = match resumption {
         Resumption::Off => rustls::client::Resumption::disabled(),
-        Resumption::On => rustls::client::Resumption::in_memory_sessions(TICKETS_KEPT),
+        Resumption::On => rustls::client::Resumption::store(Arc::new(Sessions::default())),
     };
     Ok(ClientTls {
         config: Arc::new(config),
@@ -221,9 +222,6 @@ const SYSTEM_FILES: [&str; 3] = [
 
 /// For a client of the bench's own servers.
 const HANDSHAKE_TIMEOUT: Ticks = Ticks(100);
-
-/// Servers whose tickets a client keeps; the bench speaks to one.
-const TICKETS_KEPT: usize = 256;
 
 /// Believes the authorities in a file, and its certificates themselves: what `openssl req -x509`
 /// makes is an authority, which no server may present otherwise.

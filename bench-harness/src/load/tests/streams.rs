@@ -172,6 +172,23 @@ fn streams_run_over_tls() {
 }
 
 #[test]
+fn as_many_handshakes_are_resumed_as_there_are_tickets_for() {
+    let server = Server::start(Some(tls(&[Alpn::H2])));
+    let url = format!("https://{}/", server.address);
+    let options = "-p h2 --insecure -c 32 -s 0.5 --new-connections";
+    let run = load(&url, options).unwrap();
+    let full = run.opened - run.resumed;
+    // The first on each connection, and those whose end came before their tickets.
+    assert!(
+        run.failures() == 0 && full <= 64,
+        "{full} of {}",
+        run.opened
+    );
+    let run = load(&url, &format!("{options} --no-resumption")).unwrap();
+    assert_eq!(run.resumed, 0);
+}
+
+#[test]
 fn a_server_that_does_not_speak_the_protocol_is_no_figure() {
     let server = Server::start(Some(tls(&[Alpn::H2])));
     let url = format!("https://{}/", server.address);
