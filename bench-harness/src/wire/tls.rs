@@ -155,8 +155,15 @@ pub fn server(
     })
 }
 
+/// What every peer is offered alike: key exchange without the hybrids of post-quantum
+/// cryptography, which not all of them know, and AES with 128 bits first, as browsers have it.
 fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
+    use aws_lc_rs::{cipher_suite, kx_group};
+    let mut provider = aws_lc_rs::default_provider();
+    provider.kx_groups = vec![kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1];
+    let first = cipher_suite::TLS13_AES_128_GCM_SHA256;
+    provider.cipher_suites.sort_by_key(|suite| *suite != first);
+    Arc::new(provider)
 }
 
 fn refused(error: rustls::Error) -> Fault {
