@@ -345,3 +345,68 @@ fn a_passed_connection_goes_where_its_listener_sent_it_when_it_was_accepted() {
         assert_eq!(got, "first");
     }
 }
+
+#[test]
+fn a_slow_client_has_its_whole_answer_at_a_drain() {
+    const SIZE: usize = 2 << 20;
+    const STREAMS: u8 = 24;
+    const ALL: usize = SIZE * STREAMS as usize;
+    for driver in DRIVERS {
+        let (addr, _heads) = origin(|_| {
+            let mut answer =
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n").into_bytes();
+            answer.resize(answer.len() + SIZE, b'x');
+            answer
+        });
+        let engine = engine::<Nothing>(driver, addr, vec![]);
+        let (addr, mailbox) = (engine.addr, engine.worker.mailbox.clone());
+        let stats = engine.registry.workers.iter().next().unwrap();
+        runtime().block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.set_recv_buffer_size(64 << 10).unwrap();
+            let mut socket = socket.connect(addr).await.unwrap();
+            use tokio::io::{AsyncReadExt, AsyncWriteExt};
+            socket.write_all(PREFACE).await.unwrap();
+            // Windows of two gigabytes: only the connection itself holds the answer back.
+            socket
+                .write_all(&[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0x7f, 0xff, 0xff, 0xff])
+                .await
+                .unwrap();
+            socket
+                .write_all(&[0, 0, 4, 8, 0, 0, 0, 0, 0, 0x7f, 0xff, 0, 0])
+                .await
+                .unwrap();
+            for stream in 0..STREAMS {
+                let mut get = GET.to_vec();
+                get[8] = 2 * stream + 1;
+                socket.write_all(&get).await.unwrap();
+            }
+            let (mut total, mut drained) = (0, None);
+            let mut bytes = vec![0; 64 << 10];
+            loop {
+                let count = socket.read(&mut bytes).await.unwrap_or(0);
+                total += count;
+                if count == 0 {
+                    break;
+                }
+                if total > ALL / 2 {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+                if drained.is_none() && stats.active.value() == 0 && total > ALL / 2 {
+                    let (done, over) = std::sync::mpsc::channel();
+                    let grace = Ticks(300);
+                    mailbox.send(Command::Drain { grace, done });
+                    // Longer than a client gets that has nothing to wait for.
+                    tokio::time::sleep(Duration::from_secs(3)).await;
+                    drained = Some(over);
+                }
+            }
+            assert!(total >= ALL, "{total} bytes");
+            let (_, cut) = drained
+                .unwrap()
+                .recv_timeout(Duration::from_secs(40))
+                .unwrap();
+            assert_eq!(cut, 0);
+        });
+    }
+}

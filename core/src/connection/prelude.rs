@@ -7,6 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Connection;
+use rustls::pki_types::UnixTime;
+
 use crate::block::{Block, BlockClass};
 use crate::chain::{Filter, PeerAddr, TlsFacts};
 use crate::client_hello::{self, Hello};
@@ -18,7 +20,7 @@ use crate::proxy_protocol::{self, Read};
 use crate::rt::wheel::Due;
 use crate::rt::{CHUNK_TAILROOM, Likely};
 use crate::snapshot::{Carries, Listener};
-use crate::tls::{ClientIdentity, ServerTls};
+use crate::tls::{ClientIdentity, ServerTls, is_in_time};
 use crate::wire::{Resumed, Session, TlsError};
 use crate::worker::{Activity, Installed};
 
@@ -190,6 +192,10 @@ impl<F: Filter> Connection<F> {
                 _ => (Fault::TlsHandshake, error.to_string()),
             });
         }
+        if wire.with_session(is_outdated) == Some(true) {
+            let told = "the certificate of a resumed session is out of its time";
+            return Err((Fault::TlsHandshake, told.to_owned()));
+        }
         let facts = wire.with_session(|session| facts(session, tls));
         self.client.tls = facts.map(Rc::new);
         match wire.with_session(Session::resumed).flatten() {
@@ -254,6 +260,14 @@ fn facts(session: &Session, tls: &ServerTls) -> TlsFacts {
         identity: certificate.and_then(|certificate| ClientIdentity::of(certificate)),
         tell: tls.identity,
     }
+}
+
+/// Whether a resumed session stands on a certificate that would not do any more: only a full
+/// handshake looks at it.
+fn is_outdated(session: &Session) -> bool {
+    let mut certificates = session.peer_certificates().iter().take(1);
+    session.resumed() == Some(Resumed::Yes)
+        && certificates.any(|certificate| !is_in_time(certificate, UnixTime::now()))
 }
 
 /// Whether these are the first bytes of a plain request: a record of a handshake begins with 22.

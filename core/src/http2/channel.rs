@@ -45,8 +45,31 @@ enum Reading {
 /// Bytes that may wait to be sent beside those that are being sent.
 const WAITING_MAX: usize = BlockClass::Large.size() - HEADROOM;
 
+/// The sending end of a channel.
+pub(crate) struct Sending(Rc<Writing>);
+
+impl Sending {
+    /// Bytes that were written so far; wraps.
+    pub(crate) fn written(&self) -> usize {
+        self.0.written.get()
+    }
+
+    /// Waits until everything is sent, or the peer has gone; for a channel that was dropped.
+    pub(crate) async fn ended(&self) {
+        poll_fn(|cx| {
+            if self.0.stage.get() == Stage::Over {
+                return Poll::Ready(());
+            }
+            self.0.writer.set(Some(cx.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
 struct Writing {
     waiting: RefCell<Block>,
+    written: Cell<usize>,
     stage: Cell<Stage>,
     /// Whether what waits is to be sent: until a flush, a full block or the end, bytes gather.
     due: Cell<bool>,
@@ -77,6 +100,7 @@ impl Channel {
     ) -> Channel {
         let writing = Rc::new(Writing {
             waiting: RefCell::default(),
+            written: Cell::default(),
             stage: Cell::new(Stage::Open),
             due: Cell::default(),
             failed: RefCell::default(),
@@ -100,6 +124,11 @@ impl Channel {
     /// The tick at which something that the peer sent was last read.
     pub(crate) fn heard(&self) -> Rc<Cell<Option<u32>>> {
         Rc::clone(&self.heard)
+    }
+
+    /// Its sending end, for those who have given the channel away.
+    pub(crate) fn sending(&self) -> Sending {
+        Sending(Rc::clone(&self.writing))
     }
 
     /// What the peer sends too much of. From then on nothing more is received.
@@ -247,6 +276,7 @@ impl Writing {
             debug_assert_eq!(copied, waiting.len());
             *waiting = larger;
         }
+        self.written.set(self.written.get().wrapping_add(count));
         waiting.append(&bytes[..count])
     }
 

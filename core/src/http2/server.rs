@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use h2::server::{Builder, Connection as Streams, SendResponse};
 use h2::{Reason, RecvStream};
 
-use super::channel::Channel;
+use super::channel::{Channel, Sending};
 use super::chunk::Chunk;
 use super::count::{Count, Open};
 use super::stream::Stream;
@@ -52,6 +52,9 @@ pub(crate) async fn serve<F: Filter>(connection: Connection<F>) {
     let received = ahead.unwrap_or_default();
     let channel = Channel::new(wire, received, Some(guard), client.limits.send_timeout);
     let mut served = Served {
+        sending: channel.sending(),
+        written: 0,
+        late: Deadline::default(),
         flooded: channel.flooded(),
         open: Rc::default(),
         timer: Timer::waking(),
@@ -65,6 +68,8 @@ pub(crate) async fn serve<F: Filter>(connection: Connection<F>) {
     if let Some(streams) = served.until_open(shaken).await {
         served.run(streams).await;
     }
+    // A worker that ends waits for its connections, and so for the last words of each.
+    served.sending.ended().await;
     drop(place);
 }
 
@@ -95,6 +100,9 @@ const SMALL_FRAMES_SHARE: usize = 8;
 struct Served<F: Filter> {
     client: Client<F>,
     flooded: Rc<Cell<Option<Flood>>>,
+    sending: Sending,
+    /// Bytes that were written when somebody last looked.
+    written: usize,
     /// Streams open.
     open: Rc<Count>,
     /// Of whatever is waited for: the preface, a stream, the client's leaving. A drain and a
@@ -102,6 +110,8 @@ struct Served<F: Filter> {
     timer: Timer,
     /// When that has taken too long.
     until: Deadline,
+    /// Until when a client that was asked to leave may begin streams: it may not know yet.
+    late: Deadline,
     stage: Stage,
 }
 
@@ -217,7 +227,7 @@ impl<F: Filter> Served<F> {
                 self.stage = Stage::Idle;
                 self.wait(self.client.limits.idle_timeout);
             }
-            (Stage::Leaving, 0) if !self.until.is_set() => self.wait(GOODBYE),
+            (Stage::Leaving, 0) if !self.until.is_set() => self.wait_for_leave(streams),
             (Stage::Busy | Stage::Leaving, 1..) => self.open.wakes_when_idle(cx.waker()),
             _ => {}
         }
@@ -230,6 +240,9 @@ impl<F: Filter> Served<F> {
         let wanted = self.is_wanted();
         let over = self.until.has_passed();
         match self.stage {
+            Stage::Leaving if over && streams.has_streams() && self.has_written() => {
+                self.wait_for_leave(streams);
+            }
             Stage::Refused | Stage::Leaving if over => return Next::Close,
             Stage::Opening | Stage::Idle | Stage::Busy if over || !wanted => self.leave(streams),
             // It was only a look.
@@ -273,21 +286,39 @@ impl<F: Filter> Served<F> {
         self.timer.disarm();
     }
 
+    /// Waits for the client to leave; one that is slow has the end of its answers first.
+    fn wait_for_leave(&mut self, streams: &Driven) {
+        self.written = self.sending.written();
+        self.wait(match streams.has_streams() {
+            true => self.client.limits.send_timeout,
+            false => GOODBYE,
+        });
+    }
+
+    /// Whether the client has taken something since somebody last looked.
+    fn has_written(&self) -> bool {
+        self.sending.written() != self.written
+    }
+
     /// Asks the client to open no more streams (RFC 9113, 6.8).
     fn leave(&mut self, streams: &mut Driven) {
         if matches!(self.stage, Stage::Leaving | Stage::Refused) {
             return;
         }
         self.stage = Stage::Leaving;
+        self.late = Deadline::after(GOODBYE);
         match self.open.open() {
-            0 => self.wait(GOODBYE),
+            0 => self.wait_for_leave(streams),
             _ => self.wait_no_more(),
         }
         streams.graceful_shutdown();
     }
 
     /// Begins a request in a task of its own.
-    fn begin(&mut self, request: http::Request<RecvStream>, answer: SendResponse<Chunk>) {
+    fn begin(&mut self, request: http::Request<RecvStream>, mut answer: SendResponse<Chunk>) {
+        if self.stage == Stage::Leaving && self.late.has_passed() {
+            return answer.send_reset(Reason::REFUSED_STREAM);
+        }
         if matches!(self.stage, Stage::Opening | Stage::Idle) {
             self.stage = Stage::Busy;
         }
