@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::exposition::{Exposition, Kind};
+use crate::health;
 use crate::supervise::Task;
 
 #[derive(Debug, Default)]
@@ -15,6 +16,7 @@ pub(crate) struct Counters {
     pub(crate) names: AtomicU64,
     pub(crate) names_failing: AtomicU64,
     pub(crate) admin_refused: AtomicU64,
+    pub(crate) health: health::Board,
 }
 
 impl Counters {
@@ -67,5 +69,6 @@ impl Counters {
             "Admin connections refused because too many were open.",
         );
         out.sample(&[], self.admin_refused.load(Relaxed));
+        self.health.write(out);
     }
 }

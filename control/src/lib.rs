@@ -9,6 +9,7 @@ mod client;
 mod counters;
 mod dns;
 mod exposition;
+pub mod health;
 mod node;
 mod plane;
 mod reload;

@@ -10,13 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::acme;
 use crate::exposition::Exposition;
+use crate::health;
 use crate::report::{ReloadRefused, ReloadReport};
 
 /// The running gateway, as the control plane sees it.
 ///
 /// `metrics`, `config`, `upstreams`, `routes`, `version`, `readiness` and `reload` are called
 /// on blocking threads, so they may wait for the workers' answers. `resolved`, `shutdown`,
-/// `resolve_targets`, `watched_files` and the three for certificates are called on the control
+/// `resolve_targets`, `watched_files`, the two for health checks and the three for certificates are called on the control
 /// thread and must return at once. A panic in any of them is caught and logged; it never stops the control plane.
 pub trait Node: Send + Sync + 'static {
     /// Writes every metric family of the node into `out`.
@@ -52,6 +53,19 @@ pub trait Node: Send + Sync + 'static {
     /// A directory in the list stands for the names of its entries, so that a new file which
     /// an include pattern would match counts as a change. Called again after every change.
     fn watched_files(&self) -> Vec<PathBuf>;
+
+    /// The upstreams whose endpoints are checked, in the configuration in force, with the
+    /// addresses that names have now.
+    fn health_checks(&self) -> Vec<health::Target> {
+        Vec::new()
+    }
+
+    /// Replaces what is known of the health of an upstream's endpoints; nothing is known of one
+    /// that is checked no longer. Called when an endpoint's state changed, and once more for
+    /// every upstream that is checked after a reload.
+    fn judged(&self, upstream: &str, standings: Vec<(health::Place, health::Standing)>) {
+        let _ = (upstream, standings);
+    }
 
     /// The certificates that are ordered, in the configuration in force. A reload makes the
     /// node read the storage again.

@@ -8,13 +8,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tracing::error;
 
 use crate::acme;
 use crate::admin::Admin;
 use crate::counters::Counters;
 use crate::dns::{DnsOptions, Refresher};
+use crate::health::Checker;
 use crate::node::Node;
 use crate::reload::Reloader;
 use crate::signals::Signals;
@@ -147,6 +148,7 @@ struct Tasks {
     watch: Option<ConfigWatch>,
     dns: Refresher,
     certificates: acme::Keeper,
+    health: Checker,
 }
 
 impl Tasks {
@@ -172,7 +174,9 @@ impl Tasks {
             Watch::On => Some(ConfigWatch::new(&node, &reloader, changed.subscribe())),
             Watch::Off => None,
         };
-        let dns = Refresher::new(&node, &counters, options.dns, changed.subscribe());
+        let moved = Arc::new(Notify::new());
+        let dns = Refresher::new(&node, &counters, options.dns, changed.subscribe(), &moved);
+        let health = Checker::new(&node, &counters, changed.subscribe(), &moved);
         let certificates = acme::Keeper::new(&node, &reloader, &board, changed.subscribe());
         Ok(Self {
             node,
@@ -183,6 +187,7 @@ impl Tasks {
             watch,
             dns,
             certificates,
+            health,
         })
     }
 
@@ -200,6 +205,10 @@ impl Tasks {
         let certificates = self.certificates;
         tokio::spawn(supervise(Task::Acme, Arc::clone(&counters), move || {
             certificates.clone().run()
+        }));
+        let health = self.health;
+        tokio::spawn(supervise(Task::Health, Arc::clone(&counters), move || {
+            health.clone().run()
         }));
         if let Some(admin) = self.admin {
             tokio::spawn(supervise(Task::Admin, Arc::clone(&counters), move || {

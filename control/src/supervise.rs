@@ -19,15 +19,17 @@ pub(crate) enum Task {
     Watch,
     Signals,
     Acme,
+    Health,
 }
 
 impl Task {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Admin,
         Self::Dns,
         Self::Watch,
         Self::Signals,
         Self::Acme,
+        Self::Health,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -37,6 +39,7 @@ impl Task {
             Self::Watch => "watch",
             Self::Signals => "signals",
             Self::Acme => "acme",
+            Self::Health => "health",
         }
     }
 }

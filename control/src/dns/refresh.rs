@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{debug, info, warn};
@@ -25,21 +25,25 @@ pub(crate) struct Refresher {
     counters: Arc<Counters>,
     options: Arc<DnsOptions>,
     changed: watch::Receiver<u64>,
+    moved: Arc<Notify>,
 }
 
 impl Refresher {
-    /// `changed` says that the node's targets may be others than before.
+    /// `changed` says that the node's targets may be others than before; `moved` is told of
+    /// other addresses.
     pub(crate) fn new(
         node: &Arc<dyn Node>,
         counters: &Arc<Counters>,
         options: DnsOptions,
         changed: watch::Receiver<u64>,
+        moved: &Arc<Notify>,
     ) -> Self {
         Self {
             node: Arc::clone(node),
             counters: Arc::clone(counters),
             options: Arc::new(options),
             changed,
+            moved: Arc::clone(moved),
         }
     }
 
@@ -160,6 +164,7 @@ impl Refresher {
                 .collect();
             self.node.resolved(&place.upstream, name, &addresses);
         }
+        self.moved.notify_one();
     }
 
     fn count_names(&self, schedule: &Schedule) {
