@@ -17,7 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::client::SendRequest;
 use h2::{Reason, RecvStream};
-use ringgate_core::chain::Filter;
+use ringgate_core::chain::{Filter, RequestPhase, Verdict};
 use ringgate_core::rt::Driver;
 use ringgate_core::rt::wheel::Ticks;
 use ringgate_core::snapshot::{Carries, TrustedNetworks, UpstreamProtocol};
@@ -32,6 +32,23 @@ struct Nothing;
 impl Filter for Nothing {
     type Core = ();
     type Scratch = ();
+
+    fn describe(&self) -> String {
+        String::new()
+    }
+}
+
+/// Panics for one path.
+struct Panics;
+
+impl Filter for Panics {
+    type Core = ();
+    type Scratch = ();
+
+    fn request_head(&self, phase: &mut RequestPhase<'_, Self>) -> Verdict {
+        assert!(phase.head.path() != b"/panic", "as asked");
+        Verdict::Continue
+    }
 
     fn describe(&self) -> String {
         String::new()
@@ -408,5 +425,58 @@ fn a_slow_client_has_its_whole_answer_at_a_drain() {
                 .unwrap();
             assert_eq!(cut, 0);
         });
+    }
+}
+
+#[test]
+fn a_panic_ends_its_stream_and_nothing_else() {
+    for driver in DRIVERS {
+        let (addr, _heads) =
+            origin(|_| b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine".to_vec());
+        let engine = engine(driver, addr, vec![Panics]);
+        runtime().block_on(async {
+            let mut requests = client(engine.addr).await;
+            let get = |path: &str| http::Request::get(format!("http://x{path}")).body(());
+            let (lost, _) = requests.send_request(get("/panic").unwrap(), true).unwrap();
+            assert!(lost.await.unwrap_err().is_reset());
+            let (kept, _) = requests.send_request(get("/").unwrap(), true).unwrap();
+            let body = kept.await.unwrap().into_body();
+            assert_eq!(whole(body).await.unwrap(), b"fine");
+        });
+        let stats = engine.registry.workers.iter().next().unwrap();
+        assert_eq!(stats.panics.value(), 1);
+        support::eventually(|| stats.active.value() == 0 && stats.streams.value() == 0);
+    }
+}
+
+#[test]
+fn an_origin_that_resets_a_stream_gets_the_request_once() {
+    for driver in DRIVERS {
+        let seen = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&seen);
+        let addr = streams_origin(move |_, mut connection| {
+            let count = Arc::clone(&count);
+            async move {
+                while let Some(Ok((request, mut respond))) = connection.accept().await {
+                    if request.uri().path() == "/poison" {
+                        count.fetch_add(1, Ordering::SeqCst);
+                        respond.send_reset(Reason::INTERNAL_ERROR);
+                        continue;
+                    }
+                    respond
+                        .send_response(http::Response::new(()), true)
+                        .unwrap();
+                }
+            }
+        });
+        let engine = engine_of::<Nothing>(driver, addr, vec![], |snapshot| {
+            snapshot.upstreams[0].protocol = UpstreamProtocol::Http2;
+        });
+        let request = |path| format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let answer = ask(engine.addr, &request("/"));
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        let answer = ask(engine.addr, &request("/poison"));
+        assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+        assert_eq!(seen.load(Ordering::SeqCst), 1);
     }
 }

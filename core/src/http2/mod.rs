@@ -16,6 +16,7 @@ mod stream;
 use h2::Reason;
 
 use crate::error::Fault;
+use crate::http::h1::BodyError;
 
 pub use channel::Channel;
 pub(crate) use client::{Multiplexed, connect};
@@ -32,6 +33,9 @@ pub(crate) fn fault_of(error: &h2::Error) -> Fault {
         true => Fault::StreamRefused,
         // What it sent is no HTTP/2, or breaks it.
         false if error.is_library() => Fault::OriginProtocol,
+        // It has looked at the request: that is an answer which was cut, not a connection that
+        // had died before.
+        false if error.is_remote() && error.is_reset() => Fault::ResponseBody(BodyError::Truncated),
         false => Fault::OriginClosed,
     }
 }
