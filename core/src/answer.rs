@@ -93,7 +93,7 @@ pub(crate) async fn send<F: Filter>(
             exchange.note(fault);
             Next::Close
         }
-        Ok(()) if out == h1::Connection::KeepAlive => Next::KeepAlive,
+        Ok(()) if out != h1::Connection::Close => Next::KeepAlive,
         Ok(()) => Next::Linger,
     }
 }

@@ -168,9 +168,10 @@ impl<F: Filter> Client<F> {
         }
     }
 
-    /// Reads what is left of a small body nobody wanted, so that the next request can follow.
+    /// Reads what is left of a small body nobody wanted, so that the next request can follow, and
+    /// so that a stream need not be reset behind a complete answer.
     pub(crate) async fn after_answer(&self, next: Next, body: &mut Source<'_>) -> Next {
-        if next != Next::KeepAlive || body.is_ended() || matches!(self.link, Link::Http2(_)) {
+        if next != Next::KeepAlive || body.is_ended() {
             return next;
         }
         body.limit(Deadline::after(DRAIN_TIMEOUT));

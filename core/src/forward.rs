@@ -305,7 +305,7 @@ impl<F: Filter> Attempt<'_, F> {
                     self.pool.put_back(choice, origin, self.upstream);
                 }
                 Ok(match client {
-                    h1::Connection::KeepAlive => {
+                    h1::Connection::KeepAlive | h1::Connection::Stream => {
                         self.client.after_answer(Next::KeepAlive, body).await
                     }
                     // What the client has sent on is read before the connection closes: a

@@ -13,6 +13,7 @@ use crate::http::h1::{BodyDecoder, BodyError, BodyState};
 use crate::http::h2;
 use crate::link::Link;
 use crate::rt::wheel::{Due, Ticks};
+use crate::wire::TlsError;
 
 pub(crate) use sink::Sink;
 
@@ -232,7 +233,17 @@ impl<'s> Source<'s> {
                 self.adapt(received, &block);
                 Ok(Some(block))
             }
-            Err(_) => Err(self.faults.closed),
+            Err(error) => Err(self.fault_of(&error)),
+        }
+    }
+
+    /// A TLS stream that an origin ends without a word is a body that is cut short.
+    fn fault_of(&self, error: &std::io::Error) -> Fault {
+        match TlsError::of(error) {
+            Some(TlsError::Truncated) if self.faults.closed != Fault::ClientClosed => {
+                (self.faults.body)(BodyError::Truncated)
+            }
+            _ => self.faults.closed,
         }
     }
 

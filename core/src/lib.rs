@@ -37,7 +37,7 @@ pub mod tls;
 mod tunnel;
 mod upgrade;
 pub mod upstream;
-mod wall;
+pub mod wall;
 pub mod websocket;
 pub mod wire;
 pub mod worker;

@@ -189,9 +189,7 @@ impl<F: Filter> Attempt<'_, F> {
                 }
                 First::Right(ended) => {
                     let client = &self.client.link;
-                    // A stream ends by itself; a connection is to carry the next request.
-                    let unread =
-                        course.is_withheld() || ended.is_err() || matches!(client, Link::Http2(_));
+                    let unread = course.is_withheld() || ended.is_err();
                     let most = if unread { 0 } else { DRAIN_MAX };
                     wanted.discard(most, Deadline::after(DRAIN_TIMEOUT));
                     origin.shutdown(Shutdown::Both);
