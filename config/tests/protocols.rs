@@ -9,8 +9,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use ringgate_config::model::{
-    Alpn, Cap, Challenge, CipherSuite, ClientAuth, Http2, Listener, ListenerProtocol, ProxyVersion,
-    TlsVersion, Upstream, UpstreamHttp2, UpstreamProtocol,
+    Alpn, Cap, Challenge, CipherSuite, ClientAuth, HealthCheck, HealthQuestion, Http2, Listener,
+    ListenerProtocol, ProxyVersion, TlsVersion, Upstream, UpstreamHttp2, UpstreamProtocol,
 };
 use ringgate_config::{Config, Style, load, load_str, render};
 
@@ -242,4 +242,39 @@ fn the_redacted_view_shows_tls_as_it_was_written_with_defaults() {
     assert_eq!(view["upstream"][0]["tls"]["verify"], true);
     assert_eq!(view["upstream"][0]["tls"]["ca"], "${env:RG_SECRET}.pem");
     assert_eq!(view["acme"], serde_json::Value::Null, "there is none");
+}
+
+#[test]
+fn endpoints_are_checked_only_when_that_is_asked_for() {
+    assert_eq!(upstream("").health, None);
+    let check = upstream("[upstream.health]\npath = \"/healthz?full\"\n").health;
+    let expected = HealthCheck {
+        question: HealthQuestion::Http {
+            path: "/healthz?full".into(),
+            expect: Vec::new(),
+        },
+        interval: Duration::from_secs(2),
+        timeout: Duration::from_secs(1),
+        unhealthy_after: 3,
+        healthy_after: 2,
+    };
+    assert_eq!(check, Some(expected));
+    let check = upstream("[upstream.health]\npath = \"/\"\nexpect = [200, 401]\n").health;
+    let HealthQuestion::Http { expect, .. } = check.unwrap().question else {
+        panic!("not http");
+    };
+    assert_eq!(expect, [200, 401]);
+}
+
+#[test]
+fn a_grpc_check_asks_about_the_server_or_a_service() {
+    let service = |more: &str| {
+        let text = format!("protocol = \"h2\"\n[upstream.health]\ntype = \"grpc\"\n{more}");
+        upstream(&text).health.unwrap().question
+    };
+    let asks = |service: &str| HealthQuestion::Grpc {
+        service: service.into(),
+    };
+    assert_eq!(service(""), asks(""));
+    assert_eq!(service("service = \"a.B\"\n"), asks("a.B"));
 }

@@ -6,6 +6,7 @@ mod acme;
 mod announce;
 mod changes;
 mod error;
+mod health;
 mod machine;
 mod metrics;
 mod node;
@@ -78,6 +79,7 @@ struct State {
     snapshot: Arc<Snapshot>,
     tls: Arc<Configured>,
     addresses: Addresses,
+    health: health::Standings,
     watched: Vec<PathBuf>,
     access: Option<AccessLog>,
     /// Former snapshots that requests may still be served from. Whoever drops a snapshot last

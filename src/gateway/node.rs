@@ -8,15 +8,17 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+use ringgate_config::model::Upstream;
 use ringgate_control::{
     Cause, Exposition, Node, NotReady, Readiness, ReloadRefused, ReloadReport, Shutdown, Target,
     acme::{Proof, Settings},
+    health,
 };
 use ringgate_core::upstream::EndpointUpdate;
 use ringgate_core::worker::Command;
 use serde_json::Value;
 
-use super::{Gateway, Request, acme, reload, start};
+use super::{Gateway, Request, State, acme, reload, start};
 use crate::compile;
 
 impl Node for Gateway {
@@ -82,14 +84,7 @@ impl Node for Gateway {
         };
         let key = start::key(upstream, endpoint, port);
         state.addresses.insert(key, addresses.to_vec());
-        let endpoints = compile::endpoints(&state.config.upstreams[index], &state.addresses);
-        // Sent under the lock, so that workers hear of changes in the order they happened.
-        for mailbox in &self.mailboxes {
-            mailbox.send(Command::Endpoints(EndpointUpdate {
-                upstream: upstream.into(),
-                endpoints: endpoints.clone(),
-            }));
-        }
+        self.send_endpoints(&state, &state.config.upstreams[index]);
     }
 
     fn resolve_targets(&self) -> Vec<Target> {
@@ -99,6 +94,26 @@ impl Node for Gateway {
     fn watched_files(&self) -> Vec<PathBuf> {
         let state = self.state();
         acme::without_storage(&state.config, state.watched.clone())
+    }
+
+    fn health_checks(&self) -> Vec<health::Target> {
+        let state = self.state();
+        super::health::targets(&state.config, &state.addresses, &state.tls)
+    }
+
+    fn judged(&self, upstream: &str, standings: Vec<(health::Place, health::Standing)>) {
+        let mut state = self.state();
+        match standings.is_empty() {
+            true => drop(state.health.remove(upstream)),
+            false => {
+                let standings = standings.into_iter().collect();
+                state.health.insert(upstream.into(), standings);
+            }
+        }
+        let mut upstreams = state.config.upstreams.iter();
+        if let Some(written) = upstreams.find(|written| &**written.name == upstream) {
+            self.send_endpoints(&state, written);
+        }
     }
 
     fn acme(&self) -> Option<Settings> {
@@ -129,6 +144,18 @@ impl Node for Gateway {
 }
 
 impl Gateway {
+    /// Tells the workers where an upstream's requests go now. The state is locked, so they hear
+    /// of changes in the order they happened.
+    fn send_endpoints(&self, state: &State, upstream: &Upstream) {
+        let endpoints = super::health::usable(upstream, &state.addresses, &state.health);
+        for mailbox in &self.mailboxes {
+            mailbox.send(Command::Endpoints(EndpointUpdate {
+                upstream: (&**upstream.name).into(),
+                endpoints: endpoints.clone(),
+            }));
+        }
+    }
+
     /// Whether each worker still turns its loop.
     pub(super) fn feel_pulses(&self) -> Vec<Beat> {
         let mut pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);

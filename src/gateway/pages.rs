@@ -6,7 +6,7 @@ use ringgate_core::snapshot::{Action, Upstream};
 use ringgate_core::stats::UpstreamStats;
 use serde_json::{Value, json};
 
-use super::{Gateway, host_word, precedence};
+use super::{Gateway, health, host_word, precedence};
 use crate::compile::{self, Snapshot};
 
 impl Gateway {
@@ -28,6 +28,7 @@ impl Gateway {
         upstreams
             .map(|(written, upstream)| {
                 let endpoints = compile::endpoints(written, &state.addresses);
+                let health = health::show_check(written, &endpoints, &state.health);
                 let endpoints: Vec<Value> = endpoints
                     .iter()
                     .map(|endpoint| {
@@ -35,10 +36,13 @@ impl Gateway {
                             "address": endpoint.addr.to_string(),
                             "configured": &*endpoint.authority,
                             "weight": endpoint.weight,
+                            "health": health::show_endpoint(written, endpoint, &state.health),
                         })
                     })
                     .collect();
-                show_upstream(written, upstream, &endpoints)
+                let mut shown = show_upstream(written, upstream, &endpoints);
+                shown["health"] = health;
+                shown
             })
             .collect()
     }

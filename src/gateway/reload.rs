@@ -43,7 +43,8 @@ impl Gateway {
         } = self.compile_anew()?;
         let known = self.state().addresses.clone();
         let (addresses, unresolved) = start::resolve(&config, &known, RELOAD_LOOKUPS_MAX);
-        start::put_addresses(&config, &mut snapshot, &addresses);
+        let standings = self.state().health.clone();
+        start::put_endpoints(&config, &mut snapshot, &addresses, &standings);
         let opened = self.open_new(&config, &mut snapshot)?;
         let fresh_log = self.open_log(&config.log)?;
         self.log.apply(&config.log);
@@ -67,8 +68,8 @@ impl Gateway {
                 access.set_format(&config.log);
             }
             state.config = config;
-            // Names may have been resolved meanwhile; the control plane tells all of them
-            // again after a reload.
+            // Names may have been resolved and endpoints judged meanwhile; the control plane
+            // tells all of it again after a reload.
             state.addresses = addresses;
             state.tls = tls;
             state.watched = watched;

@@ -20,6 +20,7 @@ use tracing::{info, warn};
 
 use super::access::AccessLog;
 use super::announce::{self, Notice};
+use super::health::{self, Standings};
 use super::machine::{self, Layout};
 use super::open::{self, Opened, Sharing};
 use super::{Gateway, NotStarted, Running, StartError, State, node};
@@ -86,6 +87,7 @@ pub fn start(file: PathBuf) -> Result<Running, NotStarted> {
             snapshot,
             tls,
             addresses,
+            health: Standings::default(),
             watched,
             access,
             former: Vec::new(),
@@ -150,7 +152,7 @@ fn resolve_at_start(config: &Config, snapshot: &mut Snapshot) -> Addresses {
     for warning in unresolved {
         warn!("{warning}");
     }
-    put_addresses(config, snapshot, &addresses);
+    put_endpoints(config, snapshot, &addresses, &Standings::default());
     addresses
 }
 
@@ -319,13 +321,18 @@ pub(super) fn key(upstream: &str, endpoint: &str, port: u16) -> (Box<str>, Box<s
     (upstream.into(), endpoint.into(), port)
 }
 
-/// Puts the addresses of names into the snapshot's upstreams.
-pub(super) fn put_addresses(config: &Config, snapshot: &mut Snapshot, addresses: &Addresses) {
-    if addresses.is_empty() {
+/// Puts the endpoints that requests are sent to into the snapshot's upstreams.
+pub(super) fn put_endpoints(
+    config: &Config,
+    snapshot: &mut Snapshot,
+    addresses: &Addresses,
+    standings: &Standings,
+) {
+    if addresses.is_empty() && standings.is_empty() {
         return;
     }
     for (written, upstream) in config.upstreams.iter().zip(&mut snapshot.upstreams) {
-        upstream.endpoints = compile::endpoints(written, addresses);
+        upstream.endpoints = health::usable(written, addresses, standings);
     }
 }
 

@@ -16,7 +16,9 @@ pub(crate) use http::{
     CREDENTIALS, absolute_path, header_name, header_value, is_credential, limiter_key, location,
     method, prefix, template, untouchable, via,
 };
-pub(crate) use names::{contact, directory_url, ordered_name, server_name, server_pattern};
+pub(crate) use names::{
+    contact, directory_url, grpc_service, ordered_name, server_name, server_pattern,
+};
 
 /// Why a text is not what its key wants.
 #[derive(Debug, Clone, PartialEq, Eq)]

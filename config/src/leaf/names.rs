@@ -113,3 +113,16 @@ fn without_port(text: &str) -> Result<(), &'static str> {
         false => Ok(()),
     }
 }
+
+/// The name of a gRPC service, as its health service knows it.
+pub(crate) fn grpc_service(text: &str) -> Result<Box<str>, Fault> {
+    let fault = |label: &str| Fault::new("service", "a name such as \"users.v1.Users\"", label);
+    match text.chars().find(|c| c.is_control()) {
+        Some(_) => Err(fault("has a control character")),
+        None if text.len() > SERVICE_BYTES_MAX => Err(fault("is longer than 512 bytes")),
+        None => Ok(Box::from(text)),
+    }
+}
+
+/// Longer names than this are no services.
+const SERVICE_BYTES_MAX: usize = 512;

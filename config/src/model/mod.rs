@@ -27,7 +27,8 @@ pub use route::{
 };
 pub use tls::{Alpn, Certificate, CipherSuite, ClientAuth, ListenerTls, TlsVersion, UpstreamTls};
 pub use upstream::{
-    Balance, Endpoint, EndpointAddr, ProxyVersion, Upstream, UpstreamHttp2, UpstreamProtocol,
+    Balance, Endpoint, EndpointAddr, HealthCheck, HealthKind, HealthQuestion, ProxyVersion,
+    Upstream, UpstreamHttp2, UpstreamProtocol,
 };
 
 use crate::{Sources, Spanned};

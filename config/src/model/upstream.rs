@@ -37,6 +37,49 @@ pub struct Upstream {
     pub http2: UpstreamHttp2,
     /// The header that each connection begins with; not beside HTTP/2.
     pub proxy_protocol: Option<ProxyVersion>,
+    /// How its endpoints are checked; `None` does not check them.
+    pub health: Option<HealthCheck>,
+}
+
+/// `[upstream.health]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// What is asked and which answer is good.
+    pub question: HealthQuestion,
+    /// From one check to the next.
+    pub interval: Duration,
+    /// For a whole check.
+    pub timeout: Duration,
+    /// Failed checks in a row that take an endpoint out; at least 1.
+    pub unhealthy_after: u32,
+    /// Good checks in a row that bring it back; at least 1.
+    pub healthy_after: u32,
+}
+
+/// What a health check asks, and which answer is good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HealthQuestion {
+    /// A GET.
+    Http {
+        /// Begins with a slash; may have a query.
+        path: Box<str>,
+        /// The good statuses; empty = any 2xx.
+        expect: Vec<u16>,
+    },
+    /// The Check call of grpc.health.v1.Health; good is SERVING.
+    Grpc {
+        /// The service that is asked about; empty = the server as a whole.
+        service: Box<str>,
+    },
+}
+
+/// The type of a health check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HealthKind {
+    /// [`HealthQuestion::Http`]
+    Http,
+    /// [`HealthQuestion::Grpc`]
+    Grpc,
 }
 
 /// What an upstream's connections speak.
@@ -130,4 +173,5 @@ words!(Balance {
     ConsistentHash = "consistent_hash",
 });
 words!(UpstreamProtocol { Http1 = "http/1.1", Http2 = "h2", Auto = "auto" });
+words!(HealthKind { Http = "http", Grpc = "grpc" });
 words!(ProxyVersion { V1 = "v1", V2 = "v2" });

@@ -8,39 +8,6 @@ use crate::leaf;
 use crate::model::Name;
 use crate::span::Spanned;
 
-pub(crate) static HEALTH: Section = Section {
-    title: "[upstream.health]",
-    doc: "Active health checks. Not supported yet.",
-    keys: &[
-        Key::required(
-            "path",
-            Kind::Text("a path such as \"/healthz\""),
-            "What is asked for; 2xx is healthy.",
-        ),
-        Key::default(
-            "interval",
-            Kind::Duration {
-                min: "100ms",
-                max: "1h",
-            },
-            "2s",
-            "From one check to the next.",
-        ),
-        Key::default(
-            "unhealthy_after",
-            Kind::Integer { min: 1, max: 1000 },
-            "3",
-            "Failed checks in a row that take an endpoint out.",
-        ),
-        Key::default(
-            "healthy_after",
-            Kind::Integer { min: 1, max: 1000 },
-            "2",
-            "Good checks in a row that bring it back.",
-        ),
-    ],
-};
-
 pub(crate) static BREAKER: Section = Section {
     title: "[upstream.breaker]",
     doc: "The circuit breaker. Not supported yet.",
@@ -200,16 +167,8 @@ fn check_choices(r: &mut Reader<'_>, table: &Table<'_>, key: &'static str, words
     }
 }
 
-/// Checks what an upstream says about health checks, breaker and retries.
+/// Checks what an upstream says about breaker and retries.
 pub(crate) fn resilience(r: &mut Reader<'_>, upstream: &Table<'_>) {
-    if let Some(health) = upstream.table(r, "health") {
-        if let Some(item) = health.required(r, "path") {
-            r.parsed(&item, leaf::absolute_path);
-        }
-        health.duration(r, "interval");
-        health.integer(r, "unhealthy_after");
-        health.integer(r, "healthy_after");
-    }
     if let Some(breaker) = upstream.table(r, "breaker") {
         breaker.ratio(r, "error_ratio");
         breaker.duration(r, "window");

@@ -1,5 +1,6 @@
 //! `[[upstream]]`.
 
+mod health;
 mod tls;
 
 use std::num::NonZeroU16;
@@ -136,10 +137,9 @@ pub(crate) static UPSTREAM: Section = Section {
         ),
         Key::optional(
             "health",
-            Kind::Table(&later::HEALTH),
-            "Active health checks.",
-        )
-        .later(),
+            Kind::Table(&health::HEALTH),
+            "Active health checks; without this table every endpoint counts as healthy.",
+        ),
         Key::optional(
             "breaker",
             Kind::Table(&later::BREAKER),
@@ -164,6 +164,7 @@ pub(crate) fn upstream(r: &mut Reader<'_>, table: &Table<'_>) -> Option<Upstream
     let proxy = proxy.map(|version| version.value);
     let protocol = tls::protocol(r, table, proxy);
     let tls = tls::tls(r, table, &endpoints);
+    let health = health::health(r, table, protocol);
     later::resilience(r, table);
     // The name comes last: without it the other keys are still checked.
     Some(Upstream {
@@ -179,6 +180,7 @@ pub(crate) fn upstream(r: &mut Reader<'_>, table: &Table<'_>) -> Option<Upstream
         tls,
         http2: http2::upstream(r, table),
         proxy_protocol: proxy,
+        health,
         name: name?,
     })
 }
