@@ -14,6 +14,7 @@ mod filters;
 mod framing;
 mod grpc;
 mod grpc_web;
+mod health;
 mod http2_peers;
 mod interim;
 mod keep_alive;

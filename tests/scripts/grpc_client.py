@@ -244,6 +244,25 @@ def health(calls):
     return {"check": serving.hex(), "unknown": unknown, "watch": seen}
 
 
+def serve(calls, serving):
+    turn = json.dumps({"service": "proof.Proof", "serving": serving}).encode()
+    calls.one("SetHealth")(turn, timeout=PATIENCE_S)
+    return {}
+
+
+def stop_serving(calls):
+    return serve(calls, False)
+
+
+def start_serving(calls):
+    return serve(calls, True)
+
+
+def echoes(calls):
+    """How often the origin was asked to echo."""
+    return json.loads(calls.one("Echoes")(b"", timeout=PATIENCE_S))
+
+
 def many_at_once(calls):
     """More calls at a time than one connection takes streams by default."""
     echo = calls.one("Echo")
@@ -273,7 +292,7 @@ CASES = [
     trailers_only, late_failure, deadline, deadline_told, gateway_deadline,
     cancel_unary, cancel_server_stream, cancel_client_stream, metadata,
     unimplemented, no_route, unavailable, denied, too_large, health, many_at_once,
-    streams_at_once,
+    streams_at_once, stop_serving, start_serving, echoes,
 ]  # fmt: skip
 
 

@@ -19,6 +19,7 @@ MESSAGE_BYTES_MAX = 8 << 20
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = b"\x08\x01", b"\x08\x02", b"\x08\x03"
 
 events = []
+counts = {"echo": 0}
 changed = threading.Condition()
 health = {b"": SERVING, b"proof.Proof": SERVING}
 
@@ -35,10 +36,18 @@ def as_json(value):
 
 def echo(request, call):
     """Gives the message back, and the metadata that begin with `echo-`."""
+    with changed:
+        counts["echo"] += 1
     sent = call.invocation_metadata()
     call.send_initial_metadata([(m.key, m.value) for m in sent if m.key.startswith("echo-")])
     call.set_trailing_metadata((("behind", "it all"), ("behind-bin", b"\x00\xff\x80")))
     return request
+
+
+def echoes(request, call):
+    """How many messages were given back so far."""
+    with changed:
+        return as_json({"count": counts["echo"]})
 
 
 def collect(requests, call):
@@ -193,6 +202,7 @@ def main():
                 "proof.Proof",
                 {
                     "Echo": one(echo),
+                    "Echoes": one(echoes),
                     "Collect": grpc.stream_unary_rpc_method_handler(collect),
                     "Expand": many(expand),
                     "Chat": grpc.stream_stream_rpc_method_handler(chat),
