@@ -1,4 +1,4 @@
-//! Ringgate's control plane: admin API, name resolution, certificates, configuration watch and
+//! Ringgate's control plane: admin API, name resolution, health checks, certificates, configuration watch and
 //! signals, on one thread of its own. It sees the gateway only through [`Node`], touches no data-plane
 //! I/O, and may die without stopping traffic.
 
