@@ -126,16 +126,18 @@ pub(crate) async fn connect(
         greeted.say();
     });
     greeting.wait(deadline).await?;
-    if over.get() {
-        return Err(io::ErrorKind::ConnectionAborted.into());
-    }
-    Ok(Multiplexed {
+    let connection = Multiplexed {
         sender: RefCell::new(sender),
         open: Rc::default(),
         over,
         heard: last_heard,
         last: Cell::new(wheel::now()),
-    })
+    };
+    // What it said first may have been no HTTP/2, or a goodbye.
+    match connection.is_over() {
+        true => Err(io::ErrorKind::ConnectionAborted.into()),
+        false => Ok(connection),
+    }
 }
 
 /// The origin's first word.
