@@ -2,7 +2,7 @@
 //! others, and it comes back; verdicts outlive reloads and changed addresses.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use serde_json::{Value, json};
 
@@ -19,6 +19,8 @@ on_both_drivers!(
     checks_each_address_of_a_name,
     announces_itself_where_the_proxy_protocol_is_spoken,
     takes_out_a_grpc_service_that_does_not_serve_and_brings_it_back,
+    requests_under_way_on_an_endpoint_that_is_taken_out_go_on,
+    calls_under_way_on_an_endpoint_that_is_taken_out_go_on,
     checks_grpc_in_tls_as_requests_speak_it,
 );
 
@@ -280,15 +282,8 @@ fn turn(origin: &Server, case: &str) {
 }
 
 fn takes_out_a_grpc_service_that_does_not_serve_and_brings_it_back(driver: Driver) {
-    let a = Server::start("grpc_server.py", &[]);
-    let b = Server::start("grpc_server.py", &[]);
-    let endpoints = [a.address(), b.address()];
-    let gateway = Setup::new(driver)
-        .body(&format!(
-            "[[upstream]]\nname = \"app\"\nendpoints = {endpoints:?}\nprotocol = \"h2\"\n{GRPC_CHECK}"
-        ))
-        .catch_all("app")
-        .start();
+    let (a, b) = (grpc_origin(), grpc_origin());
+    let gateway = grpc_gateway(driver, &[&a, &b]);
     wait_for_state(&gateway, a.address(), "healthy");
     wait_for_state(&gateway, b.address(), "healthy");
     turn(&a, "stop_serving");
@@ -306,6 +301,85 @@ fn takes_out_a_grpc_service_that_does_not_serve_and_brings_it_back(driver: Drive
     assert_eq!(served(&b) - before, 300);
     turn(&a, "start_serving");
     wait_for_state(&gateway, a.address(), "healthy");
+}
+
+fn grpc_origin() -> Server {
+    Server::start("grpc_server.py", &[])
+}
+
+fn grpc_gateway(driver: Driver, origins: &[&Server]) -> Gateway {
+    let endpoints: Vec<&str> = origins.iter().map(|origin| origin.address()).collect();
+    Setup::new(driver)
+        .body(&format!(
+            "[[upstream]]\nname = \"app\"\nendpoints = {endpoints:?}\nprotocol = \"h2\"\n{GRPC_CHECK}"
+        ))
+        .catch_all("app")
+        .start()
+}
+
+fn requests_under_way_on_an_endpoint_that_is_taken_out_go_on(driver: Driver) {
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    let gone = std::sync::Mutex::new(gone);
+    let ill = Arc::new(AtomicBool::new(false));
+    let feels = Arc::clone(&ill);
+    let a = Origin::start(move |conn| {
+        while let Some(request) = conn.request() {
+            match &*request.target {
+                "/healthz" if feels.load(Ordering::SeqCst) => return,
+                "/healthz" => drop(conn.send(ok("well"))),
+                _ => {
+                    conn.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf");
+                    gone.lock().unwrap().recv().unwrap();
+                    conn.send("whole");
+                }
+            }
+        }
+    });
+    let b = Patient::named("b");
+    b.feels(Mood::Failing);
+    let endpoints = [a.address(), b.address()];
+    let gateway = Setup::new(driver)
+        .body(&format!(
+            "[[upstream]]\nname = \"app\"\nendpoints = {endpoints:?}\n{CHECK}"
+        ))
+        .catch_all("app")
+        .start();
+    wait_for_state(&gateway, b.address(), "unhealthy");
+    std::thread::scope(|scope| {
+        let under_way = scope.spawn(|| gateway.get("/long").text().to_owned());
+        wait_until("the request is under way", || {
+            a.requests().iter().any(|request| request.target == "/long")
+        });
+        b.feels(Mood::Well);
+        wait_for_state(&gateway, b.address(), "healthy");
+        ill.store(true, Ordering::SeqCst);
+        wait_for_state(&gateway, a.address(), "unhealthy");
+        assert_eq!(answers(&gateway), "b");
+        go.send(()).unwrap();
+        assert_eq!(under_way.join().unwrap(), "halfwhole");
+    });
+}
+
+fn calls_under_way_on_an_endpoint_that_is_taken_out_go_on(driver: Driver) {
+    let (a, b) = (grpc_origin(), grpc_origin());
+    turn(&b, "stop_serving");
+    let gateway = grpc_gateway(driver, &[&a, &b]);
+    wait_for_state(&gateway, b.address(), "unhealthy");
+    std::thread::scope(|scope| {
+        let call = || python::client("grpc_client.py", &[gateway.address(), "slow_stream"]);
+        let under_way = scope.spawn(call);
+        gateway.wait_for_metric("ringgate_upstream_active_requests", &[], 1.0);
+        turn(&b, "start_serving");
+        wait_for_state(&gateway, b.address(), "healthy");
+        turn(&a, "stop_serving");
+        wait_for_state(&gateway, a.address(), "unhealthy");
+        let said = under_way.join().unwrap();
+        assert_eq!(
+            said["slow_stream"],
+            json!({"code": "OK", "count": 40}),
+            "{said}"
+        );
+    });
 }
 
 /// How many calls to Echo an origin has had.

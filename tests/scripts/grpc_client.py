@@ -244,6 +244,12 @@ def health(calls):
     return {"check": serving.hex(), "unknown": unknown, "watch": seen}
 
 
+def slow_stream(calls):
+    """A stream that takes four seconds."""
+    wanted = json.dumps({"count": 40, "size": 10, "pause": 0.1}).encode()
+    return {"count": sum(1 for _ in calls.download("Expand")(wanted, timeout=PATIENCE_S))}
+
+
 def serve(calls, serving):
     turn = json.dumps({"service": "proof.Proof", "serving": serving}).encode()
     calls.one("SetHealth")(turn, timeout=PATIENCE_S)
@@ -292,7 +298,7 @@ CASES = [
     trailers_only, late_failure, deadline, deadline_told, gateway_deadline,
     cancel_unary, cancel_server_stream, cancel_client_stream, metadata,
     unimplemented, no_route, unavailable, denied, too_large, health, many_at_once,
-    streams_at_once, stop_serving, start_serving, echoes,
+    streams_at_once, stop_serving, start_serving, echoes, slow_stream,
 ]  # fmt: skip
 
 
