@@ -71,7 +71,7 @@ impl Patient {
 }
 
 const CHECK: &str = "[upstream.health]\npath = \"/healthz\"\ninterval = \"100ms\"\n\
-                     timeout = \"500ms\"\nunhealthy_after = 2\nhealthy_after = 2\n";
+                     timeout = \"5s\"\nunhealthy_after = 2\nhealthy_after = 2\n";
 
 fn setup(driver: Driver, origins: &[&Patient], more: &str) -> Setup {
     between(Setup::new(driver), origins, more)
@@ -164,7 +164,8 @@ fn takes_out_an_origin_that_hangs_or_closes(driver: Driver) {
         Patient::named("b"),
         Patient::named("c"),
     );
-    let gateway = setup(driver, &[&a, &b, &c], CHECK).start();
+    let impatient = CHECK.replace("5s", "500ms");
+    let gateway = setup(driver, &[&a, &b, &c], &impatient).start();
     b.feels(Mood::Hanging);
     c.feels(Mood::Closing);
     wait_for_answers(&gateway, "a");
@@ -272,7 +273,7 @@ fn announces_itself_where_the_proxy_protocol_is_spoken(driver: Driver) {
 }
 
 const GRPC_CHECK: &str = "[upstream.health]\ntype = \"grpc\"\nservice = \"proof.Proof\"\n\
-                          interval = \"100ms\"\nunhealthy_after = 2\nhealthy_after = 2\n";
+                          interval = \"100ms\"\ntimeout = \"5s\"\nunhealthy_after = 2\nhealthy_after = 2\n";
 
 /// Has a gRPC origin say from now on whether it serves.
 #[track_caller]
