@@ -40,17 +40,7 @@ impl Observed<'_> {
         // A load that stops has at most one request on each connection or stream that is not
         // answered in time, and on a busy machine sends another one before it notices.
         let seen = answered..=answered + 2 * work.under_way_max() + answered / 100;
-        let failures: Vec<String> = run
-            .errors
-            .iter()
-            .filter(|(_, count)| **count > 0)
-            .map(|(kind, count)| format!("{count} {kind}"))
-            .collect();
-        let bad = run.statuses.iter();
-        let bad: Vec<String> = bad
-            .filter(|(status, _)| !(200..300).contains(*status))
-            .map(|(status, count)| format!("{count} of {status}"))
-            .collect();
+        let (failures, bad) = (self.failures(), self.bad_answers());
         let few = match work.pace {
             Pace::Saturating => 4 * work.under_way_max(),
             Pace::Rate(_) => 20,
@@ -113,6 +103,22 @@ impl Observed<'_> {
             );
         }
         faults
+    }
+
+    /// What went wrong on the load's side, with how often.
+    fn failures(&self) -> Vec<String> {
+        let errors = self.run.errors.iter().filter(|(_, count)| **count > 0);
+        errors
+            .map(|(kind, count)| format!("{count} {kind}"))
+            .collect()
+    }
+
+    /// Answers that are none of success, with how often.
+    fn bad_answers(&self) -> Vec<String> {
+        let bad = self.run.statuses.iter();
+        bad.filter(|(status, _)| !(200..300).contains(*status))
+            .map(|(status, count)| format!("{count} of {status}"))
+            .collect()
     }
 
     /// A handshake costs several times less when it is resumed. The first on each connection of
