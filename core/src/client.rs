@@ -238,6 +238,7 @@ impl<F: Filter> Client<F> {
             .request
             .fields
             .put_text(Block::from_slice(told.as_bytes()));
+        exchange.account.status = fault.row().status.unwrap_or_default();
         exchange.note(fault);
         exchange.settle(&self.worker, &installed);
     }

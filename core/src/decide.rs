@@ -188,6 +188,10 @@ fn identify<F: Filter>(
     policy: &ForwardingPolicy,
     exchange: &mut Exchange<F>,
 ) {
+    // No route and no filter shall take a client's word for what its certificate says.
+    for claim in IDENTITY_CLAIMS {
+        exchange.request.fields.remove_known(claim);
+    }
     let attributes = &mut exchange.attributes;
     let fields = &exchange.request.fields;
     attributes.peer = caller.peer;
@@ -221,6 +225,12 @@ fn identify<F: Filter>(
         }
     }
 }
+
+const IDENTITY_CLAIMS: [Known; 3] = [
+    Known::XClientCertSubject,
+    Known::XClientCertSan,
+    Known::XClientCertFingerprint,
+];
 
 /// The client's address as trusted proxies tell it: of the list in `X-Forwarded-For`, read
 /// from its end, the first address that is not a trusted proxy itself.

@@ -166,9 +166,13 @@ impl<F: Filter> Connection<F> {
         tls: &Arc<ServerTls>,
         received: Block,
     ) -> Result<Begun, (Fault, String)> {
+        let (wait, by) = (
+            tls.handshake_timeout,
+            Deadline::after(tls.handshake_timeout),
+        );
         let received = match received.is_empty() {
             false => received,
-            true => match self.first_record().await {
+            true => match self.first_record(by).await {
                 Some(received) => received,
                 // A connection that never said a word is nobody's fault.
                 None => return Ok(Begun::Over),
@@ -185,10 +189,18 @@ impl<F: Filter> Connection<F> {
         let session = Session::server(tls).map_err(told)?;
         let stats = self.client.worker.stats();
         let wire = Rc::clone(&self.client.wire);
-        let shaken = wire.shake(session, received, tls.handshake_timeout).await;
+        let shaken = wire.shake(session, received, by.within(wait)).await;
         if let Err(error) = shaken {
-            return Err(match error.kind() {
-                io::ErrorKind::TimedOut => (Fault::TlsTimeout, error.to_string()),
+            return Err(match (error.kind(), TlsError::of(&error)) {
+                (io::ErrorKind::TimedOut, _) => (Fault::TlsTimeout, error.to_string()),
+                (_, Some(tls)) if tls.is_unlisted_name() => {
+                    let name = wire.with_session(|session| {
+                        format!("{:?}", session.server_name().unwrap_or_default())
+                    });
+                    let name = name.unwrap_or_default();
+                    let told = format!("TLS: strict_sni, and no certificate for {name}");
+                    (Fault::TlsHandshake, told)
+                }
                 _ => (Fault::TlsHandshake, error.to_string()),
             });
         }
@@ -210,10 +222,11 @@ impl<F: Filter> Connection<F> {
     }
 
     /// Waits for a client's first record.
-    async fn first_record(&self) -> Option<Block> {
+    async fn first_record(&self, by: Deadline) -> Option<Block> {
         let wire = &self.client.wire;
         let timer = wire.recv_timer();
-        timer.arm(self.client.limits.header_timeout, Due::ShutBoth);
+        let wait = by.within(self.client.limits.header_timeout);
+        timer.arm(wait, Due::ShutBoth);
         self.place.mark(Activity::Idle);
         let (result, block) = wire.recv_block(BlockClass::Small, Likely::Now).await;
         self.place.mark(Activity::Busy);

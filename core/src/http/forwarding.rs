@@ -2,7 +2,8 @@
 //! `Via` (RFC 9110, 7.6.3) and the request id.
 //!
 //! Such fields are believed only from a trusted proxy. From anybody else they are dropped before
-//! ours are written, whether ours are wanted or not.
+//! ours are written, whether ours are wanted or not. Those that tell of a client's certificate are
+//! believed from nobody.
 
 use crate::http::fields::{Fields, put_named};
 use crate::http::known::{Known, KnownSet};
@@ -64,16 +65,11 @@ impl Forwarding<'_> {
     pub(crate) fn replaced(&self, fields: &Fields) -> KnownSet {
         // A trusted proxy's id stays where the gateway writes none of its own.
         let mut set = match self.request_id.is_empty() && self.keeps() {
-            true => KnownSet::default(),
-            false => REQUEST_ID,
+            true => IDENTITY,
+            false => IDENTITY.union(REQUEST_ID),
         };
         match self.trust {
             Trust::Untrusted => set = set.union(CLAIMS),
-            Trust::Trusted if self.identity.is_some() => set = set.union(IDENTITY),
-            Trust::Trusted => {}
-        }
-        match self.trust {
-            Trust::Untrusted => {}
             Trust::Trusted => {
                 if self.emit.x_forwarded && fields.has(Known::XForwardedFor) {
                     set = set.union(FOR);
@@ -194,11 +190,9 @@ const CLAIMS: KnownSet = KnownSet::of(&[
     Known::XForwardedPort,
     Known::XRealIp,
     Known::Forwarded,
-    Known::XClientCertSubject,
-    Known::XClientCertSan,
-    Known::XClientCertFingerprint,
 ]);
-/// What a client's certificate says, in the gateway's words.
+/// What a client's certificate says, in the gateway's words. A proxy that is trusted to speak of
+/// addresses is not known to take these out of what clients send.
 const IDENTITY: KnownSet = KnownSet::of(&[
     Known::XClientCertSubject,
     Known::XClientCertSan,
@@ -281,6 +275,26 @@ mod tests {
              Forwarded: for=10.0.0.1, for=192.0.2.1;host=\"a.example:80\";proto=http\r\n\
              Via: 1.1 ringgate\r\nX-Request-Id: ours\r\n"
         );
+    }
+
+    #[test]
+    fn identities_are_believed_from_nobody() {
+        let mut fields = Fields::default();
+        for name in ["subject", "san", "fingerprint"] {
+            let name = format!("X-Client-Cert-{name}");
+            fields.add(&name, b"CN=root").unwrap();
+        }
+        for trust in [Trust::Untrusted, Trust::Trusted] {
+            for request_id in [&b""[..], b"ours"] {
+                let told = Forwarding {
+                    trust,
+                    request_id,
+                    ..BASE
+                };
+                let written = written(&fields, &told);
+                assert!(!written.contains("CN=root"), "{written}");
+            }
+        }
     }
 
     #[test]

@@ -188,6 +188,7 @@ async fn connect(
     let shaken = shaken.await;
     shaken.map_err(|error| match TlsError::of(&error) {
         Some(error) if error.is_untrusted() => Fault::OriginUntrusted,
+        Some(error) if error.is_other_protocol() => Fault::OriginProtocol,
         _ if error.kind() == io::ErrorKind::TimedOut => Fault::ConnectTimeout,
         _ => Fault::OriginTls,
     })?;

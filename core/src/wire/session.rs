@@ -50,6 +50,24 @@ impl TlsError {
         )
     }
 
+    /// Whether the peer spoke of no protocol that is spoken here (RFC 7301, 3.2).
+    pub fn is_other_protocol(&self) -> bool {
+        use rustls::{AlertDescription, Error};
+        matches!(
+            self,
+            TlsError::Protocol(
+                Error::AlertReceived(AlertDescription::NoApplicationProtocol)
+                    | Error::NoApplicationProtocol
+            )
+        )
+    }
+
+    /// Whether no certificate was found for a client, which rustls tells by this text alone.
+    pub fn is_unlisted_name(&self) -> bool {
+        matches!(self, TlsError::Protocol(rustls::Error::General(told))
+            if told == "no server certificate chain resolved")
+    }
+
     /// The error inside an error of I/O.
     pub fn of(error: &io::Error) -> Option<&TlsError> {
         error.get_ref()?.downcast_ref()
