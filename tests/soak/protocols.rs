@@ -201,7 +201,7 @@ fn loads(gateway: &Gateway, secure: &str, turn: u64) {
     let (how, url) = &ways[usize::try_from(turn % 4).unwrap()];
     let mut command = tool("h2load");
     command
-        .args(["-n", "2000", "-c", "8", "-T", "25"])
+        .args(["-n", "400", "-c", "8", "-T", "25"])
         .args(*how);
     if url.starts_with("https") {
         command.arg(&to);
@@ -215,10 +215,10 @@ fn loads(gateway: &Gateway, secure: &str, turn: u64) {
     )
     .all();
     assert!(
-        said.contains("2000 succeeded, 0 failed, 0 errored, 0 timeout"),
+        said.contains("400 succeeded, 0 failed, 0 errored, 0 timeout"),
         "{url}: {said}"
     );
-    assert!(said.contains("2000 2xx"), "{url}: {said}");
+    assert!(said.contains("400 2xx"), "{url}: {said}");
 }
 
 fn calls(gateway: &Gateway, secure: &str, ca: &str, turn: u64) {
