@@ -11,13 +11,15 @@ use crate::chain::{Answer, Filter, PeerAddr, Run, Scheme};
 use crate::decide::{self, Caller, Decision, Plan};
 use crate::error::Fault;
 use crate::exchange::Exchange;
-use crate::http::Version;
+use crate::http::fields::put_named;
 use crate::http::h1::{HeadError, Parse, Resume, parse_request};
 use crate::http::request_id::RequestIds;
-use crate::outgoing::{self, Outward};
-use crate::snapshot::{Endpoint, Snapshot};
+use crate::http::{RequestHead, Version};
+use crate::outgoing::{self, Outward, Upgrade};
+use crate::snapshot::{Endpoint, Snapshot, UpstreamProtocol};
 use crate::stats::CoreIndex;
 use crate::upstream::Pool;
+use crate::wire::Security;
 
 /// A core that only decides.
 pub struct DryCore<F: Filter> {
@@ -193,7 +195,12 @@ impl<F: Filter> DryCore<F> {
             .route
             .and_then(|route| snapshot.routes.get(route))
         {
-            let version = Version::Http11;
+            let upstream = &snapshot.upstreams[upstream];
+            // What an origin picks in TLS is not known here: HTTP/1.1 stands for both.
+            let version = match upstream.protocol {
+                UpstreamProtocol::Http2 => Version::Http2,
+                UpstreamProtocol::Http1 | UpstreamProtocol::Auto => Version::Http11,
+            };
             let filters = &self.filters;
             let run = Run::new(&route.program, CoreIndex(0), filters, &exchange.scratch);
             let mode = run.request_body_mode();
@@ -203,11 +210,15 @@ impl<F: Filter> DryCore<F> {
             let outward = Outward {
                 version,
                 authority: outgoing::authority(route, &exchange.request, endpoint),
-                security: snapshot.upstreams[upstream].security(),
+                security: upstream.security(),
                 framing: outgoing::framing(mode, &exchange.request, None),
                 upgrade,
             };
             outgoing::encode(snapshot, exchange, &outward, &mut out);
+            if version == Version::Http2 {
+                let begin = pseudo_fields(&exchange.request, &outward);
+                out.splice(..0, begin);
+            }
             exchange.out = out;
         }
         Outcome::Forward {
@@ -216,6 +227,32 @@ impl<F: Filter> DryCore<F> {
             head: std::mem::take(&mut exchange.out),
         }
     }
+}
+
+/// The begin of a request's head in HTTP/2 (RFC 9113, 8.3.1; RFC 8441, 4).
+fn pseudo_fields(request: &RequestHead, outward: &Outward<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    match outward.upgrade {
+        Upgrade::Asked => {
+            put_named(b":method: ", b"CONNECT", &mut out);
+            put_named(b":protocol: ", b"websocket", &mut out);
+        }
+        Upgrade::NotAsked => put_named(b":method: ", request.method_text(), &mut out),
+    }
+    let scheme: &[u8] = match outward.security {
+        Security::Plain => b"http",
+        Security::Tls => b"https",
+    };
+    put_named(b":scheme: ", scheme, &mut out);
+    put_named(b":authority: ", outward.authority, &mut out);
+    out.extend_from_slice(b":path: ");
+    out.extend_from_slice(request.path());
+    if let Some(query) = request.query() {
+        out.push(b'?');
+        out.extend_from_slice(query);
+    }
+    out.extend_from_slice(b"\r\n");
+    out
 }
 
 type FieldList = Vec<(Vec<u8>, Vec<u8>)>;

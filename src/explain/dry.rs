@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use ringgate_config::Config;
-use ringgate_config::model::{EndpointAddr, ListenAddr, Route};
+use ringgate_config::model::{EndpointAddr, ListenAddr, Listener, ListenerProtocol, Route};
 use ringgate_core::answer;
 use ringgate_core::chain::{self, Filter as _};
 use ringgate_core::error::Fault;
@@ -13,7 +13,7 @@ use ringgate_core::http::RequestHead;
 use ringgate_core::http::h1::HeadError;
 use ringgate_core::http::request_id::RequestIds;
 use ringgate_core::rt::Addr;
-use ringgate_core::snapshot::{Action, Endpoint};
+use ringgate_core::snapshot::{Action, Endpoint, UpstreamProtocol};
 use ringgate_filters::Filter;
 use ringgate_router::{Probe, Reason, Request, Verdict};
 
@@ -46,20 +46,30 @@ impl Dry {
         }
     }
 
-    /// The index of the listener of that name, or of the first.
+    /// The index of the listener of that name, or of the first that takes requests.
     ///
     /// # Errors
-    /// The names there are, when this is none of them.
+    /// The names there are, when this is none of them; that connections are passed on, when they
+    /// are.
     pub fn listener(&self, name: Option<&str>) -> Result<usize, String> {
-        let Some(name) = name else { return Ok(0) };
         let listeners = &self.config.listeners;
-        let found = listeners
-            .iter()
-            .position(|listener| &**listener.name == name);
-        found.ok_or_else(|| {
+        let takes_requests = |listener: &Listener| listener.protocol == ListenerProtocol::Http;
+        let Some(name) = name else {
+            let found = listeners.iter().position(takes_requests);
+            let told = || "no listener takes requests: all pass their connections on unread";
+            return found.ok_or_else(|| told().to_owned());
+        };
+        let found = listeners.iter().position(|l| &**l.name == name);
+        let found = found.ok_or_else(|| {
             let names: Vec<&str> = listeners.iter().map(|l| &**l.name).collect();
             format!("no listener \"{name}\"; there is {}", names.join(", "))
-        })
+        })?;
+        match takes_requests(&listeners[found]) {
+            true => Ok(found),
+            false => Err(format!(
+                "listener \"{name}\" takes no requests: it passes its connections on unread"
+            )),
+        }
     }
 
     /// Where a listener listens.
@@ -281,6 +291,11 @@ impl Dry {
             endpoints: self.config.upstreams[upstream].endpoints.len(),
             rewrite: rewrite.map(ToString::to_string),
             rewrite_place: rewrite.map(|text| Place::of(self.config.sources(), text.span)),
+            protocol: match self.snapshot.upstreams[upstream].protocol {
+                UpstreamProtocol::Http1 => "http/1.1",
+                UpstreamProtocol::Http2 => "h2",
+                UpstreamProtocol::Auto => "auto",
+            },
             head: text_of(head).replace("\r\n", "\n").trim_end().to_owned(),
         })
     }

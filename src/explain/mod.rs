@@ -42,7 +42,7 @@ pub struct Explain {
     /// The address that the connection comes from.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1")]
     peer: IpAddr,
-    /// The listener that the request comes to [default: the first].
+    /// The listener that the request comes to [default: the first that takes requests].
     #[arg(long, value_name = "NAME")]
     listener: Option<String>,
     /// The length of the request's body in bytes.

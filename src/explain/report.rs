@@ -135,6 +135,9 @@ pub struct Forward {
     pub rewrite: Option<String>,
     /// Where that stands.
     pub rewrite_place: Option<Place>,
+    /// What is spoken to it: `http/1.1`, `h2`, or `auto`: what it picks in TLS; the head is then
+    /// shown as in HTTP/1.1.
+    pub protocol: &'static str,
     /// The head that the origin would get.
     pub head: String,
 }

@@ -219,6 +219,43 @@ fn a_sequence_is_told_in_a_line_for_each_run() {
 }
 
 #[test]
+fn an_origin_of_http2_is_shown_what_it_gets() {
+    let config = CONFIG.replace(
+        "endpoints = [\"users.internal:9001\"]",
+        "endpoints = [\"users.internal:9001\"]\nprotocol = \"h2\"",
+    );
+    let field = "te: trailers";
+    let said = said_of(&config, &["GET", "/api/users/7?full=1", "-H", field]);
+    let (_, head) = said.out.split_once("The origin gets, in HTTP/2\n").unwrap();
+    assert!(
+        head.starts_with(
+            "  :method: GET\n  :scheme: http\n  :authority: 127.0.0.1:8080\n  \
+             :path: /api/users/7?full=1\n"
+        ),
+        "{head}"
+    );
+    assert!(
+        head.contains("TE: trailers") && !head.contains("Connection:"),
+        "{head}"
+    );
+}
+
+#[test]
+fn a_listener_that_takes_no_requests_is_refused() {
+    let passing = "[[listener]]\nname = \"db\"\nlisten = \"127.0.0.1:5432\"\nprotocol = \"tcp\"\n\
+                   upstream = \"users\"\n\n";
+    let config = CONFIG.replacen("[[listener]]", &format!("{passing}[[listener]]"), 1);
+    let said = said_of(&config, &["GET", "/ping", "--listener", "db"]);
+    assert_eq!(said.exit, Exit::Failed);
+    assert_eq!(
+        said.err,
+        "ringgate: listener \"db\" takes no requests: it passes its connections on unread\n"
+    );
+    let first = said_of(&config, &["GET", "/ping"]);
+    assert!(first.out.contains("listener  public"), "{}", first.out);
+}
+
+#[test]
 fn exit_codes_tell_whose_fault_it_is() {
     assert_eq!(
         said(&["GET", "/ping", "--listener", "x"]).exit,

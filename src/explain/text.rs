@@ -266,7 +266,11 @@ impl Page {
             self.line(&format!("  path from the rewrite {rewrite}  {at}"));
             self.quote(Some(place));
         }
-        self.heading("The origin gets");
+        self.heading(match forward.protocol {
+            "h2" => "The origin gets, in HTTP/2",
+            "auto" => "The origin gets this, or the same in HTTP/2 if it picks that",
+            _ => "The origin gets",
+        });
         for line in forward.head.lines() {
             self.line(&format!("  {line}"));
         }
