@@ -100,11 +100,16 @@ impl ReloadRefused {
     }
 
     /// What is wrong, where, and what to do, without excerpts: a line of a log is one line.
+    /// Warnings did not refuse anything, so they are left out beside errors.
     pub(crate) fn in_one_line(&self) -> String {
         let found = self.diagnostics.as_array().map_or(&[][..], Vec::as_slice);
-        let lines: Vec<String> = match found {
-            [] => self.text.lines().map(|line| line.trim().into()).collect(),
-            found => found.iter().map(in_one_line).collect(),
+        let warns = |one: &serde_json::Value| one.get("severity").is_some_and(|s| s == "warning");
+        let lines: Vec<String> = match found.iter().all(warns) {
+            true => self.text.lines().map(|line| line.trim().into()).collect(),
+            false => {
+                let refused = found.iter().filter(|one| !warns(one));
+                refused.map(in_one_line).collect()
+            }
         };
         lines.join("; ")
     }
@@ -211,6 +216,7 @@ mod tests {
             { "file": "a.toml", "line": 3, "column": 5, "message": "unknown key `x`",
               "help": "did you mean `y`?" },
             { "message": "cannot read \"b\"" },
+            { "severity": "warning", "message": "no certificate's issuer" },
         ]);
         assert_eq!(
             refused.in_one_line(),
