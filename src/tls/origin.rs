@@ -146,17 +146,6 @@ impl Reader {
         system: &mut SystemRoots,
     ) -> Option<(Arc<dyn ServerCertVerifier>, Digest)> {
         if !settings.verify {
-            self.findings.push(
-                Diagnostic::warning(
-                    "tls-unverified",
-                    format!(
-                        "the origins of upstream \"{}\" are not verified: whoever answers at their addresses is believed",
-                        upstream.name.value
-                    ),
-                    upstream.name.span,
-                )
-                .help("remove `verify = false`, and name the authority of a private certificate by `ca`"),
-            );
             return Some((Unverified::new(&PROVIDER), None));
         }
         let (roots, digest) = match &settings.ca {
