@@ -84,6 +84,7 @@ impl<F: Filter> Client<F> {
     pub(crate) fn refresh(&mut self, installed: &Installed<F>) {
         let listeners = &installed.snapshot.listeners;
         let index = self.acceptor.index();
+        let index = index.or_else(|| self.worker.index_of(self.acceptor.addr()));
         if self.generation == installed.snapshot.generation && index == Some(self.listener) {
             return;
         }

@@ -33,6 +33,8 @@ pub(crate) struct Connection<F: Filter> {
     pub(crate) ahead: Option<Block>,
     /// When the head of the request under way, or of the first one, must have arrived.
     head_deadline: Deadline,
+    /// As it was when the connection was accepted: by its first bytes the listener may be gone.
+    h2c: Http2Unasked,
 }
 
 /// A connection as it was accepted.
@@ -43,6 +45,7 @@ pub(crate) struct Arrived {
     pub(crate) index: usize,
     pub(crate) limits: Limits,
     pub(crate) half_close: HalfClose,
+    pub(crate) h2c: Http2Unasked,
     /// Whether something comes before the first request.
     pub(crate) begins: Begins,
 }
@@ -106,6 +109,7 @@ async fn serve_as<F: Filter>(
             served: 0,
         },
         head_deadline: Deadline::after(arrived.limits.header_timeout),
+        h2c: arrived.h2c,
         place,
         ahead: None,
     };
@@ -174,11 +178,7 @@ impl<F: Filter> Connection<F> {
 
     /// Whether HTTP/2 is understood where nothing has agreed on it.
     fn takes_preface(&self) -> bool {
-        let installed = self.client.worker.installed();
-        let index = self.client.acceptor.index();
-        let listener = index.and_then(|index| installed.snapshot.listeners.get(index));
-        self.client.tls.is_none()
-            && listener.is_some_and(|listener| listener.h2c == Http2Unasked::Accepted)
+        self.client.tls.is_none() && self.h2c == Http2Unasked::Accepted
     }
 
     async fn serve_one(&mut self, first: Block) -> Next {

@@ -53,6 +53,10 @@ impl Acceptor {
         self.index.get()
     }
 
+    pub(crate) fn addr(&self) -> &Addr {
+        &self.addr
+    }
+
     fn close(&self) {
         self.index.set(None);
         if let Some(listener) = self.listener.take() {
@@ -113,7 +117,8 @@ impl<F: Filter> Worker<F> {
         Ok(acceptor)
     }
 
-    fn index_of(&self, addr: &Addr) -> Option<usize> {
+    /// The index of a listener in the snapshot in force, also of one that a drain has closed.
+    pub(crate) fn index_of(&self, addr: &Addr) -> Option<usize> {
         let installed = self.installed();
         let mut listeners = installed.snapshot.listeners.iter();
         listeners.position(|listener| listener.addr == *addr)
@@ -274,6 +279,7 @@ fn admit<F: Filter>(worker: &Rc<Worker<F>>, acceptor: &Rc<Acceptor>, accepted: A
         index,
         limits: listener.limits,
         half_close: listener.half_close,
+        h2c: listener.h2c,
         begins: Begins::of(listener),
     };
     let serve = connection::serve(Rc::clone(worker), Rc::clone(acceptor), arrived, place);
