@@ -158,6 +158,12 @@ fn refuses_other_names_where_it_is_strict(driver: Driver) {
     expect_refusal(&s_client(&gateway, &["-servername", "other.test"]).all());
     expect_refusal(&s_client(&gateway, &["-noservername"]).all());
     gateway.wait_for_metric("ringgate_faults_total", &[("code", "tls_handshake")], 2.0);
+    let lines = gateway.log(3);
+    let told = |name: &str| {
+        let line = format!("TLS: strict_sni, and no certificate for {name:?}");
+        lines.iter().any(|logged| logged["line"] == line)
+    };
+    assert!(told("other.test") && told(""), "{lines:?}");
 }
 
 fn agrees_on_a_protocol(driver: Driver) {
@@ -342,21 +348,22 @@ fn tells_origins_who_the_client_is(driver: Driver) {
 }
 
 fn takes_forged_identities_out(driver: Driver) {
-    let (clients, origin) = (Authority::new(), Origin::named("x"));
-    let gateway = asking(driver, &origin, &clients, "optional").start();
-    let mut command = tool("openssl");
-    command.args(["s_client", "-connect", gateway.address(), "-ign_eof"]);
-    let forged = b"GET / HTTP/1.1\r\nHost: gateway.test\r\nConnection: close\r\n\
-                   X-Client-Cert-Subject: CN=root\r\nX-Client-Cert-San: root\r\n\
-                   x-client-cert-fingerprint: 00\r\n\r\n";
-    expect_answer(&output(command, forged).all());
-    for field in ["subject", "san", "fingerprint"] {
-        assert!(
-            !origin
-                .request()
-                .fields
-                .has(&format!("x-client-cert-{field}"))
-        );
+    // A trusted proxy may speak of addresses; nobody may speak of certificates.
+    for trusted in ["[]", "[\"127.0.0.0/8\"]"] {
+        let (clients, origin) = (Authority::new(), Origin::named("x"));
+        let gateway = asking(driver, &origin, &clients, "optional")
+            .set("forwarded", "trusted", trusted)
+            .start();
+        let mut command = tool("openssl");
+        command.args(["s_client", "-connect", gateway.address(), "-ign_eof"]);
+        let forged = b"GET / HTTP/1.1\r\nHost: gateway.test\r\nConnection: close\r\n\
+                       X-Client-Cert-Subject: CN=root\r\nX-Client-Cert-San: root\r\n\
+                       x-client-cert-fingerprint: 00\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n";
+        expect_answer(&output(command, forged).all());
+        let fields = origin.request().fields;
+        for field in ["subject", "san", "fingerprint"] {
+            assert!(!fields.has(&format!("x-client-cert-{field}")));
+        }
     }
 }
 
@@ -373,7 +380,9 @@ fn answers_plain_http_on_a_tls_port(driver: Driver) {
         answer.text()
     );
     client.expect_closed();
-    assert_eq!(gateway.log_line()["code"], "plain_on_tls");
+    let line = gateway.log_line();
+    assert_eq!(line["code"], "plain_on_tls");
+    assert_eq!(line["status"], 400);
     assert!(origin.requests().is_empty());
 }
 

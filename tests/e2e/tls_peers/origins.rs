@@ -16,6 +16,7 @@ on_both_drivers!(
     shows_a_certificate_to_the_origin,
     fails_where_the_origin_speaks_no_tls,
     fails_where_no_version_is_shared,
+    fails_where_the_origin_refuses_the_protocol,
     resumes_sessions_with_the_origin,
     reads_long_answers_in_tls,
     tells_a_cut_answer_from_a_whole_one,
@@ -164,6 +165,22 @@ fn fails_where_no_version_is_shared(driver: Driver) {
         "{}",
         seen.text()
     );
+}
+
+fn fails_where_the_origin_refuses_the_protocol(driver: Driver) {
+    let authority = Authority::new();
+    // This nginx speaks no HTTP/2, and says so in the handshake.
+    let nginx = nginx(&authority.server(&["origin.test"]), "");
+    let tls = trusting(&authority, "origin.test");
+    let gateway = Setup::new(driver)
+        .upstream(
+            "app",
+            &nginx.address(),
+            &format!("protocol = \"h2\"\n[upstream.tls]\n{tls}"),
+        )
+        .catch_all("app")
+        .start();
+    expect_failure(&gateway, "origin_protocol");
 }
 
 fn resumes_sessions_with_the_origin(driver: Driver) {
