@@ -200,7 +200,7 @@ impl Running {
         let outcome = gateway.drain(grace);
         let took_ms = began.elapsed().as_millis() as u64;
         match outcome {
-            Drained { cut: 0, silent: 0 } => info!(took_ms, "stopped: every request was finished"),
+            Drained { cut: 0, silent: 0 } => info!(took_ms, "stopped: no request was cut"),
             Drained { cut, silent: 0 } => warn!(
                 took_ms,
                 connections_cut = cut,
