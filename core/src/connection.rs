@@ -169,11 +169,28 @@ impl<F: Filter> Connection<F> {
                 None => return Turned::Next(Next::Close),
             },
         };
+        let first = match self.client.served == 0 && may_be_preface(&first) {
+            true => rt::pooled(|| self.as_preface(first)).await,
+            false => first,
+        };
         if self.client.served == 0 && first.starts_with(PREFACE_BEGIN) && self.takes_preface() {
             self.ahead = Some(first);
             return Turned::Http2;
         }
         Turned::Next(rt::pooled(|| self.serve_one(first)).await)
+    }
+
+    /// Receives until it is clear whether this is a preface, which may come byte by byte.
+    async fn as_preface(&self, mut first: Block) -> Block {
+        while first.len() < PREFACE_BEGIN.len() && may_be_preface(&first) {
+            let (received, block) = self.more_head(first).await;
+            first = block;
+            if received.is_err() {
+                // Whoever reads a head of it meets the same.
+                break;
+            }
+        }
+        first
     }
 
     /// Whether HTTP/2 is understood where nothing has agreed on it.
@@ -368,3 +385,7 @@ fn refused<F: Filter>(mut exchange: Loan<F>, block: Block, fault: Fault) -> Arri
 
 /// No method of HTTP/1 begins like this, but HTTP/2's preface does (RFC 9113, 3.4).
 const PREFACE_BEGIN: &[u8] = b"PRI ";
+
+fn may_be_preface(first: &[u8]) -> bool {
+    first.starts_with(PREFACE_BEGIN) || PREFACE_BEGIN.starts_with(first)
+}
