@@ -145,8 +145,9 @@ enum Turned {
 
 /// How long a closing connection waits for the client to stop sending.
 const LINGER_TIMEOUT: Ticks = Ticks(20);
-/// Bytes that a closing connection reads and throws away at most.
-const LINGER_MAX: usize = 1 << 20;
+/// Bytes that a closing connection reads and throws away at most: more than the buffers of both
+/// kernels hold, which a client may have filled before it could look at the answer.
+const LINGER_MAX: usize = 32 << 20;
 /// How long a draining worker waits for the first request of a connection.
 pub(crate) const DRAIN_GRACE: Ticks = Ticks(5);
 
