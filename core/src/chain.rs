@@ -9,6 +9,7 @@ mod program;
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ringgate_router::Captures;
@@ -16,7 +17,7 @@ use ringgate_router::Captures;
 use crate::block::Block;
 use crate::error::Fault;
 use crate::http::{Method, RequestHead, ResponseHead, Span, Trust};
-use crate::rt::clock::Stamp;
+use crate::rt::clock::{Moment, Stamp};
 use crate::rt::wheel::Ticks;
 use crate::tls::{ClientIdentity, IdentityFields};
 
@@ -108,6 +109,11 @@ pub trait Filter: Send + Sync + Sized + 'static {
         let _ = (summary, core, scratch);
     }
 
+    /// A tick of the core, ten times a second: what its filters remember may be tidied.
+    fn tick(core: &mut Self::Core, now: Moment) {
+        let _ = (core, now);
+    }
+
     /// What it would say of itself in `explain`: one line.
     fn describe(&self) -> String;
 }
@@ -121,6 +127,8 @@ pub enum Verdict {
     Respond(Box<Answer>),
     /// The engine makes these calls, then resumes this filter.
     Call(Box<Calls>),
+    /// The engine waits this long, then the next filter has its turn.
+    Pause(Duration),
 }
 
 /// What a filter decides about a body or a response.
@@ -207,6 +215,8 @@ pub struct Attributes {
     pub captures: Captures,
     /// Where the authority that the client asked for lies in the head.
     pub authority: Span,
+    /// The index of the route in the snapshot, once there is one.
+    pub route: Option<usize>,
     /// Where the normalised path that was routed lies in the head; a rewrite leaves it there.
     pub routed_path: Span,
 }
@@ -223,6 +233,7 @@ impl Default for Attributes {
             request_id: RequestId::default(),
             captures: Captures::default(),
             authority: Span::default(),
+            route: None,
             routed_path: Span::default(),
         }
     }

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ringgate_router::path::{self, Normal};
@@ -20,6 +21,7 @@ use crate::grpc;
 use crate::halves::Deadline;
 use crate::http::request_id::{self, RequestIds};
 use crate::http::{BodyLen, Fields, Known, Method, RequestHead, TargetForm, Trust};
+use crate::rt;
 use crate::snapshot::{Action, ForwardingPolicy, Limits, Redirect, Route, Snapshot};
 use crate::stats::CoreIndex;
 use crate::worker::{Installed, Worker};
@@ -60,6 +62,12 @@ pub(crate) enum Decision<'s, F: Filter> {
         calls: Box<Calls>,
         position: Position,
     },
+    /// A filter wants time to pass.
+    Pauses {
+        route: &'s Route<F>,
+        time: Duration,
+        position: Position,
+    },
 }
 
 /// Decides what answers the exchange's request; makes the calls that filters ask for.
@@ -71,16 +79,28 @@ pub(crate) async fn decide<'s, F: Filter>(
 ) -> Plan<'s> {
     let mut decision = begin(caller, &installed.snapshot, exchange);
     for _ in 0..CALL_ROUNDS_MAX {
-        let (route, calls, position) = match decision {
+        decision = match decision {
             Decision::Made(plan) => return plan,
             Decision::Waits {
                 route,
                 calls,
                 position,
-            } => (route, calls, position),
+            } => {
+                let outcomes = call::run_all(worker, installed, *calls, exchange.deadline).await;
+                resume(caller, exchange, route, position, Some(&outcomes))
+            }
+            Decision::Pauses {
+                route,
+                time,
+                position,
+            } => {
+                rt::pause(exchange.deadline.within(time.into())).await;
+                if exchange.deadline.has_passed() {
+                    return Plan::Fault(Fault::RequestTimeout);
+                }
+                resume(caller, exchange, route, position, None)
+            }
         };
-        let outcomes = call::run_all(worker, installed, *calls, exchange.deadline).await;
-        decision = resume(caller, exchange, route, position, &outcomes);
     }
     Plan::Fault(Fault::FilterFailed)
 }
@@ -139,13 +159,13 @@ fn bound_by_grpc<F: Filter>(exchange: &mut Exchange<F>) {
     }
 }
 
-/// Goes on with a decision whose calls have ended.
-fn resume<'s, F: Filter>(
+/// Goes on with a decision whose calls have ended, or whose pause has.
+pub(crate) fn resume<'s, F: Filter>(
     caller: &Caller<'_, F>,
     exchange: &mut Exchange<F>,
     route: &'s Route<F>,
     position: Position,
-    outcomes: &[CallOutcome],
+    outcomes: Option<&[CallOutcome]>,
 ) -> Decision<'s, F> {
     let run = Run::new(
         &route.program,
@@ -153,12 +173,11 @@ fn resume<'s, F: Filter>(
         caller.filters,
         &exchange.scratch,
     );
-    let progress = run.resume(
-        position,
-        outcomes,
-        &mut exchange.request,
-        &exchange.attributes,
-    );
+    let (head, attributes) = (&mut exchange.request, &exchange.attributes);
+    let progress = match outcomes {
+        Some(outcomes) => run.resume(position, outcomes, head, attributes),
+        None => run.go_on(position, head, attributes),
+    };
     advance(caller, exchange, route, progress)
 }
 
@@ -179,6 +198,11 @@ fn advance<'s, F: Filter>(
             calls,
             position,
         },
+        Progress::Pause(time, position) => Decision::Pauses {
+            route,
+            time,
+            position,
+        },
     }
 }
 
@@ -196,6 +220,7 @@ fn identify<F: Filter>(
     let fields = &exchange.request.fields;
     attributes.peer = caller.peer;
     attributes.listener = caller.listener;
+    attributes.route = None;
     attributes.scheme = caller.scheme;
     attributes.tls = caller.tls.map(Rc::clone);
     attributes.authority = exchange.request.authority_span();
@@ -320,6 +345,7 @@ fn find_route<'s, F: Filter>(
     {
         Lookup::Found(id) => {
             exchange.account.route = Some(id.index());
+            exchange.attributes.route = Some(id.index());
             let listed = |spec: &RouteSpec| !spec.methods.is_any();
             if head.method == Method::Trace && !snapshot.router.spec(id).is_some_and(listed) {
                 // It shows its sender every field that we add; only a route that asks for it

@@ -86,6 +86,20 @@ pub enum Fault {
     OriginProtocol,
     /// The origin refused the stream before it looked at the request.
     StreamRefused,
+    /// The circuit breaker of the upstream, or of all its endpoints, is open.
+    CircuitOpen,
+    /// As many requests as may be are under way, and as many as may wait do.
+    ConcurrencyLimit,
+    /// A request waited too long for others to end.
+    QueueTimeout,
+    /// The worker has too much to do for requests of this urgency.
+    Overloaded,
+    /// One attempt took longer than it may.
+    TryTimeout,
+    /// The client sends or takes bytes more slowly than it has to.
+    SlowClient,
+    /// The client's address has its most connections already, or opens them too fast.
+    AddressCap,
     /// A tunnel has lived as long as it may.
     TunnelExpired,
     /// The grace of a shutdown was over.
@@ -222,6 +236,13 @@ impl Fault {
             Fault::OriginUntrusted => (Upstream, 502, "origin_untrusted", Never),
             Fault::OriginProtocol => (Upstream, 502, "origin_protocol", Never),
             Fault::StreamRefused => (Upstream, 503, "stream_refused", Unsent),
+            Fault::CircuitOpen => (Internal, 503, "circuit_open", Never),
+            Fault::ConcurrencyLimit => (Internal, 503, "concurrency_limit", Never),
+            Fault::QueueTimeout => (Internal, 503, "queue_timeout", Never),
+            Fault::Overloaded => (Internal, 503, "overloaded", Never),
+            Fault::TryTimeout => (Upstream, 504, "try_timeout", Idempotent),
+            Fault::SlowClient => (Downstream, 408, "slow_client", Never),
+            Fault::AddressCap => (Internal, 0, "address_cap", Never),
             Fault::TunnelExpired => (Internal, 0, "tunnel_expired", Never),
             Fault::Shutdown => (Internal, 0, "shutdown", Never),
             Fault::Internal => (Internal, 500, "internal", Never),

@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::answer;
 use crate::block::Block;
@@ -11,6 +12,7 @@ use crate::chain::{Answer, Filter, PeerAddr, Run, Scheme};
 use crate::decide::{self, Caller, Decision, Plan};
 use crate::error::Fault;
 use crate::exchange::Exchange;
+use crate::fleet::EndpointState;
 use crate::http::fields::put_named;
 use crate::http::h1::{HeadError, Parse, Resume, parse_request};
 use crate::http::request_id::RequestIds;
@@ -145,7 +147,14 @@ impl<F: Filter> DryCore<F> {
             unix_ms: described.unix_ms,
         };
         let before = fields_of(&exchange);
-        let decision = decide::begin(&caller, snapshot, &mut exchange);
+        let mut decision = decide::begin(&caller, snapshot, &mut exchange);
+        // Nobody waits here.
+        while let Decision::Pauses {
+            route, position, ..
+        } = decision
+        {
+            decision = decide::resume(&caller, &mut exchange, route, position, None);
+        }
         explanation.route = exchange.account.route;
         explanation.answered_by = exchange.account.answered_by;
         explanation.client = exchange.attributes.client.ip;
@@ -159,6 +168,7 @@ impl<F: Filter> DryCore<F> {
                         .collect(),
                 )
             }
+            Decision::Pauses { .. } => unreachable!("pauses are over"),
             Decision::Made(Plan::Answer(answer)) => match exchange.account.fault {
                 Some(fault) => Outcome::Fault(fault, *answer),
                 None => Outcome::Answer(*answer),
@@ -185,6 +195,9 @@ impl<F: Filter> DryCore<F> {
         let nowhere = Endpoint {
             addr: crate::rt::Addr::Tcp(([0, 0, 0, 0], 0).into()),
             weight: 1,
+            priority: 0,
+            zone: None,
+            state: Arc::new(EndpointState::new(1)),
             authority: "".into(),
         };
         let endpoint = choice

@@ -10,7 +10,9 @@ use ringgate_router::{Router, Template};
 
 use crate::acme::Challenges;
 use crate::chain::{Answer, Filter, Program};
+use crate::fleet::{EndpointState, UpstreamState};
 use crate::http::h1::HeadLimits;
+use crate::policy::{RoutePolicy, UpstreamPolicy};
 use crate::rt::Addr;
 use crate::rt::wheel::Ticks;
 use crate::stats::{PerCore, RouteStats, SharedCount, UpstreamStats};
@@ -264,6 +266,8 @@ pub struct Route<F: Filter> {
     pub upgrades: Box<[Box<str>]>,
     /// Its counters.
     pub stats: Arc<PerCore<RouteStats>>,
+    /// Its traffic policies.
+    pub policy: RoutePolicy,
 }
 
 /// What answers a route's requests.
@@ -367,6 +371,10 @@ pub struct Upstream {
     pub proxy: Option<ProxyVersion>,
     /// Its counters.
     pub stats: Arc<PerCore<UpstreamStats>>,
+    /// Its traffic policies.
+    pub policy: UpstreamPolicy,
+    /// What all cores know of it.
+    pub state: Arc<UpstreamState>,
 }
 
 impl Upstream {
@@ -436,14 +444,31 @@ pub enum ProxyVersion {
 }
 
 /// An address of an upstream.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Endpoint {
     /// Where it answers.
     pub addr: Addr,
     /// Its share of requests.
     pub weight: u32,
+    /// The group it belongs to: the lowest number goes first.
+    pub priority: u8,
+    /// Where it stands, such as a rack or a data centre.
+    pub zone: Option<Arc<str>>,
+    /// What all cores know of it.
+    pub state: Arc<EndpointState>,
     /// Host and port as configured: what `Host` says under [`UpstreamHost::Endpoint`].
     pub authority: Arc<str>,
+}
+
+/// Its state is not part of what it is.
+impl PartialEq for Endpoint {
+    fn eq(&self, other: &Endpoint) -> bool {
+        self.addr == other.addr
+            && self.authority == other.authority
+            && (self.weight, self.priority) == (other.weight, other.priority)
+            && self.zone == other.zone
+            && Arc::ptr_eq(&self.state, &other.state)
+    }
 }
 
 #[cfg(test)]

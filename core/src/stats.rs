@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use crossbeam::utils::CachePadded;
 
 use crate::error::{Fault, Origin};
+use crate::fleet::UpstreamState;
 
 /// A counter or gauge with one writer.
 #[derive(Debug, Default)]
@@ -265,6 +266,7 @@ struct Named {
     routes: BTreeMap<Box<str>, Arc<PerCore<RouteStats>>>,
     upstreams: BTreeMap<Box<str>, Arc<PerCore<UpstreamStats>>>,
     filters: BTreeMap<Box<str>, Arc<PerCore<FilterStats>>>,
+    states: BTreeMap<Box<str>, Arc<UpstreamState>>,
 }
 
 impl Registry {
@@ -295,6 +297,15 @@ impl Registry {
         self.with(|named| obtain(&mut named.filters, name, cores))
     }
 
+    /// What all cores know of an upstream.
+    pub fn upstream_state(&self, name: &str) -> Arc<UpstreamState> {
+        let cores = self.cores;
+        self.with(|named| {
+            let fresh = || Arc::new(UpstreamState::new(cores));
+            Arc::clone(named.states.entry(name.into()).or_insert_with(fresh))
+        })
+    }
+
     /// Drops the counters of names that nothing else holds any more; called after a reload
     /// once every core has let go of the former snapshot.
     pub fn prune(&self) {
@@ -306,6 +317,8 @@ impl Registry {
             named
                 .filters
                 .retain(|_, stats| Arc::strong_count(stats) > 1);
+            named.states.retain(|_, state| Arc::strong_count(state) > 1);
+            named.states.values().for_each(|state| state.prune());
         });
     }
 

@@ -379,12 +379,16 @@ pub struct EndpointUpdate {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::fleet::EndpointState;
     use crate::rt::Addr;
 
     fn endpoint(port: u16, weight: u32) -> Endpoint {
         Endpoint {
             addr: Addr::Tcp(([127, 0, 0, 1], port).into()),
             weight,
+            priority: 0,
+            zone: None,
+            state: Arc::new(EndpointState::new(1)),
             authority: "origin".into(),
         }
     }

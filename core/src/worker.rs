@@ -18,7 +18,7 @@ use crate::exchange::Exchange;
 use crate::http::date::DateCache;
 use crate::http::request_id::RequestIds;
 use crate::rt::Liveness;
-use crate::rt::clock::Stamp;
+use crate::rt::clock::{Moment, Stamp};
 use crate::rt::wheel::{self, Due, Ticks, TimerId};
 use crate::snapshot::{Snapshot, Upstream};
 use crate::stats::{CoreIndex, Registry, WorkerStats};
@@ -220,6 +220,7 @@ impl<F: Filter> Worker<F> {
 
     fn on_tick(&self, housekeeping: Housekeeping) {
         self.wall.set(WallClock::read());
+        F::tick(&mut self.filters.borrow_mut(), Moment::now());
         if let Some(log) = self.log.borrow_mut().as_mut()
             && !log.flush()
         {

@@ -7,6 +7,7 @@ use ringgate_config::model::{self, FilterId, FilterKind, ValueMatch};
 use ringgate_config::{Config, Diagnostic, Severity, Span};
 use ringgate_core::chain::{Answer, Program, Step};
 use ringgate_core::http::FieldLine;
+use ringgate_core::policy::RoutePolicy;
 use ringgate_core::snapshot::{self, Action, Redirect, Split, UpstreamHost};
 use ringgate_core::stats::Registry;
 use ringgate_filters::{BodyLimit, Filter, GrpcWeb, HeaderEdits, Headers, Rewrite};
@@ -177,6 +178,7 @@ fn lower_route(
             model::Upgrade::WebSocket => ["websocket".into()].into(),
         },
         stats: registry.route(&route.name),
+        policy: RoutePolicy::default(),
     })
 }
 

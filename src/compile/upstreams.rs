@@ -5,8 +5,10 @@ use std::sync::Arc;
 use ringgate_config::Config;
 use ringgate_config::model::{self, EndpointAddr, Upstream};
 use ringgate_control::Target;
+use ringgate_core::policy::UpstreamPolicy;
 use ringgate_core::rt::Addr;
 use ringgate_core::snapshot::{self, Endpoint};
+use ringgate_core::stats::Registry;
 
 use super::{Addresses, Surroundings};
 
@@ -15,7 +17,7 @@ pub(super) fn lower(config: &Config, around: &Surroundings<'_>) -> Vec<snapshot:
     upstreams
         .map(|upstream| snapshot::Upstream {
             name: (&**upstream.name).into(),
-            endpoints: endpoints(upstream, around.addresses),
+            endpoints: endpoints(upstream, around.addresses, around.registry),
             connect_timeout: upstream.connect_timeout.into(),
             response_timeout: upstream.response_timeout.into(),
             read_timeout: upstream.read_timeout.into(),
@@ -29,6 +31,8 @@ pub(super) fn lower(config: &Config, around: &Surroundings<'_>) -> Vec<snapshot:
                 model::ProxyVersion::V2 => snapshot::ProxyVersion::V2,
             }),
             stats: around.registry.upstream(&upstream.name),
+            policy: UpstreamPolicy::default(),
+            state: around.registry.upstream_state(&upstream.name),
         })
         .collect()
 }
@@ -52,14 +56,22 @@ fn http2(written: &model::UpstreamHttp2) -> snapshot::UpstreamHttp2 {
 
 /// The endpoints of an upstream with the addresses known so far. Each address of a name has
 /// the weight of the name; a name without addresses has no endpoint.
-pub fn endpoints(upstream: &Upstream, addresses: &Addresses) -> Arc<[Endpoint]> {
+pub fn endpoints(
+    upstream: &Upstream,
+    addresses: &Addresses,
+    registry: &Registry,
+) -> Arc<[Endpoint]> {
+    let state = registry.upstream_state(&upstream.name);
     let mut endpoints = Vec::with_capacity(upstream.endpoints.len());
     for endpoint in &upstream.endpoints {
         let weight = u32::from(endpoint.weight.get());
-        let mut push = |addr, authority: Arc<str>| {
+        let mut push = |addr: Addr, authority: Arc<str>| {
             endpoints.push(Endpoint {
+                state: state.endpoint(&addr, &authority),
                 addr,
                 weight,
+                priority: 0,
+                zone: None,
                 authority,
             });
         };

@@ -14,6 +14,7 @@ use ringgate_core::http::h1::HeadError;
 use ringgate_core::http::request_id::RequestIds;
 use ringgate_core::rt::Addr;
 use ringgate_core::snapshot::{Action, Endpoint, UpstreamProtocol};
+use ringgate_core::stats::Registry;
 use ringgate_filters::Filter;
 use ringgate_router::{Probe, Reason, Request, Verdict};
 
@@ -35,9 +36,9 @@ impl Dry {
     /// address that is never shown.
     pub fn new(checked: Checked) -> Dry {
         let (config, mut snapshot) = (checked.config, checked.snapshot);
-        let addresses = unresolved(&config);
+        let (addresses, registry) = (unresolved(&config), Registry::new(1));
         for (written, upstream) in config.upstreams.iter().zip(&mut snapshot.upstreams) {
-            upstream.endpoints = compile::endpoints(written, &addresses);
+            upstream.endpoints = compile::endpoints(written, &addresses, &registry);
         }
         Dry {
             core: DryCore::new(&snapshot),

@@ -12,6 +12,7 @@ use ringgate_control::health::{
 };
 use ringgate_core::rt::Addr;
 use ringgate_core::snapshot::Endpoint;
+use ringgate_core::stats::Registry;
 use serde_json::{Value, json};
 
 use crate::compile::{self, Addresses};
@@ -21,12 +22,16 @@ use crate::tls::Configured;
 pub(super) type Standings = HashMap<Box<str>, HashMap<Place, Standing>>;
 
 /// What is asked of whom.
-pub(super) fn targets(config: &Config, addresses: &Addresses, tls: &Configured) -> Vec<Target> {
+pub(super) fn targets(
+    config: &Config,
+    (addresses, registry): (&Addresses, &Registry),
+    tls: &Configured,
+) -> Vec<Target> {
     let checked = config.upstreams.iter();
     checked
         .filter_map(|upstream| {
             let check = upstream.health.as_ref()?;
-            let mut places: Vec<Place> = compile::endpoints(upstream, addresses)
+            let mut places: Vec<Place> = compile::endpoints(upstream, addresses, registry)
                 .iter()
                 .map(place)
                 .collect();
@@ -96,10 +101,10 @@ fn place(endpoint: &Endpoint) -> Place {
 /// checks let none through.
 pub(super) fn usable(
     upstream: &Written,
-    addresses: &Addresses,
+    (addresses, registry): (&Addresses, &Registry),
     standings: &Standings,
 ) -> Arc<[Endpoint]> {
-    let all = compile::endpoints(upstream, addresses);
+    let all = compile::endpoints(upstream, addresses, registry);
     let Some(known) = known(upstream, standings) else {
         return all;
     };
@@ -191,7 +196,11 @@ mod tests {
     }
 
     fn standings(out: &[&str], config: &Config) -> Standings {
-        let all = compile::endpoints(&config.upstreams[0], &Addresses::default());
+        let all = compile::endpoints(
+            &config.upstreams[0],
+            &Addresses::default(),
+            &Registry::new(1),
+        );
         let known = all.iter().map(|endpoint| {
             let state = match out.contains(&&*endpoint.addr.to_string()) {
                 true => State::Unhealthy,
@@ -208,7 +217,11 @@ mod tests {
     }
 
     fn used(config: &Config, standings: &Standings) -> Vec<String> {
-        let usable = usable(&config.upstreams[0], &Addresses::default(), standings);
+        let usable = usable(
+            &config.upstreams[0],
+            (&Addresses::default(), &Registry::new(1)),
+            standings,
+        );
         usable.iter().map(|e| e.addr.to_string()).collect()
     }
 
@@ -232,7 +245,11 @@ mod tests {
     fn verdicts_on_an_upstream_that_is_not_checked_any_more_mean_nothing() {
         let config = upstream("");
         assert_eq!(used(&config, &standings(&["10.0.0.2:80"], &config)), ALL);
-        let targets = targets(&config, &Addresses::default(), &Configured::default());
+        let targets = targets(
+            &config,
+            (&Addresses::default(), &Registry::new(1)),
+            &Configured::default(),
+        );
         assert!(targets.is_empty());
     }
 
@@ -243,10 +260,18 @@ mod tests {
         let fresh: std::net::SocketAddr = "10.0.0.9:80".parse().unwrap();
         let addresses: Addresses = [(key, vec![fresh])].into();
         let standings = standings(&ALL, &config);
-        let usable = usable(&config.upstreams[0], &addresses, &standings);
+        let usable = usable(
+            &config.upstreams[0],
+            (&addresses, &Registry::new(1)),
+            &standings,
+        );
         assert_eq!(usable.len(), 1, "the only one that is not out");
         assert_eq!(usable[0].addr, Addr::Tcp(fresh));
-        let targets = targets(&config, &addresses, &Configured::default());
+        let targets = targets(
+            &config,
+            (&addresses, &Registry::new(1)),
+            &Configured::default(),
+        );
         assert_eq!(targets[0].places.len(), 4);
     }
 }

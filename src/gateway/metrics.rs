@@ -49,7 +49,7 @@ impl Gateway {
         );
         let state = self.state();
         for upstream in &state.config.upstreams {
-            let known = compile::endpoints(upstream, &state.addresses).len();
+            let known = compile::endpoints(upstream, &state.addresses, &self.registry).len();
             out.sample(&[("upstream", &upstream.name)], known);
         }
     }

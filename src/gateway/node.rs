@@ -98,7 +98,11 @@ impl Node for Gateway {
 
     fn health_checks(&self) -> Vec<health::Target> {
         let state = self.state();
-        super::health::targets(&state.config, &state.addresses, &state.tls)
+        super::health::targets(
+            &state.config,
+            (&state.addresses, &self.registry),
+            &state.tls,
+        )
     }
 
     fn judged(&self, upstream: &str, standings: Vec<(health::Place, health::Standing)>) {
@@ -147,7 +151,8 @@ impl Gateway {
     /// Tells the workers where an upstream's requests go now. The state is locked, so they hear
     /// of changes in the order they happened.
     fn send_endpoints(&self, state: &State, upstream: &Upstream) {
-        let endpoints = super::health::usable(upstream, &state.addresses, &state.health);
+        let endpoints =
+            super::health::usable(upstream, (&state.addresses, &self.registry), &state.health);
         for mailbox in &self.mailboxes {
             mailbox.send(Command::Endpoints(EndpointUpdate {
                 upstream: (&**upstream.name).into(),

@@ -27,7 +27,7 @@ impl Gateway {
         let upstreams = written.zip(&state.snapshot.upstreams);
         upstreams
             .map(|(written, upstream)| {
-                let endpoints = compile::endpoints(written, &state.addresses);
+                let endpoints = compile::endpoints(written, &state.addresses, &self.registry);
                 let health = health::show_check(written, &endpoints, &state.health);
                 let endpoints: Vec<Value> = endpoints
                     .iter()

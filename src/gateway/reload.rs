@@ -44,7 +44,12 @@ impl Gateway {
         let known = self.state().addresses.clone();
         let (addresses, unresolved) = start::resolve(&config, &known, RELOAD_LOOKUPS_MAX);
         let standings = self.state().health.clone();
-        start::put_endpoints(&config, &mut snapshot, &addresses, &standings);
+        start::put_endpoints(
+            &config,
+            &mut snapshot,
+            (&addresses, &self.registry),
+            &standings,
+        );
         let opened = self.open_new(&config, &mut snapshot)?;
         let fresh_log = self.open_log(&config.log)?;
         self.log.apply(&config.log);

@@ -55,7 +55,7 @@ pub fn start(file: PathBuf) -> Result<Running, NotStarted> {
             "io_uring is not available: using epoll, at a higher cost per request"
         );
     }
-    let addresses = resolve_at_start(&config, &mut snapshot);
+    let addresses = resolve_at_start(&config, &mut snapshot, &registry);
     let opened = open_listeners(&config, &mut snapshot, layout.pins.len())?;
     let admin = open_admin(&config)?;
     let access = AccessLog::open(&config.log)?;
@@ -147,12 +147,17 @@ fn prepare(file: &Path) -> Result<Prepared, NotStarted> {
     })
 }
 
-fn resolve_at_start(config: &Config, snapshot: &mut Snapshot) -> Addresses {
+fn resolve_at_start(config: &Config, snapshot: &mut Snapshot, registry: &Registry) -> Addresses {
     let (addresses, unresolved) = resolve(config, &Addresses::default(), START_LOOKUPS_MAX);
     for warning in unresolved {
         warn!("{warning}");
     }
-    put_endpoints(config, snapshot, &addresses, &Standings::default());
+    put_endpoints(
+        config,
+        snapshot,
+        (&addresses, registry),
+        &Standings::default(),
+    );
     addresses
 }
 
@@ -325,14 +330,14 @@ pub(super) fn key(upstream: &str, endpoint: &str, port: u16) -> (Box<str>, Box<s
 pub(super) fn put_endpoints(
     config: &Config,
     snapshot: &mut Snapshot,
-    addresses: &Addresses,
+    (addresses, registry): (&Addresses, &Registry),
     standings: &Standings,
 ) {
     if addresses.is_empty() && standings.is_empty() {
         return;
     }
     for (written, upstream) in config.upstreams.iter().zip(&mut snapshot.upstreams) {
-        upstream.endpoints = health::usable(written, addresses, standings);
+        upstream.endpoints = health::usable(written, (addresses, registry), standings);
     }
 }
 

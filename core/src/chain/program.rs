@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{
     Answer, Attributes, Bodies, BodyMode, BodyPhase, BodyVerdict, CallOutcome, Calls, Filter,
@@ -100,6 +101,8 @@ pub enum Progress {
     Answered(Box<Answer>, usize),
     /// These calls; then [`Run::resume`] at the position.
     Calls(Box<Calls>, Position),
+    /// This much time; then [`Run::go_on`] at the position.
+    Pause(Duration, Position),
 }
 
 impl<'a, F: Filter> Run<'a, F> {
@@ -161,6 +164,16 @@ impl<'a, F: Filter> Run<'a, F> {
         self.request_head_from(position, Some(outcomes), head, attributes)
     }
 
+    /// Goes on with the request-head phase at `position` after a pause.
+    pub fn go_on(
+        &self,
+        position: Position,
+        head: &mut RequestHead,
+        attributes: &Attributes,
+    ) -> Progress {
+        self.request_head_from(position, None, head, attributes)
+    }
+
     fn request_head_from(
         &self,
         Position(first): Position,
@@ -194,6 +207,7 @@ impl<'a, F: Filter> Run<'a, F> {
                     return Progress::Answered(answer, index);
                 }
                 Verdict::Call(calls) => return Progress::Calls(calls, Position(index)),
+                Verdict::Pause(time) => return Progress::Pause(time, Position(index + 1)),
             }
         }
         Progress::Passed

@@ -56,6 +56,45 @@ impl Stamp {
     }
 }
 
+/// A point in time in nanoseconds since this process first read its clock, plus a second; the
+/// same on every core. For what outlives a request: windows, leases, ejections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment(pub u64);
+
+impl Moment {
+    /// Now.
+    #[inline]
+    pub fn now() -> Moment {
+        Stamp::now().moment()
+    }
+
+    /// This much later.
+    #[inline]
+    pub const fn after(self, span: Duration) -> Moment {
+        Moment(self.0.saturating_add(span.as_nanos() as u64))
+    }
+
+    /// From `earlier` to here; zero when `earlier` is later.
+    #[inline]
+    pub const fn since(self, earlier: Moment) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Stamp {
+    /// The same point in time as a [`Moment`].
+    #[inline]
+    pub fn moment(self) -> Moment {
+        let start = Stamp(START.load(Ordering::Relaxed));
+        Moment(FIRST_MOMENT + self.nanos_since(start))
+    }
+}
+
+/// Zero stays free for "never".
+const FIRST_MOMENT: u64 = 1_000_000_000;
+/// The stamp that moments count from.
+static START: AtomicU64 = AtomicU64::new(0);
+
 /// Whether stamps are read from the counter. Set once, when it is calibrated, after the scale
 /// below.
 static COUNTER_RUNS: AtomicBool = AtomicBool::new(false);
@@ -104,6 +143,7 @@ fn calibrate() -> Scale {
         let units = unsafe { core::arch::x86_64::_rdtsc() }.saturating_sub(first);
         if units > nanos / 1000 {
             set_scale(nanos, units);
+            START.store(first, Ordering::Relaxed);
             COUNTER_RUNS.store(true, Ordering::Release);
             return Scale {
                 source: Source::Counter,

@@ -14,6 +14,7 @@ use std::time::Duration;
 use ringgate_core::chain::{Filter, Program, Step};
 use ringgate_core::http::Emit;
 use ringgate_core::http::h1::HeadLimits;
+use ringgate_core::policy::{RoutePolicy, UpstreamPolicy};
 use ringgate_core::rt::wheel::Ticks;
 use ringgate_core::rt::{Addr, Driver, bind};
 use ringgate_core::snapshot::{
@@ -116,12 +117,18 @@ pub fn snapshot_of<F: Filter>(
             upstream_host: UpstreamHost::Preserve,
             upgrades: ["websocket".into()].into(),
             stats: registry.route("all"),
+            policy: RoutePolicy::default(),
         }],
         upstreams: vec![Upstream {
             name: "origin".into(),
             endpoints: [Endpoint {
+                state: registry
+                    .upstream_state("origin")
+                    .endpoint(&Addr::Tcp(origin), &origin.to_string()),
                 addr: Addr::Tcp(origin),
                 weight: 1,
+                priority: 0,
+                zone: None,
                 authority: origin.to_string().into(),
             }]
             .into(),
@@ -135,6 +142,8 @@ pub fn snapshot_of<F: Filter>(
             http2: UpstreamHttp2::default(),
             proxy: None,
             stats: registry.upstream("origin"),
+            policy: UpstreamPolicy::default(),
+            state: registry.upstream_state("origin"),
         }],
         listeners: vec![Listener {
             name: "test".into(),

@@ -1,0 +1,1 @@
+//! Picking endpoints: pure decisions of one core that still balance over all of them.

@@ -1,0 +1,1 @@
+//! Refusing work early when there is too much of it.
