@@ -90,6 +90,10 @@ pub struct RouteStats {
     pub received: Counter,
     /// Body bytes to clients.
     pub sent: Counter,
+    /// Requests refused because the route's places and its queue were taken.
+    pub gate_refused: Counter,
+    /// Requests refused because no place came free in time.
+    pub gate_timeouts: Counter,
 }
 
 /// What one core counts of one upstream.
@@ -109,8 +113,28 @@ pub struct UpstreamStats {
     pub reused: Counter,
     /// Pooled connections that turned out to be closed.
     pub stale: Counter,
-    /// Requests sent once more after a pooled connection died.
+    /// Attempts beside the first: after a pooled connection died, or as the retry policy has it.
     pub retries: Counter,
+    /// Retries and hedges that the budget did not allow.
+    pub retries_denied: Counter,
+    /// Second attempts that started beside a slow first one.
+    pub hedges: Counter,
+    /// Second attempts that answered first.
+    pub hedge_wins: Counter,
+    /// Requests that an open breaker refused.
+    pub breaker_rejected: Counter,
+    /// Requests refused because the upstream's places and its queue were taken.
+    pub gate_refused: Counter,
+    /// Requests refused because no place came free in time.
+    pub gate_timeouts: Counter,
+    /// Requests that a fallback answered in place of this upstream.
+    pub fallbacks: Counter,
+    /// Copies of requests sent to this upstream as a mirror.
+    pub mirrored: Counter,
+    /// Copies that were not sent, or not to their end: too long, or too many under way.
+    pub mirror_dropped: Counter,
+    /// Endpoints ejected as outliers.
+    pub ejections: Counter,
     /// Connections that wait in the pool (gauge).
     pub idle: Counter,
     /// Requests under way (gauge).
@@ -149,6 +173,17 @@ pub struct WorkerStats {
     pub tls_resumed: Counter,
     /// Connections answered 503 because of the cap.
     pub shed: Counter,
+    /// Requests refused because the worker had too much to do, by [`Urgency`] from low to
+    /// critical; the last stays zero.
+    ///
+    /// [`Urgency`]: crate::policy::Urgency
+    pub shed_requests: [Counter; 4],
+    /// Connections closed because their address had its most already, or came too often.
+    pub address_refused: Counter,
+    /// Connections closed because they came too often at their listener.
+    pub rate_refused: Counter,
+    /// Exchanges ended because a client sent or took its bytes too slowly.
+    pub slow_clients: Counter,
     /// Times accepting paused because descriptors ran out.
     pub accept_pauses: Counter,
     /// Connections ended by a panic.
