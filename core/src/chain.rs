@@ -21,7 +21,7 @@ use crate::rt::clock::{Moment, Stamp};
 use crate::rt::wheel::Ticks;
 use crate::tls::{ClientIdentity, IdentityFields};
 
-pub use program::{Position, Program, Progress, Run, Step};
+pub use program::{Position, Program, Progress, Rehearsal, Run, Step};
 
 /// What a filter wants of a body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,6 +116,13 @@ pub trait Filter: Send + Sync + Sized + 'static {
 
     /// What it would say of itself in `explain`: one line.
     fn describe(&self) -> String;
+
+    /// What it would say in `explain` of the decision that it has just made in the request-head
+    /// phase, and what it rests on: one line. Never asked on a worker.
+    fn tell(&self, phase: &RequestPhase<'_, Self>) -> Option<String> {
+        let _ = phase;
+        None
+    }
 }
 
 /// What a filter decides about a request.

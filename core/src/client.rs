@@ -166,6 +166,7 @@ impl<F: Filter> Client<F> {
             tls: self.tls.as_ref(),
             limits: &self.limits,
             unix_ms,
+            rehearsal: None,
         }
     }
 

@@ -13,7 +13,8 @@ use ringgate_router::{Lookup, Probe, Request, RouteSpec, Slash};
 use crate::answer;
 use crate::call;
 use crate::chain::{
-    Answer, CallOutcome, Calls, Filter, PeerAddr, Position, Progress, Run, Scheme, TlsFacts,
+    Answer, CallOutcome, Calls, Filter, PeerAddr, Position, Progress, Rehearsal, Run, Scheme,
+    TlsFacts,
 };
 use crate::error::Fault;
 use crate::exchange::Exchange;
@@ -50,6 +51,15 @@ pub(crate) struct Caller<'c, F: Filter> {
     pub(crate) tls: Option<&'c Rc<TlsFacts>>,
     pub(crate) limits: &'c Limits,
     pub(crate) unix_ms: u64,
+    /// Set when the decision is only explained.
+    pub(crate) rehearsal: Option<&'c Rehearsal>,
+}
+
+impl<F: Filter> Caller<'_, F> {
+    /// A run of the route's filters on this core.
+    fn run<'a>(&'a self, route: &'a Route<F>, scratch: &'a RefCell<F::Scratch>) -> Run<'a, F> {
+        Run::new(&route.program, self.core, self.filters, scratch).rehearsed(self.rehearsal)
+    }
 }
 
 /// How far a decision has come.
@@ -131,12 +141,7 @@ pub(crate) fn begin<'s, F: Filter>(
     if route.program.steps().is_empty() {
         return Decision::Made(act(caller, route, exchange));
     }
-    let run = Run::new(
-        &route.program,
-        caller.core,
-        caller.filters,
-        &exchange.scratch,
-    );
+    let run = caller.run(route, &exchange.scratch);
     let progress = run.request_head(&mut exchange.request, &exchange.attributes);
     advance(caller, exchange, route, progress)
 }
@@ -167,12 +172,7 @@ pub(crate) fn resume<'s, F: Filter>(
     position: Position,
     outcomes: Option<&[CallOutcome]>,
 ) -> Decision<'s, F> {
-    let run = Run::new(
-        &route.program,
-        caller.core,
-        caller.filters,
-        &exchange.scratch,
-    );
+    let run = caller.run(route, &exchange.scratch);
     let (head, attributes) = (&mut exchange.request, &exchange.attributes);
     let progress = match outcomes {
         Some(outcomes) => run.resume(position, outcomes, head, attributes),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::answer;
 use crate::block::Block;
-use crate::chain::{Answer, Filter, PeerAddr, Run, Scheme};
+use crate::chain::{Answer, Filter, PeerAddr, Rehearsal, Run, Scheme};
 use crate::decide::{self, Caller, Decision, Plan};
 use crate::error::Fault;
 use crate::exchange::Exchange;
@@ -18,6 +18,7 @@ use crate::http::h1::{HeadError, Parse, Resume, parse_request};
 use crate::http::request_id::RequestIds;
 use crate::http::{RequestHead, Version};
 use crate::outgoing::{self, Outward, Upgrade};
+use crate::rt::clock::Stamp;
 use crate::snapshot::{Endpoint, Snapshot, UpstreamProtocol};
 use crate::stats::CoreIndex;
 use crate::upstream::Pool;
@@ -41,6 +42,9 @@ pub struct Described<'a> {
     pub listener: usize,
     /// The time, in milliseconds since the UNIX epoch.
     pub unix_ms: u64,
+    /// The same time by the clock that filters and policies go by; never earlier than that of a
+    /// request before.
+    pub now: Stamp,
 }
 
 /// What would happen to a request.
@@ -52,6 +56,8 @@ pub struct Explanation {
     pub route: Option<usize>,
     /// The filter that answered, by its place in the route's program.
     pub answered_by: Option<usize>,
+    /// What filters say of their decisions, by their places in the program.
+    pub told: Vec<(usize, String)>,
     /// The client's address as trusted proxies tell it.
     pub client: IpAddr,
     /// The end of it.
@@ -119,6 +125,7 @@ impl<F: Filter> DryCore<F> {
             routed: None,
             route: None,
             answered_by: None,
+            told: Vec::new(),
             client: described.peer,
             outcome: Outcome::Refused(HeadError::RequestLine),
         };
@@ -132,6 +139,8 @@ impl<F: Filter> DryCore<F> {
                 return explanation;
             }
         }
+        let rehearsal = Rehearsal::at(described.now);
+        F::tick(&mut self.filters.borrow_mut(), described.now.moment());
         let caller = Caller {
             core: CoreIndex(0),
             filters: &self.filters,
@@ -145,6 +154,7 @@ impl<F: Filter> DryCore<F> {
             tls: None,
             limits,
             unix_ms: described.unix_ms,
+            rehearsal: Some(&rehearsal),
         };
         let before = fields_of(&exchange);
         let mut decision = decide::begin(&caller, snapshot, &mut exchange);
@@ -182,6 +192,7 @@ impl<F: Filter> DryCore<F> {
                 self.forward(snapshot, &mut exchange, upstream)
             }
         };
+        explanation.told = rehearsal.into_told();
         explanation
     }
 

@@ -1,6 +1,7 @@
 //! A compiled configuration with one core that only decides, and the reports it makes.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::StatusCode;
 use ringgate_config::Config;
@@ -13,6 +14,7 @@ use ringgate_core::http::RequestHead;
 use ringgate_core::http::h1::HeadError;
 use ringgate_core::http::request_id::RequestIds;
 use ringgate_core::rt::Addr;
+use ringgate_core::rt::clock::Stamp;
 use ringgate_core::snapshot::{Action, Endpoint, UpstreamProtocol};
 use ringgate_core::stats::Registry;
 use ringgate_filters::Filter;
@@ -23,6 +25,34 @@ use super::report::{self, Candidate, Decision, Forward, Outcome, Place, Report, 
 use super::request::Asked;
 use crate::checked::Checked;
 use crate::compile::{self, Addresses, Snapshot};
+
+/// When a request comes: by the calendar, and by the clock that policies go by.
+#[derive(Debug, Clone, Copy)]
+pub struct Time {
+    /// Milliseconds since the UNIX epoch.
+    pub unix_ms: u64,
+    /// The same.
+    pub now: Stamp,
+}
+
+impl Time {
+    /// Now.
+    pub fn now() -> Time {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        Time {
+            unix_ms: since.map_or(0, |since| since.as_millis() as u64),
+            now: Stamp::now(),
+        }
+    }
+
+    /// This much later.
+    pub fn after(self, span: Duration) -> Time {
+        Time {
+            unix_ms: self.unix_ms.saturating_add(span.as_millis() as u64),
+            now: self.now.after(span),
+        }
+    }
+}
 
 /// A configuration that explains requests; filters remember the ones before.
 pub struct Dry {
@@ -88,14 +118,15 @@ impl Dry {
     }
 
     /// What would become of a request.
-    pub fn explain(&self, asked: &Asked, listener: usize, unix_ms: u64) -> Report {
+    pub fn explain(&self, asked: &Asked, listener: usize, time: Time) -> Report {
         let explanation = self.core.explain(
             &self.snapshot,
             &Described {
                 head: &asked.head,
                 peer: asked.peer,
                 listener,
-                unix_ms,
+                unix_ms: time.unix_ms,
+                now: time.now,
             },
         );
         let routed = explanation.routed.as_ref();
@@ -107,7 +138,7 @@ impl Dry {
                 true => self.steps(&explanation),
                 false => Vec::new(),
             },
-            outcome: self.outcome(&explanation, won, unix_ms),
+            outcome: self.outcome(&explanation, won, time.unix_ms),
             routes,
         }
     }
@@ -214,6 +245,7 @@ impl Dry {
             filter: step.name.to_string(),
             describes: step.filter.describe(),
             decision: decision(place, told),
+            told: told_by(place, told),
             place: Some(Place::of(self.config.sources(), name.span)),
         })
         .collect()
@@ -369,6 +401,12 @@ fn decision(place: usize, told: &Explanation) -> Decision {
         (explain::Outcome::Fault(Fault::BodyTooLarge, _), None) => Decision::NotReached,
         _ => Decision::Passes,
     }
+}
+
+/// What the filter at a place said of its decisions.
+fn told_by(place: usize, told: &Explanation) -> Vec<String> {
+    let said = told.told.iter().filter(|(at, _)| *at == place);
+    said.map(|(_, text)| text_of(text.as_bytes())).collect()
 }
 
 fn plain(answer: &chain::Answer) -> report::Answer {

@@ -21,7 +21,7 @@ use ringgate_config::Style;
 use crate::checked;
 use crate::cli::Exit;
 use crate::cli::print::{exit_of, style_of};
-use dry::Dry;
+use dry::{Dry, Time};
 use request::{Asked, Parts};
 
 /// The arguments of `ringgate explain`.
@@ -128,7 +128,7 @@ impl Explain {
             Ok(asked) => asked,
             Err(problem) => return Said::err(Exit::Failed, format!("ringgate: {problem}\n")),
         };
-        let report = dry.explain(&asked, listener, unix_ms());
+        let report = dry.explain(&asked, listener, Time::now());
         let out = match self.json {
             true => json(&report),
             false => text::render(&report, style, self.detail()),
@@ -144,7 +144,7 @@ impl Explain {
         let defaults = sequence::Defaults {
             peer: self.peer,
             listener,
-            start_ms: unix_ms(),
+            start: Time::now(),
         };
         let rows = match sequence::read(file).and_then(|list| list.explain(dry, &defaults)) {
             Ok(rows) => rows,
@@ -179,9 +179,4 @@ impl Explain {
 fn json(value: &impl serde::Serialize) -> String {
     let text = serde_json::to_string_pretty(value);
     text.unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}")) + "\n"
-}
-
-fn unix_ms() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |since| since.as_millis() as u64)
 }

@@ -81,6 +81,9 @@ pub struct Step {
     pub describes: String,
     /// What it decides.
     pub decision: Decision,
+    /// What it says of that decision, a line each; most filters say nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub told: Vec<String>,
     /// Where the route names it.
     pub place: Option<Place>,
 }

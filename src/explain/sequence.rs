@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::dry::Dry;
+use super::dry::{Dry, Time};
 use super::report::{Outcome, Report};
 use super::request::{Asked, Parts};
 
@@ -55,8 +56,8 @@ pub struct Defaults {
     pub peer: IpAddr,
     /// The listener's index.
     pub listener: usize,
-    /// When the sequence begins, in milliseconds since the UNIX epoch.
-    pub start_ms: u64,
+    /// When the sequence begins.
+    pub start: Time,
 }
 
 /// Requests in a row that end alike.
@@ -109,9 +110,10 @@ impl Sequence {
                 return Err(fault(format!("repeat is more than {REPEAT_MAX}")));
             }
             let asked = entry.asked(dry, defaults).map_err(fault)?;
+            let time = defaults.start.after(Duration::from_millis(at_ms));
             let first = rows.len();
             for _ in 0..entry.repeat {
-                let report = dry.explain(&asked, defaults.listener, defaults.start_ms + at_ms);
+                let report = dry.explain(&asked, defaults.listener, time);
                 match rows[first..].last_mut() {
                     Some(row) if alike(&row.report.outcome, &report.outcome) => row.count += 1,
                     _ => rows.push(Row {

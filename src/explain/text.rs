@@ -215,6 +215,10 @@ impl Page {
                 "  {decision}  {:width$}  {}",
                 step.filter, step.describes
             ));
+            for told in &step.told {
+                let told = self.dim(told);
+                self.line(&format!("               {told}"));
+            }
             self.quote(step.place.as_ref());
         }
     }

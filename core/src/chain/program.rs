@@ -78,6 +78,31 @@ pub struct Run<'a, F: Filter> {
     core: CoreIndex,
     state: &'a RefCell<F::Core>,
     scratch: &'a RefCell<F::Scratch>,
+    rehearsal: Option<&'a Rehearsal>,
+}
+
+/// A request-head phase that is only explained: the time is told, and what filters say of their
+/// decisions is kept.
+#[derive(Debug)]
+pub struct Rehearsal {
+    now: Stamp,
+    /// The place of a filter in its program, and what it said.
+    told: RefCell<Vec<(usize, String)>>,
+}
+
+impl Rehearsal {
+    /// At this time, whatever the clock says.
+    pub fn at(now: Stamp) -> Rehearsal {
+        Rehearsal {
+            now,
+            told: RefCell::default(),
+        }
+    }
+
+    /// What filters said, by their places in the program.
+    pub fn into_told(self) -> Vec<(usize, String)> {
+        self.told.into_inner()
+    }
 }
 
 impl<F: Filter> Clone for Run<'_, F> {
@@ -118,7 +143,13 @@ impl<'a, F: Filter> Run<'a, F> {
             core,
             state,
             scratch,
+            rehearsal: None,
         }
+    }
+
+    /// The same run as a rehearsal, if it is one.
+    pub fn rehearsed(self, rehearsal: Option<&'a Rehearsal>) -> Run<'a, F> {
+        Run { rehearsal, ..self }
     }
 
     /// The program that runs.
@@ -193,12 +224,16 @@ impl<'a, F: Filter> Run<'a, F> {
                 attributes,
                 core: &mut *core,
                 scratch: &mut *scratch,
-                now: began,
+                now: self.rehearsal.map_or(began, |rehearsal| rehearsal.now),
             };
             let verdict = match outcomes.take() {
                 Some(outcomes) => step.filter.resume(&mut phase, outcomes),
                 None => step.filter.request_head(&mut phase),
             };
+            if let Some(rehearsal) = self.rehearsal {
+                let told = step.filter.tell(&phase).map(|text| (index, text));
+                rehearsal.told.borrow_mut().extend(told);
+            }
             began = self.charge(step, began);
             match verdict {
                 Verdict::Continue => {}

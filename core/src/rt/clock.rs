@@ -50,6 +50,16 @@ impl Stamp {
         ((self.units_since(earlier) * per_unit) >> MICROS_SHIFT) as u64
     }
 
+    /// This much later, and not less: for a clock that is told.
+    pub fn after(self, span: Duration) -> Stamp {
+        let per_unit = u128::from(NANOS_PER_UNIT.load(Ordering::Relaxed)).max(1);
+        let units = (span.as_nanos() << NANOS_SHIFT).div_ceil(per_unit);
+        Stamp(
+            self.0
+                .saturating_add(u64::try_from(units).unwrap_or(u64::MAX)),
+        )
+    }
+
     #[inline]
     fn units_since(self, earlier: Stamp) -> u128 {
         u128::from(self.0.saturating_sub(earlier.0))
@@ -194,6 +204,23 @@ mod tests {
             "{measured} against {real}"
         );
         assert_eq!(stamp.nanos_since(Stamp::now()), 0);
+    }
+
+    #[test]
+    fn a_later_stamp_is_no_less_late_than_told() {
+        let begin = Stamp::now();
+        for nanos in [0, 1, 999, 1_000_000_000, 86_400_000_000_000] {
+            let span = Duration::from_nanos(nanos);
+            let passed = begin.after(span).nanos_since(begin);
+            let off = passed.checked_sub(nanos);
+            // A unit is less than a microsecond, and the scale errs by less than one in 2^30.
+            assert!(
+                off.is_some_and(|off| off <= 1_000 + (nanos >> 30)),
+                "{nanos}: {passed}"
+            );
+            let moment = begin.after(span).moment();
+            assert!(moment.since(begin.moment()) + Duration::from_nanos(1) >= span);
+        }
     }
 
     #[test]
