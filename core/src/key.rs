@@ -1,4 +1,17 @@
 //! Keys: what of a request something is counted, hashed or shared out by.
+//!
+//! A part that a request does not have is a value of its own, so that all requests without it
+//! count together instead of not at all. Hashing allocates nothing.
+
+mod value;
+
+use std::fmt;
+
+use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
+
+use crate::chain::Attributes;
+use crate::http::RequestHead;
+use value::Value;
 
 /// Parts of a request, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,3 +48,161 @@ pub enum Part {
     /// The fingerprint of the client's certificate.
     Identity,
 }
+
+/// The names of one route that keys refer to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RouteNames {
+    /// The route's own.
+    pub name: Box<str>,
+    /// Those of its captures, in the order of the pattern.
+    pub captures: Box<[Box<str>]>,
+}
+
+/// The names that a request's route has; none before there is a route.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KeyNames<'a>(Option<&'a RouteNames>);
+
+impl<'a> KeyNames<'a> {
+    /// The names of this route.
+    pub const fn new(route: &'a RouteNames) -> KeyNames<'a> {
+        KeyNames(Some(route))
+    }
+
+    /// The names of a request's route, out of those of all routes by index.
+    #[inline]
+    pub fn of(routes: &'a [RouteNames], attributes: &Attributes) -> KeyNames<'a> {
+        KeyNames(attributes.route.and_then(|route| routes.get(route)))
+    }
+
+    fn route(&self) -> Option<&'a [u8]> {
+        self.0.map(|names| names.name.as_bytes())
+    }
+
+    fn capture(&self, name: &str) -> Option<usize> {
+        let captures = &self.0?.captures;
+        captures.iter().position(|capture| **capture == *name)
+    }
+}
+
+impl Key {
+    /// A hash of what the request has of this key: the same in every process for the same
+    /// seed, and different for another order of parts. Never allocates.
+    pub fn hash(
+        &self,
+        seed: u64,
+        head: &RequestHead,
+        attributes: &Attributes,
+        names: &KeyNames<'_>,
+    ) -> u64 {
+        // Each part's hash seeds the next, so parts cannot run into each other.
+        self.parts.iter().fold(seed, |seed, part| {
+            self.value(part, head, attributes, names).hash(seed)
+        })
+    }
+
+    /// Appends what the request has of this key as text for people and stores: the values in
+    /// order, `|` between them. A missing part is `-`; what is not printable ASCII, and what
+    /// would be taken for such a mark, is escaped as `\xx`. Of a value longer than
+    /// [`VALUE_TEXT_MAX`] bytes only the beginning is told, and a hash of the whole.
+    pub fn write(
+        &self,
+        head: &RequestHead,
+        attributes: &Attributes,
+        names: &KeyNames<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        for (index, part) in self.parts.iter().enumerate() {
+            if index > 0 {
+                out.push(b'|');
+            }
+            self.value(part, head, attributes, names).write(out);
+        }
+    }
+
+    fn value<'v>(
+        &self,
+        part: &'v Part,
+        head: &'v RequestHead,
+        attributes: &'v Attributes,
+        names: &KeyNames<'v>,
+    ) -> Value<'v> {
+        match part {
+            Part::ClientIp => {
+                Value::address(attributes.client.ip, self.ipv4_prefix, self.ipv6_prefix)
+            }
+            Part::Header(name) => Value::lines(&head.fields, name),
+            Part::Cookie(name) => Value::maybe(value::cookie(&head.fields, name)),
+            Part::Query(name) => Value::maybe(value::query(head.query(), name)),
+            Part::Capture(name) => Value::maybe(names.capture(name).and_then(|index| {
+                let path = head.fields.text_of(attributes.routed_path);
+                attributes.captures.get(index, path)
+            })),
+            Part::Route => Value::maybe(names.route()),
+            Part::Host => Value::host(head.fields.text_of(attributes.authority)),
+            Part::Path => Value::Bytes(head.fields.text_of(attributes.routed_path)),
+            Part::Method => Value::Bytes(head.method_text()),
+            Part::Identity => Value::maybe(
+                attributes
+                    .tls
+                    .as_ref()
+                    .and_then(|tls| tls.identity.as_ref())
+                    .map(|identity| identity.fingerprint.as_bytes()),
+            ),
+        }
+    }
+}
+
+/// Bytes of one value that [`Key::write`] tells.
+pub const VALUE_TEXT_MAX: usize = 256;
+
+impl fmt::Display for Key {
+    /// As in a configuration: `client_ip, header:x-user`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, part) in self.parts.iter().enumerate() {
+            if index > 0 {
+                f.write_str(", ")?;
+            }
+            part.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Part::ClientIp => f.write_str("client_ip"),
+            Part::Header(name) => write!(f, "header:{name}"),
+            Part::Cookie(name) => write!(f, "cookie:{name}"),
+            Part::Query(name) => write!(f, "query:{name}"),
+            Part::Capture(name) => write!(f, "capture:{name}"),
+            Part::Route => f.write_str("route"),
+            Part::Host => f.write_str("host"),
+            Part::Path => f.write_str("path"),
+            Part::Method => f.write_str("method"),
+            Part::Identity => f.write_str("identity"),
+        }
+    }
+}
+
+impl Value<'_> {
+    fn hash(&self, seed: u64) -> u64 {
+        /// Tells a missing value from an empty one.
+        const ABSENT: u64 = 0x9e37_79b9_7f4a_7c15;
+        match self {
+            Value::Absent => xxh3_64_with_seed(b"absent", seed ^ ABSENT),
+            Value::Bytes(bytes) => xxh3_64_with_seed(bytes, seed),
+            Value::Address { octets, len, .. } => {
+                xxh3_64_with_seed(&octets[..usize::from(*len)], seed)
+            }
+            Value::Pieces(_) | Value::Folded(_) => {
+                let mut hash = Xxh3::with_seed(seed);
+                self.pieces(|piece| hash.update(piece));
+                hash.digest()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
