@@ -53,6 +53,14 @@ impl AdminClient {
         self.request("GET", path)
     }
 
+    /// `POST path`, whatever its status.
+    ///
+    /// # Errors
+    /// When no answer came.
+    pub fn post(&self, path: &str) -> Result<AdminAnswer, AdminError> {
+        self.request("POST", path)
+    }
+
     fn request(&self, method: &str, path: &str) -> Result<AdminAnswer, AdminError> {
         let deadline = Instant::now() + self.timeout;
         let raw = self

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::cluster;
 use crate::exposition::{Exposition, Kind};
 use crate::health;
 use crate::supervise::Task;
@@ -17,6 +18,7 @@ pub(crate) struct Counters {
     pub(crate) names_failing: AtomicU64,
     pub(crate) admin_refused: AtomicU64,
     pub(crate) health: health::Board,
+    pub(crate) clusters: cluster::Board,
 }
 
 impl Counters {
@@ -70,5 +72,6 @@ impl Counters {
         );
         out.sample(&[], self.admin_refused.load(Relaxed));
         self.health.write(out);
+        self.clusters.write(out);
     }
 }

@@ -9,16 +9,18 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::acme;
+use crate::cluster;
 use crate::exposition::Exposition;
 use crate::health;
+use crate::quota;
 use crate::report::{ReloadRefused, ReloadReport};
 
 /// The running gateway, as the control plane sees it.
 ///
 /// `metrics`, `config`, `upstreams`, `routes`, `version`, `readiness` and `reload` are called
 /// on blocking threads, so they may wait for the workers' answers. `resolved`, `shutdown`,
-/// `resolve_targets`, `watched_files`, the two for health checks and the three for certificates are called on the control
-/// thread and must return at once. A panic in any of them is caught and logged; it never stops the control plane.
+/// `resolve_targets`, `watched_files`, `quotas`, `clusters`, the two for health checks and the three for
+/// certificates are called on the control thread and must return at once. A panic in any of them is caught and logged; it never stops the control plane.
 pub trait Node: Send + Sync + 'static {
     /// Writes every metric family of the node into `out`.
     fn metrics(&self, out: &mut Exposition);
@@ -65,6 +67,23 @@ pub trait Node: Send + Sync + 'static {
     /// every upstream that is checked after a reload.
     fn judged(&self, upstream: &str, standings: Vec<(health::Place, health::Standing)>) {
         let _ = (upstream, standings);
+    }
+
+    /// Rate limits and quotas of the configuration in force as JSON: an array.
+    fn limits(&self) -> serde_json::Value {
+        serde_json::Value::Array(Vec::new())
+    }
+
+    /// The quotas of the configuration in force, and where their counts outlive the process;
+    /// `None` where there are none. Called once a second.
+    fn quotas(&self) -> Option<quota::Quotas> {
+        None
+    }
+
+    /// The servers that share limits between nodes, in the configuration in force. Called when
+    /// it may have changed.
+    fn clusters(&self) -> Vec<cluster::Cluster> {
+        Vec::new()
     }
 
     /// The certificates that are ordered, in the configuration in force. A reload makes the

@@ -13,10 +13,12 @@ use tracing::error;
 
 use crate::acme;
 use crate::admin::Admin;
+use crate::cluster;
 use crate::counters::Counters;
 use crate::dns::{DnsOptions, Refresher};
 use crate::health::Checker;
 use crate::node::Node;
+use crate::quota;
 use crate::reload::Reloader;
 use crate::signals::Signals;
 use crate::supervise::{Task, supervise};
@@ -149,6 +151,8 @@ struct Tasks {
     dns: Refresher,
     certificates: acme::Keeper,
     health: Checker,
+    quotas: quota::Keeper,
+    clusters: cluster::Keeper,
 }
 
 impl Tasks {
@@ -178,6 +182,8 @@ impl Tasks {
         let dns = Refresher::new(&node, &counters, options.dns, changed.subscribe(), &moved);
         let health = Checker::new(&node, &counters, changed.subscribe(), &moved);
         let certificates = acme::Keeper::new(&node, &reloader, &board, changed.subscribe());
+        let quotas = quota::Keeper::new(&node);
+        let clusters = cluster::Keeper::new(&node, &counters, changed.subscribe());
         Ok(Self {
             node,
             counters,
@@ -188,6 +194,8 @@ impl Tasks {
             dns,
             certificates,
             health,
+            quotas,
+            clusters,
         })
     }
 
@@ -210,6 +218,16 @@ impl Tasks {
         tokio::spawn(supervise(Task::Health, Arc::clone(&counters), move || {
             health.clone().run()
         }));
+        let quotas = self.quotas;
+        tokio::spawn(supervise(Task::Quotas, Arc::clone(&counters), move || {
+            quotas.clone().run()
+        }));
+        let clusters = self.clusters;
+        tokio::spawn(supervise(
+            Task::Clusters,
+            Arc::clone(&counters),
+            move || clusters.clone().run(),
+        ));
         if let Some(admin) = self.admin {
             tokio::spawn(supervise(Task::Admin, Arc::clone(&counters), move || {
                 Arc::clone(&admin).run()

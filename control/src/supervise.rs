@@ -20,16 +20,20 @@ pub(crate) enum Task {
     Signals,
     Acme,
     Health,
+    Quotas,
+    Clusters,
 }
 
 impl Task {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Admin,
         Self::Dns,
         Self::Watch,
         Self::Signals,
         Self::Acme,
         Self::Health,
+        Self::Quotas,
+        Self::Clusters,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -40,6 +44,8 @@ impl Task {
             Self::Signals => "signals",
             Self::Acme => "acme",
             Self::Health => "health",
+            Self::Quotas => "quotas",
+            Self::Clusters => "clusters",
         }
     }
 }

@@ -2,6 +2,7 @@
 //! is in `routes`, who is let in in `guard`.
 
 mod guard;
+mod limits;
 mod routes;
 
 use std::io;

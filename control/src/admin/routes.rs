@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tracing::{error, warn};
 
 use super::guard::Guard;
+use super::limits;
 use crate::acme::Board;
 use crate::counters::Counters;
 use crate::exposition::Exposition;
@@ -26,7 +27,7 @@ use crate::supervise::panic_text;
 pub(super) struct Api {
     node: Arc<dyn Node>,
     reloader: Arc<Reloader>,
-    counters: Arc<Counters>,
+    pub(super) counters: Arc<Counters>,
     board: Arc<Board>,
 }
 
@@ -46,7 +47,7 @@ impl Api {
     }
 
     /// Asks the node on a blocking thread.
-    async fn ask<T: Send + 'static>(
+    pub(super) async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&dyn Node) -> T + Send + 'static,
     ) -> Result<T, Response> {
@@ -101,6 +102,7 @@ pub(super) fn router(api: Api, guard: Guard) -> Router {
                 respond(StatusCode::OK, &api.board.to_json(SystemTime::now()))
             }),
         )
+        .merge(limits::router())
         .route("/reload", post(reload))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
@@ -109,7 +111,7 @@ pub(super) fn router(api: Api, guard: Guard) -> Router {
         .with_state(api)
 }
 
-const ENDPOINTS: [(&str, &str, &str); 10] = [
+const ENDPOINTS: [(&str, &str, &str); 13] = [
     ("GET", "/", "this list"),
     ("GET", "/metrics", "metrics in the Prometheus text format"),
     ("GET", "/healthz", "200 while the process lives"),
@@ -134,6 +136,21 @@ const ENDPOINTS: [(&str, &str, &str); 10] = [
         "GET",
         "/acme",
         "certificates that are ordered, and how they stand",
+    ),
+    (
+        "GET",
+        "/limits",
+        "rate limits and quotas, and the servers they are shared through",
+    ),
+    (
+        "GET",
+        "/quotas",
+        "what keys have used: ?filter=NAME, and &key=TEXT for one",
+    ),
+    (
+        "POST",
+        "/quotas/reset",
+        "let a key begin anew: ?filter=NAME&key=TEXT",
     ),
     (
         "POST",
@@ -196,7 +213,7 @@ async fn index(headers: HeaderMap) -> Response {
     }
     let lines: String = ENDPOINTS
         .iter()
-        .map(|(method, path, what)| format!("{method:4} {path:11} {what}\n"))
+        .map(|(method, path, what)| format!("{method:4} {path:13} {what}\n"))
         .collect();
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], lines).into_response()
 }
@@ -210,6 +227,9 @@ async fn metrics(State(api): State<Api>) -> Response {
             node.metrics(&mut out);
             counters.write(&mut out);
             board.write(&mut out, SystemTime::now());
+            if let Some(quotas) = node.quotas() {
+                quotas.store.metrics(&mut out);
+            }
             out.finish()
         })
         .await;
@@ -269,12 +289,12 @@ async fn wrong_method(method: Method, uri: Uri) -> Response {
     )
 }
 
-fn failed(status: StatusCode, message: &str) -> Response {
+pub(super) fn failed(status: StatusCode, message: &str) -> Response {
     respond(status, &json!({ "error": message }))
 }
 
 /// Indented, for people with curl; programs do not mind.
-fn respond(status: StatusCode, value: &impl serde::Serialize) -> Response {
+pub(super) fn respond(status: StatusCode, value: &impl serde::Serialize) -> Response {
     match serde_json::to_string_pretty(value) {
         Ok(mut text) => {
             text.push('\n');

@@ -1,0 +1,164 @@
+//! Limits that nodes share through Redis or Valkey: the node leases tokens there for all its
+//! cores, as the cores lease them from the node. Requests never wait for the server: they use
+//! what has been leased, and while it is away each node admits its own share.
+
+mod board;
+mod keeper;
+mod link;
+mod script;
+mod session;
+mod tally;
+mod url;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub(crate) use board::Board;
+pub(crate) use keeper::Keeper;
+pub use url::{Url, UrlError};
+
+/// A server, and the limits that are shared through it.
+#[derive(Clone)]
+pub struct Cluster {
+    /// Its name in the configuration.
+    pub name: Box<str>,
+    /// Where it is.
+    pub url: Url,
+    /// Nodes that share limits through it: each admits its part of a limit while it is away.
+    pub nodes: u32,
+    /// For connecting, and for each answer.
+    pub timeout: Duration,
+    /// The limits.
+    pub supplies: Vec<Arc<dyn Supply>>,
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let policies: Vec<&str> = self.supplies.iter().map(|supply| supply.policy()).collect();
+        write!(f, "Cluster({:?}, {}, {policies:?})", self.name, self.url)
+    }
+}
+
+/// A limit whose tokens come from a server, in the hands of the data plane. Every method may
+/// be called while requests are decided.
+pub trait Supply: Send + Sync {
+    /// The filter's name: the same on every node that shares its limits.
+    fn policy(&self) -> &str;
+
+    /// Which of the policy's limits this is: the same number on every node.
+    fn position(&self) -> usize;
+
+    /// What is allowed.
+    fn terms(&self) -> Terms;
+
+    /// How often accounts are settled.
+    fn reconcile(&self) -> Duration;
+
+    /// Takes out what keys ask for and owe, `wants_max` at most. A question that is never
+    /// answered may be asked again.
+    fn wants(&self, wants_max: usize, see: &mut dyn FnMut(Want));
+
+    /// Answers a question.
+    fn grant(&self, grant: Grant);
+
+    /// Says whether the server answers. While it is away each key has its share of the limit,
+    /// and what is admitted from it is owed; the share begins empty, so that what was leased
+    /// before and the share together stay within the limit.
+    fn set_presence(&self, presence: Presence);
+}
+
+/// What is allowed of one key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// How it is counted.
+    pub algorithm: Algorithm,
+    /// Tokens for each `per`.
+    pub limit: u64,
+    /// A window's length.
+    pub per: Duration,
+    /// Tokens beyond `limit` that a key which was quiet may use at once; token buckets only.
+    pub burst: u64,
+}
+
+/// How tokens are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// A bucket of `burst` tokens into which `limit` flow for each `per`.
+    TokenBucket,
+    /// `limit` from each multiple of `per` to the next.
+    FixedWindow,
+    /// `limit` in any stretch of `per`.
+    SlidingWindow,
+}
+
+/// What a key asks for and owes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Want {
+    /// The key: the same on every node.
+    pub hash: u64,
+    /// Tokens that it would like to have.
+    pub asked: u64,
+    /// Tokens that were granted and expired unused: they go back.
+    pub back: u64,
+    /// Tokens that were used without a grant.
+    pub debt: u64,
+}
+
+/// What a key gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grant {
+    /// The key.
+    pub hash: u64,
+    /// Tokens; perhaps none.
+    pub tokens: u64,
+    /// They are good until then; what is left goes back.
+    pub until: Instant,
+    /// The debt that this settles.
+    pub debt: u64,
+    /// When there may be more: nothing is to be asked for earlier.
+    pub next: Instant,
+}
+
+/// Whether a server answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It does.
+    Answers,
+    /// It does not, or has not yet.
+    Away,
+}
+
+impl Terms {
+    /// What a node may admit of a key that it has never asked for, before the first answer
+    /// comes: a tenth of its share, and one at least.
+    pub fn credit(&self, nodes: u32) -> u64 {
+        (self.whole() / (10 * u64::from(nodes.max(1)))).max(1)
+    }
+
+    /// What all nodes together admit of one key within any `per` at most. While this node's
+    /// server is away the others may still have it, and this is one of `nodes - 1` at most
+    /// that are cut off.
+    pub fn bound(&self, nodes: u32, presence: Presence) -> u64 {
+        let nodes = u64::from(nodes.max(1));
+        let ahead = self
+            .whole()
+            .saturating_add(nodes * self.credit(nodes as u32));
+        match presence {
+            Presence::Answers => ahead,
+            Presence::Away => ahead.saturating_add(self.whole() * (nodes - 1) / nodes),
+        }
+    }
+
+    fn whole(&self) -> u64 {
+        self.limit.saturating_add(self.burst)
+    }
+}
+
+/// For how many turns of `reconcile` leased tokens are good, counted from the question: one for
+/// the answer to come, one to use them in, one for a turn that comes late.
+const LEASE_TURNS: u32 = 3;
