@@ -7,7 +7,8 @@ use std::time::SystemTime;
 
 use ringgate_config::{Config, Diagnostic, Severity, Sources, Style, Verdict};
 use ringgate_core::acme::Challenges;
-use ringgate_core::stats::{Registry, SharedCount};
+use ringgate_core::arrivals::Arrivals;
+use ringgate_core::stats::Registry;
 
 use crate::compile::{self, Addresses, RouterPatterns, Snapshot, Surroundings};
 use crate::tls::Configured;
@@ -95,7 +96,7 @@ pub struct Around<'a> {
     /// Counters by name, kept across reloads.
     pub registry: &'a Registry,
     /// Open connections of a listener, by its name.
-    pub connections: &'a dyn Fn(&str) -> Arc<SharedCount>,
+    pub connections: &'a dyn Fn(&str) -> Arc<Arrivals>,
     /// The TLS in force, if any: what did not change is taken over.
     pub tls: Option<&'a Configured>,
     /// What an authority's challenges are answered from.

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod acme;
 pub mod answer;
+pub mod arrivals;
 pub mod balance;
 pub mod base64;
 pub mod block;
@@ -14,6 +15,7 @@ pub mod chain;
 mod client;
 pub mod client_hello;
 mod connection;
+pub mod counts;
 mod course;
 mod deadline;
 mod decide;

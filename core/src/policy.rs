@@ -247,7 +247,7 @@ pub enum Urgency {
 }
 
 /// When work is refused (`overload`).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Overload {
     /// Lateness of a worker's loop at which requests of low urgency are refused; twice of it
     /// refuses normal ones, four times high ones. Zero for no bound.

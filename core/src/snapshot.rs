@@ -9,13 +9,14 @@ use ringgate_router::path::PathPolicy;
 use ringgate_router::{Router, Template};
 
 use crate::acme::Challenges;
+use crate::arrivals::{Arrivals, Caps};
 use crate::chain::{Answer, Filter, Program};
 use crate::fleet::{EndpointState, UpstreamState};
 use crate::http::h1::HeadLimits;
-use crate::policy::{RoutePolicy, UpstreamPolicy};
+use crate::policy::{Overload, RoutePolicy, UpstreamPolicy};
 use crate::rt::Addr;
 use crate::rt::wheel::Ticks;
-use crate::stats::{PerCore, RouteStats, SharedCount, UpstreamStats};
+use crate::stats::{PerCore, RouteStats, UpstreamStats};
 use crate::tls::{ClientTls, ServerTls};
 use crate::wire::Security;
 
@@ -37,6 +38,8 @@ pub struct Snapshot<F: Filter> {
     pub forwarding: ForwardingPolicy,
     /// What a certificate authority's challenges are answered from, before any route.
     pub challenges: Arc<Challenges>,
+    /// When requests are refused because there are too many.
+    pub overload: Overload,
 }
 
 /// What is said to origins about the client, and whom to believe about it.
@@ -112,8 +115,10 @@ pub struct Listener {
     pub h2c: Http2Unasked,
     /// Peers whose connections begin with a PROXY protocol header.
     pub proxies: TrustedNetworks,
-    /// Connections open on all cores.
-    pub connections: Arc<SharedCount>,
+    /// Bounds of its connections by rate and by address.
+    pub caps: Caps,
+    /// Its connections on all cores.
+    pub connections: Arc<Arrivals>,
 }
 
 /// What a listener's connections carry.
@@ -244,6 +249,9 @@ pub struct Limits {
     pub connections_max: u32,
     /// Requests on one connection.
     pub requests_per_connection_max: u32,
+    /// Bytes a second that a client sends of a body, and takes of an answer, at least: on average
+    /// over ten seconds of waiting for it. Zero for no bound.
+    pub rate_min: u32,
 }
 
 /// A route.

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crossbeam::utils::CachePadded;
 
+use crate::counts::Counts;
 use crate::error::{Fault, Origin};
 use crate::fleet::UpstreamState;
 
@@ -302,6 +303,7 @@ struct Named {
     upstreams: BTreeMap<Box<str>, Arc<PerCore<UpstreamStats>>>,
     filters: BTreeMap<Box<str>, Arc<PerCore<FilterStats>>>,
     states: BTreeMap<Box<str>, Arc<UpstreamState>>,
+    counts: BTreeMap<Box<str>, Arc<Counts>>,
 }
 
 impl Registry {
@@ -341,6 +343,19 @@ impl Registry {
         })
     }
 
+    /// The count table of a filter. One for another number of keys is a new one: what the former
+    /// one counts ends with the requests that are under way.
+    pub fn counts(&self, filter: &str, keys_max: usize) -> Arc<Counts> {
+        self.with(|named| match named.counts.get(filter) {
+            Some(counts) if counts.keys_max() == keys_max => Arc::clone(counts),
+            _ => {
+                let counts = Arc::new(Counts::new(keys_max));
+                named.counts.insert(filter.into(), Arc::clone(&counts));
+                counts
+            }
+        })
+    }
+
     /// Drops the counters of names that nothing else holds any more; called after a reload
     /// once every core has let go of the former snapshot.
     pub fn prune(&self) {
@@ -352,6 +367,9 @@ impl Registry {
             named
                 .filters
                 .retain(|_, stats| Arc::strong_count(stats) > 1);
+            named
+                .counts
+                .retain(|_, counts| Arc::strong_count(counts) > 1);
             named.states.retain(|_, state| Arc::strong_count(state) > 1);
             named.states.values().for_each(|state| state.prune());
         });

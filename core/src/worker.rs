@@ -3,6 +3,7 @@
 
 mod accept;
 mod mailbox;
+mod refusals;
 mod spread;
 mod thread;
 
@@ -26,6 +27,7 @@ use crate::upstream::{self, EndpointUpdate, Pool};
 use crate::wall::WallClock;
 use crate::wire::Wire;
 
+use refusals::Refusals;
 use spread::Peers;
 
 pub(crate) use accept::{Acceptor, Place};
@@ -49,6 +51,7 @@ pub(crate) struct Worker<F: Filter> {
     date: RefCell<DateCache>,
     wall: Cell<WallClock>,
     stage: Cell<Stage>,
+    refusals: Refusals,
     peers: Peers<F>,
 }
 

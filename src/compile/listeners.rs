@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ringgate_config::model::{self, Cap, ListenerProtocol};
 use ringgate_config::{Config, model::Limits};
+use ringgate_core::arrivals::Caps;
 use ringgate_core::http::h1::HeadLimits;
 use ringgate_core::rt::wheel::Ticks;
 use ringgate_core::snapshot::{self, Carries, Http2Limits, NamedUpstreams, TrustedNetworks};
@@ -35,6 +36,7 @@ pub(super) fn lower(config: &Config, around: &Surroundings<'_>) -> Vec<snapshot:
                 let networks = listener.proxy_protocol_from.iter();
                 TrustedNetworks::new(networks.map(|net| (net.addr(), net.prefix_len())))
             },
+            caps: Caps::default(),
             connections: (around.connections)(&listener.name),
         })
         .collect()
@@ -101,6 +103,7 @@ fn limits(limits: &Limits) -> snapshot::Limits {
         requests_per_connection_max: requests_max
             .and_then(|count| u32::try_from(count.get()).ok())
             .unwrap_or(u32::MAX),
+        rate_min: 0,
     }
 }
 

@@ -13,9 +13,11 @@ use std::sync::Arc;
 
 use ringgate_config::{Config, Diagnostic, Severity};
 use ringgate_core::acme::Challenges;
+use ringgate_core::arrivals::Arrivals;
+use ringgate_core::policy::Overload;
 use ringgate_core::rt::Addr;
 use ringgate_core::snapshot::{self, ForwardingPolicy, TrustedNetworks};
-use ringgate_core::stats::{Registry, SharedCount};
+use ringgate_core::stats::Registry;
 use ringgate_filters::Filter;
 
 use crate::tls::Configured;
@@ -35,8 +37,8 @@ pub struct Surroundings<'a> {
     pub registry: &'a Registry,
     /// Addresses of names; a name that is not there has none yet.
     pub addresses: &'a Addresses,
-    /// Open connections of a listener, by its name.
-    pub connections: &'a dyn Fn(&str) -> Arc<SharedCount>,
+    /// What is known of the connections of a listener, by its name.
+    pub connections: &'a dyn Fn(&str) -> Arc<Arrivals>,
     /// How listeners and upstreams speak TLS.
     pub tls: &'a Configured,
     /// What a certificate authority's challenges are answered from.
@@ -68,6 +70,7 @@ pub fn compile(
         path_policy: routes::path_policy(config),
         forwarding: forwarding(config),
         challenges: Arc::clone(around.challenges),
+        overload: Overload::default(),
     };
     Ok((snapshot, findings))
 }

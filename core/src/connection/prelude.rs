@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Connection;
+use crate::arrivals::Excess;
 use rustls::pki_types::UnixTime;
 
 use crate::block::{Block, BlockClass};
@@ -65,6 +66,12 @@ impl<F: Filter> Connection<F> {
         let mut received = Block::empty();
         if listener.proxies.contains(self.client.peer.ip) {
             received = self.read_proxy_header().await?;
+            if let Err(excess) = self.count_told(listener) {
+                let client = &self.client;
+                let worker = &client.worker;
+                worker.refuse(client.listener, Some(client.peer.ip), excess);
+                return Ok(Begun::Over);
+            }
         }
         match &listener.carries {
             Carries::Http => {}
@@ -109,6 +116,15 @@ impl<F: Filter> Connection<F> {
             self.client.peer = PeerAddr::new(source.ip());
         }
         Ok(block)
+    }
+
+    /// Counts the connection for the address that its header tells; a balancer's own
+    /// connections, such as its health checks, tell none and are not bounded.
+    fn count_told(&self, listener: &Listener) -> Result<(), Excess> {
+        match self.client.ends.source {
+            Some(source) => self.place.belongs_to(source.ip(), &listener.caps),
+            None => Ok(()),
+        }
     }
 
     /// Receives the first message of TLS, and tells the name that it asks for.

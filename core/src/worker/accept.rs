@@ -2,21 +2,23 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::{Activity, ConnectionId, Worker};
+use crate::arrivals::{AddressPlace, Arrivals, Caps, Excess};
 use crate::block::{Block, BlockClass};
 use crate::chain::Filter;
 use crate::connection::{self, Arrived, Begins};
 use crate::error::Fault;
 use crate::http::h1::{self, SimpleResponse};
+use crate::rt::clock::Moment;
 use crate::rt::wheel::{Due, Ticks, TimerId};
 use crate::rt::{self, Accepted, Addr, Listener, Socket};
-use crate::snapshot::Snapshot;
-use crate::stats::{CoreIndex, SharedCount};
+use crate::snapshot::{self, Snapshot};
+use crate::stats::CoreIndex;
 use crate::wire::Wire;
 
 /// A listening socket on its way to a worker.
@@ -70,7 +72,9 @@ impl Acceptor {
 pub(crate) struct Place<F: Filter> {
     worker: Rc<Worker<F>>,
     id: ConnectionId,
-    listener: Arc<SharedCount>,
+    listener: Arc<Arrivals>,
+    /// Its place among the connections of its client's address, where those are bounded.
+    address: Cell<Option<AddressPlace>>,
 }
 
 impl<F: Filter> Place<F> {
@@ -82,6 +86,16 @@ impl<F: Filter> Place<F> {
     pub(crate) fn mark(&self, activity: Activity) {
         self.worker.mark(self.id, activity);
     }
+
+    /// Counts the connection for an address that is known only now.
+    ///
+    /// # Errors
+    /// When the address has its most connections, or opens them too fast.
+    pub(crate) fn belongs_to(&self, address: IpAddr, caps: &Caps) -> Result<(), Excess> {
+        let place = self.listener.arrive_from(address, caps, Moment::now())?;
+        self.address.set(place);
+        Ok(())
+    }
 }
 
 impl<F: Filter> Drop for Place<F> {
@@ -89,6 +103,9 @@ impl<F: Filter> Drop for Place<F> {
         self.worker.leave(self.id);
         self.worker.stats().connections.sub(1);
         self.listener.give_back();
+        if let Some(place) = self.address.take() {
+            self.listener.leave(place);
+        }
     }
 }
 
@@ -249,10 +266,18 @@ fn admit<F: Filter>(worker: &Rc<Worker<F>>, acceptor: &Rc<Acceptor>, accepted: A
     };
     let stats = worker.stats();
     stats.accepted.add(1);
+    let address = match arrive(listener, peer) {
+        Ok(place) => place,
+        // Closed without a word: who is one too many could keep the worker busy with answers.
+        Err(excess) => return worker.refuse(index, peer.map(|peer| peer.ip()), excess),
+    };
     if !listener
         .connections
         .try_take(listener.limits.connections_max)
     {
+        if let Some(place) = address {
+            listener.connections.leave(place);
+        }
         stats.shed.add(1);
         stats.faults.fault(Fault::ConnectionCap);
         let shedding = acceptor.shedding.get();
@@ -272,6 +297,7 @@ fn admit<F: Filter>(worker: &Rc<Worker<F>>, acceptor: &Rc<Acceptor>, accepted: A
         id: worker.enter(&wire),
         worker: Rc::clone(worker),
         listener: Arc::clone(&listener.connections),
+        address: Cell::new(address),
     };
     let arrived = Arrived {
         wire,
@@ -288,6 +314,26 @@ fn admit<F: Filter>(worker: &Rc<Worker<F>>, acceptor: &Rc<Acceptor>, accepted: A
         panicked.stats().panics.add(1);
         panicked.stats().faults.fault(Fault::Internal);
     }));
+}
+
+/// Counts a connection for its listener, and for its address unless a balancer is going to name
+/// another one.
+fn arrive(
+    listener: &snapshot::Listener,
+    peer: Option<SocketAddr>,
+) -> Result<Option<AddressPlace>, Excess> {
+    let caps = &listener.caps;
+    if *caps == Caps::default() {
+        return Ok(None);
+    }
+    let now = Moment::now();
+    listener.connections.arrive(caps, now)?;
+    match peer.map(|peer| peer.ip()) {
+        Some(address) if !listener.proxies.contains(address) => {
+            listener.connections.arrive_from(address, caps, now)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Answers 503 to a connection beyond the cap, without reading a request.

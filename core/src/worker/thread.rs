@@ -11,6 +11,7 @@ use crossbeam::queue::SegQueue;
 
 use super::accept::{self, Acceptor, OpenListener};
 use super::mailbox::{Command, InstallReport, Installation, Mailbox};
+use super::refusals::Refusals;
 use super::spread::{Peers, UnderWay};
 use super::{Housekeeping, Installed, Stage, Worker};
 use crate::access::LogBuffer;
@@ -158,6 +159,7 @@ fn set_up<F: Filter>(options: WorkerOptions<F>) -> io::Result<(Rc<Worker<F>>, Ac
         date: RefCell::new(DateCache::default()),
         wall: Cell::new(WallClock::read()),
         stage: Cell::new(Stage::Serving),
+        refusals: Refusals::default(),
         peers: Peers::new(options.core),
     });
     let generation = worker.installed().snapshot.generation;

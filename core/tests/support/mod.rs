@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use ringgate_core::arrivals::Caps;
 use ringgate_core::chain::{Filter, Program, Step};
 use ringgate_core::http::Emit;
 use ringgate_core::http::h1::HeadLimits;
-use ringgate_core::policy::{RoutePolicy, UpstreamPolicy};
+use ringgate_core::policy::{Overload, RoutePolicy, UpstreamPolicy};
 use ringgate_core::rt::wheel::Ticks;
 use ringgate_core::rt::{Addr, Driver, bind};
 use ringgate_core::snapshot::{
@@ -22,7 +23,7 @@ use ringgate_core::snapshot::{
     Listener, Route, Snapshot, TrustedNetworks, Upstream, UpstreamHost, UpstreamHttp2,
     UpstreamProtocol,
 };
-use ringgate_core::stats::{CoreIndex, Registry, SharedCount};
+use ringgate_core::stats::{CoreIndex, Registry};
 use ringgate_core::worker::{OpenListener, WorkerOptions, WorkerThread, start};
 use ringgate_router::path::PathPolicy;
 use ringgate_router::{PathPattern, RouteSpec, RouterBuilder, RouterOptions};
@@ -47,6 +48,7 @@ pub fn limits() -> Limits {
         tunnel_timeout: Ticks::NEVER,
         connections_max: 10_000,
         requests_per_connection_max: u32::MAX,
+        rate_min: 0,
     }
 }
 
@@ -155,7 +157,8 @@ pub fn snapshot_of<F: Filter>(
             http2: Http2Limits::default(),
             h2c: Http2Unasked::Accepted,
             proxies: TrustedNetworks::default(),
-            connections: Arc::new(SharedCount::default()),
+            caps: Caps::default(),
+            connections: Arc::default(),
         }],
         path_policy: PathPolicy::default(),
         forwarding: ForwardingPolicy {
@@ -165,6 +168,7 @@ pub fn snapshot_of<F: Filter>(
             request_id: Some("x-request-id".into()),
         },
         challenges: Arc::default(),
+        overload: Overload::default(),
     }
 }
 
