@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam::utils::CachePadded;
 
+use crate::balance::SharedRing;
+use crate::balance::ewma::PeakEwma;
 use crate::rt::Addr;
 use crate::rt::clock::Moment;
 use crate::stats::{Counter, Latency, PerCore};
@@ -26,6 +28,8 @@ pub struct UpstreamState {
     /// Whether too few endpoints are available for checks and ejections to be believed, as the
     /// core saw it that looked last.
     pub panics: AtomicBool,
+    /// Its hash ring, for balancing by keys.
+    pub ring: SharedRing,
     endpoints: Mutex<ByPlace>,
 }
 
@@ -62,6 +66,8 @@ pub struct EndpointStats {
     pub failures: Counter,
     /// Time to response heads, in microseconds, of those that had one.
     pub latency: Latency,
+    /// Time to response heads of late, for balancing.
+    pub ewma: PeakEwma,
 }
 
 /// What active checks say of an endpoint.
@@ -83,6 +89,7 @@ impl UpstreamState {
             changes: CachePadded::default(),
             ejected: AtomicU32::default(),
             panics: AtomicBool::default(),
+            ring: SharedRing::default(),
             endpoints: Mutex::default(),
         }
     }
