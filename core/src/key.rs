@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 use crate::chain::Attributes;
 use crate::http::RequestHead;
 use value::Value;
+pub(crate) use value::cookie;
 
 /// Parts of a request, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,7 +132,7 @@ impl Key {
                 Value::address(attributes.client.ip, self.ipv4_prefix, self.ipv6_prefix)
             }
             Part::Header(name) => Value::lines(&head.fields, name),
-            Part::Cookie(name) => Value::maybe(value::cookie(&head.fields, name)),
+            Part::Cookie(name) => Value::maybe(cookie(&head.fields, name)),
             Part::Query(name) => Value::maybe(value::query(head.query(), name)),
             Part::Capture(name) => Value::maybe(names.capture(name).and_then(|index| {
                 let path = head.fields.text_of(attributes.routed_path);

@@ -5,7 +5,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::key::Key;
+use ringgate_router::ValueTest;
+
+use crate::http::RequestHead;
+use crate::key::{self, Key};
 
 /// How an upstream's endpoints are picked from.
 #[derive(Clone, Debug)]
@@ -232,6 +235,134 @@ pub struct Mirror {
     pub body_max: u64,
 }
 
+/// A branch of a split.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SplitBranch {
+    /// By index.
+    pub upstream: usize,
+    /// Its share beside the other branches.
+    pub weight: u32,
+    /// Requests that meet all of these come here, whatever the weights.
+    pub when: Conditions,
+}
+
+/// Conditions on a request; all must hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Conditions {
+    /// On fields, by names in lower case.
+    pub headers: Box<[Condition]>,
+    /// On cookies.
+    pub cookies: Box<[Condition]>,
+}
+
+/// A condition on one field or cookie.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Condition {
+    /// Of the field or cookie.
+    pub name: Box<str>,
+    /// What its value must be.
+    pub test: ValueTest,
+}
+
+impl Conditions {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.headers.is_empty() && self.cookies.is_empty()
+    }
+
+    /// Whether the request meets all of them.
+    pub fn hold(&self, head: &RequestHead) -> bool {
+        let of_field = |condition: &Condition| {
+            let mut values = head.fields.values_of(&condition.name);
+            values.any(|value| condition.wants(value)) != condition.is_of_absence()
+        };
+        let of_cookie = |condition: &Condition| {
+            let value = key::cookie(&head.fields, &condition.name);
+            value.is_some_and(|value| condition.wants(value)) != condition.is_of_absence()
+        };
+        self.headers.iter().all(of_field) && self.cookies.iter().all(of_cookie)
+    }
+}
+
+impl Condition {
+    /// Whether it asks for what is not there.
+    fn is_of_absence(&self) -> bool {
+        self.test == ValueTest::Absent
+    }
+
+    /// Whether the value decides: it passes the test, or is there though none should be.
+    fn wants(&self, value: &[u8]) -> bool {
+        self.is_of_absence() || self.test.accepts(value)
+    }
+}
+
+/// A share of a route's requests that goes to another upstream, and grows (`resilience::canary`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Canary {
+    /// The other upstream, by index.
+    pub upstream: usize,
+    /// The share at first, 0.0 to 1.0.
+    pub from: f64,
+    /// The share in the end, 0.0 to 1.0.
+    pub to: f64,
+    /// How long it takes from the one to the other, in a straight line.
+    pub over: Duration,
+    /// What stops it.
+    pub halt: Option<Halt>,
+    /// Two ramps are the same if these are: never zero.
+    pub identity: u64,
+}
+
+/// What stops a canary.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Halt {
+    /// Share of failed requests in the window.
+    pub error_ratio: f64,
+    /// Requests in the window below which nothing stops it.
+    pub minimum_requests: u32,
+    /// What the ratio is of.
+    pub window: Duration,
+}
+
+impl Canary {
+    /// A canary to the upstream of this index and name. It begins anew whenever one of these
+    /// differs from what it was, but for the index.
+    pub fn new(
+        (upstream, name): (usize, &str),
+        (from, to): (f64, f64),
+        over: Duration,
+        halt: Option<Halt>,
+    ) -> Canary {
+        let (ratio, least, window) = halt.map_or((0.0, 0, Duration::ZERO), |halt| {
+            (halt.error_ratio, halt.minimum_requests, halt.window)
+        });
+        let numbers = [
+            from.to_bits(),
+            to.to_bits(),
+            over.as_nanos() as u64,
+            ratio.to_bits(),
+            least.into(),
+            window.as_nanos() as u64,
+        ];
+        let numbers = numbers.iter().flat_map(|number| number.to_le_bytes());
+        // FNV-1a: the same in each compilation, and no more is asked of it.
+        let digest = name
+            .bytes()
+            .chain(numbers)
+            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+        Canary {
+            upstream,
+            from,
+            to,
+            over,
+            halt,
+            identity: digest.max(1),
+        }
+    }
+}
+
 /// How early a request is refused when a worker has too much to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {
@@ -290,6 +421,10 @@ pub struct RoutePolicy {
     pub fallback: Option<Arc<Fallback>>,
     /// A copy for another upstream.
     pub mirror: Option<Mirror>,
+    /// What shares of a split or a canary are drawn by: a stable hash; none draws at random.
+    pub split_key: Option<Arc<Key>>,
+    /// Another upstream that takes a growing share.
+    pub canary: Option<Canary>,
     /// How early it is refused under load.
     pub urgency: Urgency,
     /// The request field that tells the origin how many milliseconds are left; none tells

@@ -3,6 +3,8 @@
 //! A reload builds a new one off the data plane and hands it to each core. What must outlive
 //! it (connections, pools, counters, limits in use) is found again by name.
 
+mod split;
+
 use std::sync::Arc;
 
 use ringgate_router::path::PathPolicy;
@@ -13,12 +15,15 @@ use crate::arrivals::{Arrivals, Caps};
 use crate::chain::{Answer, Filter, Program};
 use crate::fleet::{EndpointState, UpstreamState};
 use crate::http::h1::HeadLimits;
+use crate::key::{KeyNames, RouteNames};
 use crate::policy::{Overload, RoutePolicy, UpstreamPolicy};
 use crate::rt::Addr;
 use crate::rt::wheel::Ticks;
 use crate::stats::{PerCore, RouteStats, UpstreamStats};
 use crate::tls::{ClientTls, ServerTls};
 use crate::wire::Security;
+
+pub use split::Split;
 
 /// Everything a core needs to serve requests.
 pub struct Snapshot<F: Filter> {
@@ -258,6 +263,8 @@ pub struct Limits {
 pub struct Route<F: Filter> {
     /// Its name.
     pub name: Box<str>,
+    /// What keys of its requests are made with.
+    pub names: RouteNames,
     /// What answers.
     pub action: Action,
     /// Its filters.
@@ -278,6 +285,13 @@ pub struct Route<F: Filter> {
     pub policy: RoutePolicy,
 }
 
+impl<F: Filter> Route<F> {
+    /// What keys of its requests are made with.
+    pub fn key_names(&self) -> KeyNames<'_> {
+        KeyNames::new(&self.names)
+    }
+}
+
 /// What answers a route's requests.
 #[derive(Clone, Debug)]
 pub enum Action {
@@ -289,46 +303,6 @@ pub enum Action {
     Respond(Box<Answer>),
     /// A redirect whose location is built from captures.
     Redirect(Box<Redirect>),
-}
-
-/// Upstreams with weights.
-#[derive(Clone, Debug)]
-pub struct Split {
-    /// Index of an upstream and the running sum of weights up to and with it.
-    targets: Box<[(usize, u32)]>,
-}
-
-impl Split {
-    /// From upstream indices and weights; none when all weights are zero.
-    pub fn new(targets: &[(usize, u32)]) -> Option<Split> {
-        let mut sum = 0u32;
-        let mut cumulative = Vec::new();
-        for (upstream, weight) in targets.iter().filter(|(_, weight)| *weight > 0) {
-            sum = sum.checked_add(*weight)?;
-            cumulative.push((*upstream, sum));
-        }
-        (sum > 0).then(|| Split {
-            targets: cumulative.into(),
-        })
-    }
-
-    /// The upstream for a uniform random draw.
-    pub fn pick(&self, random: u64) -> usize {
-        let total = self.targets.last().map_or(1, |(_, sum)| *sum);
-        let point = ((u128::from(random) * u128::from(total)) >> 64) as u32;
-        let index = self.targets.partition_point(|(_, sum)| *sum <= point);
-        self.targets[index.min(self.targets.len() - 1)].0
-    }
-
-    /// Upstream indices with their own weights.
-    pub fn weights(&self) -> impl Iterator<Item = (usize, u32)> + '_ {
-        let mut before = 0;
-        self.targets.iter().map(move |(upstream, sum)| {
-            let weight = sum - before;
-            before = *sum;
-            (*upstream, weight)
-        })
-    }
 }
 
 /// A redirect.
@@ -482,20 +456,6 @@ impl PartialEq for Endpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_split_draws_by_weight() {
-        let split = Split::new(&[(7, 95), (8, 0), (9, 5)]);
-        let Some(split) = split else {
-            panic!("weights are not all zero")
-        };
-        assert_eq!(split.pick(0), 7);
-        assert_eq!(split.pick(u64::MAX / 100 * 94), 7);
-        assert_eq!(split.pick(u64::MAX / 100 * 96), 9);
-        assert_eq!(split.pick(u64::MAX), 9);
-        assert_eq!(split.weights().collect::<Vec<_>>(), [(7, 95), (9, 5)]);
-        assert!(Split::new(&[(1, 0)]).is_none());
-    }
 
     #[test]
     fn trusted_networks_hold_both_families() {

@@ -49,7 +49,7 @@ impl ValueTest {
     }
 
     /// Whether a value satisfies the test; for `Absent` no value does.
-    pub(crate) fn accepts(&self, value: &[u8]) -> bool {
+    pub fn accepts(&self, value: &[u8]) -> bool {
         match self {
             ValueTest::Present => true,
             ValueTest::Absent => false,

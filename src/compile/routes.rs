@@ -7,6 +7,7 @@ use ringgate_config::model::{self, FilterId, FilterKind, ValueMatch};
 use ringgate_config::{Config, Diagnostic, Severity, Span};
 use ringgate_core::chain::{Answer, Program, Step};
 use ringgate_core::http::FieldLine;
+use ringgate_core::key::RouteNames;
 use ringgate_core::policy::RoutePolicy;
 use ringgate_core::snapshot::{self, Action, Redirect, Split, UpstreamHost};
 use ringgate_core::stats::Registry;
@@ -161,6 +162,10 @@ fn lower_route(
     let steps = steps.map(|filter| filters.step(filter.value, filter.span, pattern));
     Ok(Route {
         name: (&**route.name).into(),
+        names: RouteNames {
+            name: (&**route.name).into(),
+            captures: pattern.capture_names().into(),
+        },
         action: action(&route.action, pattern)?,
         program: Program::new(steps.collect::<Result<_, _>>()?),
         rewrite: rewrite

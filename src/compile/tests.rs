@@ -64,7 +64,7 @@ fn a_route_keeps_its_action_and_overrides() {
     assert_eq!(route.timeout, Some(Ticks::NEVER));
     assert_eq!(route.body_max, Some(1024));
     assert_eq!(route.upstream_host, UpstreamHost::Endpoint);
-    assert_eq!(*route.upgrades, ["websocket".into()]);
+    assert_eq!(*route.upgrades, [Box::from("websocket")]);
 }
 
 #[test]

@@ -164,7 +164,7 @@ const COOKIES_MAX: usize = 256;
 
 /// The first cookie of this name (RFC 6265, 5.4 sends the most specific one first). Names are
 /// compared byte by byte, and a pair without `=` is no cookie.
-pub(super) fn cookie<'h>(fields: &'h Fields, name: &str) -> Option<&'h [u8]> {
+pub(crate) fn cookie<'h>(fields: &'h Fields, name: &str) -> Option<&'h [u8]> {
     let pairs = fields
         .values(Known::Cookie)
         .flat_map(|line| line.split(|byte| *byte == b';'));

@@ -15,6 +15,7 @@ use ringgate_core::arrivals::Caps;
 use ringgate_core::chain::{Filter, Program, Step};
 use ringgate_core::http::Emit;
 use ringgate_core::http::h1::HeadLimits;
+use ringgate_core::key::RouteNames;
 use ringgate_core::policy::{Overload, RoutePolicy, UpstreamPolicy};
 use ringgate_core::rt::wheel::Ticks;
 use ringgate_core::rt::{Addr, Driver, bind};
@@ -111,6 +112,10 @@ pub fn snapshot_of<F: Filter>(
         router: router.build().unwrap(),
         routes: vec![Route {
             name: "all".into(),
+            names: RouteNames {
+                name: "all".into(),
+                captures: ["rest".into()].into(),
+            },
             action: Action::Upstream(0),
             program: Program::new(steps.collect()),
             rewrite: None,
