@@ -7,12 +7,9 @@ mod keeper;
 mod link;
 mod script;
 mod session;
+mod share;
 mod tally;
 mod url;
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -59,17 +56,15 @@ pub trait Supply: Send + Sync {
     /// How often accounts are settled.
     fn reconcile(&self) -> Duration;
 
-    /// Takes out what keys ask for and owe, `wants_max` at most. A question that is never
-    /// answered may be asked again.
+    /// Tokens of one key that this node admits before the first answer, as a debt.
+    fn credit(&self) -> u64;
+
+    /// Takes out what keys ask for and owe, `wants_max` at most.
     fn wants(&self, wants_max: usize, see: &mut dyn FnMut(Want));
 
-    /// Answers a question.
+    /// Answers a question. Every one is answered: by the server, or while that is away out of
+    /// the node's share.
     fn grant(&self, grant: Grant);
-
-    /// Says whether the server answers. While it is away each key has its share of the limit,
-    /// and what is admitted from it is owed; the share begins empty, so that what was leased
-    /// before and the share together stay within the limit.
-    fn set_presence(&self, presence: Presence);
 }
 
 /// What is allowed of one key.
@@ -134,31 +129,43 @@ pub enum Presence {
 }
 
 impl Terms {
-    /// What a node may admit of a key that it has never asked for, before the first answer
-    /// comes: a tenth of its share, and one at least.
-    pub fn credit(&self, nodes: u32) -> u64 {
-        (self.whole() / (10 * u64::from(nodes.max(1)))).max(1)
-    }
-
-    /// What all nodes together admit of one key within any `per` at most. While this node's
-    /// server is away the others may still have it, and this is one of `nodes - 1` at most
-    /// that are cut off.
-    pub fn bound(&self, nodes: u32, presence: Presence) -> u64 {
+    /// What `nodes` nodes together admit of one key within any `per` at most, when each may
+    /// admit `credit` before the first answer. While this node's server is away others may
+    /// still have it: then this is one of `nodes - 1` at most that are cut off, each with its
+    /// share.
+    pub fn bound(&self, nodes: u32, credit: u64, presence: Presence) -> u64 {
         let nodes = u64::from(nodes.max(1));
-        let ahead = self
-            .whole()
-            .saturating_add(nodes * self.credit(nodes as u32));
+        let whole = self.limit.saturating_add(self.burst);
+        let ahead = whole.saturating_add(nodes.saturating_mul(credit));
         match presence {
             Presence::Answers => ahead,
-            Presence::Away => ahead.saturating_add(self.whole() * (nodes - 1) / nodes),
+            Presence::Away => ahead.saturating_add(whole / nodes * (nodes - 1)),
         }
-    }
-
-    fn whole(&self) -> u64 {
-        self.limit.saturating_add(self.burst)
     }
 }
 
 /// For how many turns of `reconcile` leased tokens are good, counted from the question: one for
 /// the answer to come, one to use them in, one for a turn that comes late.
 const LEASE_TURNS: u32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_is_that_of_the_documentation() {
+        let terms = Terms {
+            algorithm: Algorithm::TokenBucket,
+            limit: 1_000,
+            per: Duration::from_secs(1),
+            burst: 200,
+        };
+        assert_eq!(terms.bound(3, 40, Presence::Answers), 1_200 + 3 * 40);
+        assert_eq!(terms.bound(3, 40, Presence::Away), 1_200 + 3 * 40 + 800);
+        assert_eq!(
+            terms.bound(1, 40, Presence::Away),
+            1_200 + 40,
+            "nobody else"
+        );
+    }
+}

@@ -12,7 +12,17 @@ pub(super) struct Batch {
     /// Which of the server's limits.
     pub(super) supply: usize,
     pub(super) terms: Terms,
+    pub(super) origin: Origin,
     pub(super) wants: Vec<Want>,
+}
+
+/// Where questions come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Keys that wait for an answer.
+    Ledger,
+    /// Shares that were handed out already, and are owed.
+    Shares,
 }
 
 /// What the answer says of one key.
@@ -130,6 +140,7 @@ mod tests {
         let batch = Batch {
             supply: 0,
             terms: TERMS,
+            origin: Origin::Ledger,
             wants: vec![Want::default(); 2],
         };
         let leased = batch.read(&[5, 0, 30_000, 0, 9, 30_000]).unwrap();

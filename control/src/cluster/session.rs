@@ -1,6 +1,5 @@
 //! The talk with one server: every `reconcile`, one pipelined question for all keys that ask.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,8 @@ use tokio::time::{sleep, sleep_until};
 
 use super::board::Figures;
 use super::link::{Failure, Link};
-use super::script::{Batch, Leased, Times, script};
+use super::script::{Batch, Leased, Origin, Times, script};
+use super::share::Shares;
 use super::tally::Tally;
 use super::{Cluster, Grant, LEASE_TURNS, Presence, Terms, Want};
 use crate::backoff::{Backoff, random_fraction};
@@ -21,9 +21,22 @@ pub(super) struct Session {
     counters: Arc<Counters>,
     script: Script,
     limits: Vec<Limit>,
-    /// What was used without a lease and could not be told yet: by limit and key.
-    debts: HashMap<(usize, u64), u64>,
     called: Instant,
+    pause: Pause,
+}
+
+/// Whether a pause comes before an attempt to connect.
+enum Pause {
+    /// Before all but the first one.
+    Wanted,
+    None,
+}
+
+/// What a turn came to.
+enum Turn {
+    /// Nothing had to be asked.
+    Quiet,
+    Answered,
 }
 
 /// What is known of one limit.
@@ -31,6 +44,7 @@ struct Limit {
     terms: Terms,
     reconcile: Duration,
     due: Instant,
+    shares: Shares,
     tally: Tally,
     figures: Figures,
 }
@@ -40,16 +54,19 @@ impl Session {
         let now = Instant::now();
         let limits = cluster.supplies.iter().map(|supply| {
             let terms = supply.terms();
+            let reconcile = supply.reconcile().max(RECONCILE_MIN);
+            let lease = reconcile * LEASE_TURNS;
             Limit {
                 terms,
-                reconcile: supply.reconcile().max(RECONCILE_MIN),
+                reconcile,
                 due: now,
+                shares: Shares::new(terms, cluster.nodes, lease, now),
                 tally: Tally::new(terms.per, now),
                 figures: Figures {
                     policy: supply.policy().into(),
                     position: supply.position(),
                     bounds: [Presence::Answers, Presence::Away]
-                        .map(|presence| terms.bound(cluster.nodes, presence)),
+                        .map(|presence| terms.bound(cluster.nodes, supply.credit(), presence)),
                     ..Figures::default()
                 },
             }
@@ -59,8 +76,8 @@ impl Session {
             cluster,
             counters,
             script: script(),
-            debts: HashMap::new(),
             called: now,
+            pause: Pause::None,
         }
     }
 
@@ -68,73 +85,115 @@ impl Session {
     pub(super) async fn run(mut self) {
         let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
         loop {
-            let why = self.talk(&mut backoff).await;
-            self.tell(Presence::Away);
-            self.counters.clusters.away(&self.cluster.name, why.0);
-            self.show();
-            // Anywhere in the second half: nodes that lost a server together do not return as one.
-            let pause = backoff.step();
-            sleep(pause.mul_f64(0.5 + random_fraction() / 2.0)).await;
+            let mut link = self.wait_for_link(&mut backoff).await;
+            let failure = match self.settle(&mut link).await {
+                Ok(()) => {
+                    self.counters.clusters.answers(&self.cluster.name);
+                    self.talk(&mut link, &mut backoff).await
+                }
+                Err(failure) => failure,
+            };
+            self.counters
+                .clusters
+                .away(&self.cluster.name, failure.to_string());
         }
     }
 
-    /// Connects and asks, until that fails.
-    async fn talk(&mut self, backoff: &mut Backoff) -> Failure {
-        let (url, timeout) = (self.cluster.url.clone(), self.cluster.timeout);
-        let mut link = match Link::open(&url, timeout, &self.script).await {
-            Ok(link) => link,
-            Err(failure) => return failure,
-        };
-        if let Err(failure) = self.settle(&mut link).await {
-            return failure;
-        }
-        backoff.reset();
-        self.tell(Presence::Answers);
-        self.counters.clusters.answers(&self.cluster.name);
+    /// Hands out shares until there is a connection.
+    async fn wait_for_link(&mut self, backoff: &mut Backoff) -> Link {
+        let (url, script) = (&self.cluster.url.clone(), &self.script.clone());
+        let timeout = self.cluster.timeout;
+        let mut pause = std::mem::replace(&mut self.pause, Pause::Wanted).before(backoff);
         loop {
-            let Some(due) = self.limits.iter().map(|limit| limit.due).min() else {
-                // Nothing is shared through it; a changed configuration ends this session.
-                std::future::pending::<()>().await;
-                continue;
+            let attempt = async move {
+                sleep(pause).await;
+                Link::open(url, timeout, script).await
             };
-            sleep_until(due.into()).await;
-            if let Err(failure) = self.turn(&mut link).await {
-                return failure;
+            let mut attempt = std::pin::pin!(attempt);
+            let outcome = loop {
+                let due = self.next_turn();
+                tokio::select! {
+                    outcome = &mut attempt => break outcome,
+                    () = sleep_until(due.into()) => {
+                        let batches = self.gather();
+                        self.share_out(&batches);
+                        self.show();
+                    }
+                }
+            };
+            match outcome {
+                Ok(link) => return link,
+                Err(failure) => {
+                    let why = failure.to_string();
+                    self.counters.clusters.away(&self.cluster.name, why);
+                }
+            }
+            pause = Pause::Wanted.before(backoff);
+        }
+    }
+
+    /// Asks until that fails.
+    async fn talk(&mut self, link: &mut Link, backoff: &mut Backoff) -> Failure {
+        loop {
+            sleep_until(self.next_turn().into()).await;
+            match self.turn(link).await {
+                Ok(Turn::Quiet) => {}
+                Ok(Turn::Answered) => backoff.reset(),
+                Err(failure) => return failure,
             }
         }
+    }
+
+    /// When the next limit has its turn.
+    fn next_turn(&self) -> Instant {
+        let due = self.limits.iter().map(|limit| limit.due).min();
+        due.unwrap_or_else(|| Instant::now() + PING_AFTER)
     }
 
     /// Tells the server what was used while it was away, before anything is leased from it.
     async fn settle(&mut self, link: &mut Link) -> Result<(), Failure> {
-        for _ in 0..SETTLEMENTS_MAX {
-            for limit in &mut self.limits {
-                limit.due = Instant::now();
+        let now = Instant::now();
+        let mut batches = Vec::new();
+        for (index, limit) in self.limits.iter_mut().enumerate() {
+            let owed = limit.shares.settle(now);
+            batches.extend(cut(index, limit.terms, Origin::Shares, &owed));
+        }
+        let mut batches = batches.into_iter().peekable();
+        while batches.peek().is_some() {
+            let some = batches.by_ref().take(SETTLED_AT_ONCE_MAX).collect();
+            if let Err(failure) = self.ask(link, some).await {
+                // They stay owed.
+                self.share_out(&batches.collect::<Vec<_>>());
+                return Err(failure);
             }
-            let batches = self.gather();
-            let owed = batches.iter().flat_map(|batch| &batch.wants);
-            if owed.map(|want| want.debt).sum::<u64>() == 0 {
-                return Ok(());
-            }
-            self.ask(link, batches).await?;
         }
         Ok(())
     }
 
     /// Asks for the limits whose turn it is.
-    async fn turn(&mut self, link: &mut Link) -> Result<(), Failure> {
+    async fn turn(&mut self, link: &mut Link) -> Result<Turn, Failure> {
         let batches = self.gather();
         if !batches.is_empty() {
-            return self.ask(link, batches).await;
+            self.ask(link, batches).await?;
+            return Ok(Turn::Answered);
         }
-        if self.called.elapsed() >= PING_AFTER {
-            let mut ping = Pipeline::new();
-            ping.cmd("PING");
-            let began = Instant::now();
-            let (url, script) = (&self.cluster.url, &self.script);
-            link.ask::<()>(url, script, &ping).await?;
-            self.answered(began);
+        if self.called.elapsed() < PING_AFTER {
+            return Ok(Turn::Quiet);
         }
-        Ok(())
+        let mut ping = Pipeline::new();
+        ping.cmd("PING");
+        let began = Instant::now();
+        let (url, script) = (&self.cluster.url, &self.script);
+        match link.ask::<()>(url, script, &ping).await {
+            Ok(()) => {
+                self.answered(began);
+                Ok(Turn::Answered)
+            }
+            Err(failure) => {
+                self.begin_shares();
+                Err(failure)
+            }
+        }
     }
 
     /// Takes out what the keys of the limits that are due ask for.
@@ -147,24 +206,9 @@ impl Session {
             }
             // A turn that comes late is not made up for.
             limit.due = now + limit.reconcile;
-            let debts = &mut self.debts;
             let mut wants = Vec::new();
-            self.cluster.supplies[index].wants(WANTS_MAX, &mut |mut want| {
-                let owed = debts.remove(&(index, want.hash));
-                want.debt = want.debt.saturating_add(owed.unwrap_or(0));
-                wants.push(want);
-            });
-            let others = debts.extract_if(|(of, _), _| *of == index);
-            wants.extend(others.map(|((_, hash), debt)| Want {
-                hash,
-                debt,
-                ..Want::default()
-            }));
-            batches.extend(wants.chunks(BATCH_MAX).map(|wants| Batch {
-                supply: index,
-                terms: limit.terms,
-                wants: wants.to_vec(),
-            }));
+            self.cluster.supplies[index].wants(WANTS_MAX, &mut |want| wants.push(want));
+            batches.extend(cut(index, limit.terms, Origin::Ledger, &wants));
         }
         batches
     }
@@ -201,7 +245,8 @@ impl Session {
                 Ok(())
             }
             Err(failure) => {
-                self.keep_debts(&batches);
+                self.begin_shares();
+                self.share_out(&batches);
                 Err(failure)
             }
         }
@@ -219,38 +264,54 @@ impl Session {
         let limit = &mut self.limits[batch.supply];
         let figures = &mut limit.figures;
         for (want, leased) in batch.wants.iter().zip(leased) {
-            supply.grant(Grant {
-                hash: want.hash,
-                tokens: leased.tokens,
-                debt: want.debt,
-                until: began + leased.good,
-                next: now + leased.wait,
-            });
-            let taken = leased.tokens.saturating_add(want.debt);
-            limit.tally.note(want.hash, taken, want.back, now);
+            if batch.origin == Origin::Ledger {
+                supply.grant(Grant {
+                    hash: want.hash,
+                    tokens: leased.tokens,
+                    debt: want.debt,
+                    until: began + leased.good,
+                    next: now + leased.wait,
+                });
+                let taken = leased.tokens.saturating_add(want.debt);
+                limit.tally.note(want.hash, taken, want.back, now);
+            }
             figures.leased = figures.leased.saturating_add(leased.tokens);
             figures.back = figures.back.saturating_add(want.back);
             figures.debt = figures.debt.saturating_add(want.debt);
         }
     }
 
-    /// What was owed stays owed. If the server has heard of it after all, it counts it twice,
-    /// which errs to the side of the limit; what should have gone back is lost, likewise.
-    fn keep_debts(&mut self, batches: &[Batch]) {
-        for batch in batches {
-            for want in batch.wants.iter().filter(|want| want.debt > 0) {
-                let key = (batch.supply, want.hash);
-                if self.debts.len() < DEBTS_MAX || self.debts.contains_key(&key) {
-                    let owed = self.debts.entry(key).or_default();
-                    *owed = owed.saturating_add(want.debt);
-                }
-            }
+    fn begin_shares(&mut self) {
+        let now = Instant::now();
+        for limit in &mut self.limits {
+            limit.shares.begin(now);
         }
     }
 
-    fn tell(&self, presence: Presence) {
-        for supply in &self.cluster.supplies {
-            supply.set_presence(presence);
+    /// Answers out of the node's own share. What the questions owe is kept: if the server has
+    /// heard of it after all, it counts it twice, which errs to the side of the limit; what
+    /// should have gone back is lost, likewise.
+    fn share_out(&mut self, batches: &[Batch]) {
+        let now = Instant::now();
+        for batch in batches {
+            let limit = &mut self.limits[batch.supply];
+            let good = limit.reconcile * LEASE_TURNS;
+            for want in &batch.wants {
+                if batch.origin == Origin::Shares {
+                    limit.shares.owe(want.hash, want.debt, now);
+                    continue;
+                }
+                let tokens = limit.shares.grant(want, now);
+                self.cluster.supplies[batch.supply].grant(Grant {
+                    hash: want.hash,
+                    tokens,
+                    debt: want.debt,
+                    until: now + good,
+                    next: now + limit.reconcile,
+                });
+                let taken = tokens.saturating_add(want.debt);
+                limit.tally.note(want.hash, taken, 0, now);
+            }
         }
     }
 
@@ -265,15 +326,33 @@ impl Session {
     }
 }
 
+/// Wants of one limit, cut into questions.
+fn cut(supply: usize, terms: Terms, origin: Origin, wants: &[Want]) -> impl Iterator<Item = Batch> {
+    wants.chunks(BATCH_MAX).map(move |wants| Batch {
+        supply,
+        terms,
+        origin,
+        wants: wants.to_vec(),
+    })
+}
+
+impl Pause {
+    /// Anywhere in the second half of the step: nodes that lost a server together do not
+    /// return as one.
+    fn before(self, backoff: &mut Backoff) -> Duration {
+        match self {
+            Self::Wanted => backoff.step().mul_f64(0.5 + random_fraction() / 2.0),
+            Self::None => Duration::ZERO,
+        }
+    }
+}
+
 /// Keys of one call: the server does nothing else for the fraction of a millisecond it takes.
 const BATCH_MAX: usize = 256;
 /// Keys of one limit and turn; the others wait for the next one.
 const WANTS_MAX: usize = 8_192;
-/// Keys whose debts are kept for a server that is away. What the data plane has not told yet is
-/// kept there.
-const DEBTS_MAX: usize = 100_000;
-/// Questions that only settle debts, before leasing begins; further debts go along with it.
-const SETTLEMENTS_MAX: usize = 64;
+/// Questions of one call while debts are settled.
+const SETTLED_AT_ONCE_MAX: usize = 32;
 /// A server that nobody asks is asked whether it is there.
 const PING_AFTER: Duration = Duration::from_secs(1);
 /// Nothing is settled more often.

@@ -9,7 +9,10 @@ mod log;
 mod name_server;
 #[path = "../../../tests/support/pebble.rs"]
 mod pebble;
+#[path = "../../../tests/support/redis.rs"]
+mod redis;
 mod reload;
 mod signals;
 mod watch;
 mod with_pebble;
+mod with_redis;
