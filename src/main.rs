@@ -10,6 +10,7 @@ mod gateway;
 mod log;
 mod tls;
 mod version;
+mod words;
 
 use std::process::ExitCode;
 

@@ -61,6 +61,16 @@ impl AdminClient {
         self.request("POST", path)
     }
 
+    /// The JSON of an answer.
+    ///
+    /// # Errors
+    /// What the node says in place of it, or that it is no node.
+    pub fn json(&self, answer: &AdminAnswer) -> Result<serde_json::Value, AdminError> {
+        let parsed = serde_json::from_slice(&answer.body).ok();
+        let parsed = parsed.filter(|_| answer.status == 200);
+        parsed.ok_or_else(|| self.unexpected(answer))
+    }
+
     fn request(&self, method: &str, path: &str) -> Result<AdminAnswer, AdminError> {
         let deadline = Instant::now() + self.timeout;
         let raw = self

@@ -23,6 +23,6 @@ mod watch;
 pub use client::{AdminAnswer, AdminClient, AdminError, post_reload};
 pub use dns::{DnsOptions, Resolution, resolve_once};
 pub use exposition::{Exposition, Kind, Number};
-pub use node::{Cause, Node, NotReady, Readiness, Shutdown, Target};
+pub use node::{Cause, Drain, Node, NotReady, Readiness, Shutdown, Target};
 pub use plane::{AdminOptions, ControlPlane, Handle, Options, SignalHandling, Watch};
 pub use report::{ObjectChanges, Refusal, ReloadRefused, ReloadReport};

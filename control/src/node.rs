@@ -17,10 +17,11 @@ use crate::report::{ReloadRefused, ReloadReport};
 
 /// The running gateway, as the control plane sees it.
 ///
-/// `metrics`, `config`, `upstreams`, `routes`, `version`, `readiness` and `reload` are called
-/// on blocking threads, so they may wait for the workers' answers. `resolved`, `shutdown`,
-/// `resolve_targets`, `watched_files`, `quotas`, `clusters`, the two for health checks and the three for
-/// certificates are called on the control thread and must return at once. A panic in any of them is caught and logged; it never stops the control plane.
+/// `metrics`, `config`, `upstreams`, `routes`, `version`, `readiness`, `limits`, `drain`,
+/// `resume_canary` and `reload` are called on blocking threads, so they may wait for the workers'
+/// answers. `resolved`, `shutdown`, `resolve_targets`, `watched_files`, `quotas`, `clusters`, the two
+/// for health checks and the three for certificates are called on the control thread and must return
+/// at once. A panic in any of them is caught and logged; it never stops the control plane.
 pub trait Node: Send + Sync + 'static {
     /// Writes every metric family of the node into `out`.
     fn metrics(&self, out: &mut Exposition);
@@ -86,6 +87,33 @@ pub trait Node: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Takes an endpoint out of use or brings it back, as an operator asks: it stays so over
+    /// reloads, until it is told otherwise or the process ends. `endpoint` is an address, or
+    /// what is configured, which stands for all of its addresses. Answers with what became of
+    /// it as JSON.
+    ///
+    /// # Errors
+    /// That there is no such upstream or endpoint, and which there are.
+    fn drain(
+        &self,
+        upstream: &str,
+        endpoint: &str,
+        to: Drain,
+    ) -> Result<serde_json::Value, String> {
+        Err(format!(
+            "this node has no endpoint {endpoint} of {upstream} for {to:?}"
+        ))
+    }
+
+    /// Lets the canary of a route go on that was halted: it starts anew from its first share.
+    /// Answers with how it stands as JSON.
+    ///
+    /// # Errors
+    /// That there is no such route, or none with a canary.
+    fn resume_canary(&self, route: &str) -> Result<serde_json::Value, String> {
+        Err(format!("this node has no canary of {route}"))
+    }
+
     /// The certificates that are ordered, in the configuration in force. A reload makes the
     /// node read the storage again.
     fn acme(&self) -> Option<acme::Settings> {
@@ -126,6 +154,15 @@ pub struct Target {
     pub endpoint: String,
     /// Port that every address of the answer gets.
     pub port: u16,
+}
+
+/// What an operator wants of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drain {
+    /// No new requests; those under way go on.
+    Begin,
+    /// Its share again.
+    End,
 }
 
 /// Why a reload was asked for.

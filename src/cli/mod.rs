@@ -4,10 +4,13 @@
 //! configuration is invalid; 3 the configuration is valid, but uses what this build does not
 //! do yet; 4 the gateway would refuse the request that was explained.
 
+mod admin;
 mod check;
+mod drain;
 pub mod print;
 mod reload;
 mod run;
+mod upstreams;
 
 use std::process::ExitCode;
 
@@ -42,6 +45,12 @@ enum Command {
     Demo(Demo),
     /// Has a running gateway read its configuration again.
     Reload(reload::Reload),
+    /// Shows how the upstreams of a running gateway stand, endpoint by endpoint.
+    Upstreams(upstreams::Upstreams),
+    /// Gives an endpoint of a running gateway no new requests.
+    Drain(drain::Drain),
+    /// Brings an endpoint back that was drained.
+    Undrain(drain::Undrain),
     /// Prints the JSON Schema of the configuration, for editors.
     Schema,
     /// Prints a completion script for a shell.
@@ -99,6 +108,9 @@ pub fn main() -> ExitCode {
         Command::Explain(explain) => explain.execute(),
         Command::Demo(demo) => demo.execute(),
         Command::Reload(reload) => reload.execute(),
+        Command::Upstreams(upstreams) => upstreams.execute(),
+        Command::Drain(drain) => drain.execute(),
+        Command::Undrain(undrain) => undrain.execute(),
         Command::Schema => {
             say(&print::pretty(&ringgate_config::schema()));
             Exit::Fine

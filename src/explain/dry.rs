@@ -21,6 +21,7 @@ use ringgate_filters::Filter;
 use ringgate_router::{Probe, Reason, Request, Verdict};
 
 use super::losing::loss;
+use super::policies;
 use super::report::{self, Candidate, Decision, Forward, Outcome, Place, Report, Step, Understood};
 use super::request::Asked;
 use crate::checked::Checked;
@@ -138,7 +139,7 @@ impl Dry {
                 true => self.steps(&explanation),
                 false => Vec::new(),
             },
-            outcome: self.outcome(&explanation, won, time.unix_ms),
+            outcome: self.outcome(asked, &explanation, won, time.unix_ms),
             routes,
         }
     }
@@ -251,14 +252,21 @@ impl Dry {
         .collect()
     }
 
-    fn outcome(&self, told: &Explanation, won: bool, unix_ms: u64) -> Outcome {
+    fn outcome(&self, asked: &Asked, told: &Explanation, won: bool, unix_ms: u64) -> Outcome {
         match &told.outcome {
             explain::Outcome::Refused(error) => self.refused_head(*error, unix_ms),
             explain::Outcome::Forward {
                 upstream,
                 endpoint,
                 head,
-            } => self.forward(told.route, *upstream, endpoint.as_ref(), head),
+            } => {
+                let forward = self.forward(told.route, *upstream, endpoint.as_ref(), head);
+                let route = told.route.unwrap_or_default();
+                Outcome::Forward(Forward {
+                    policies: policies::of(&self.snapshot, route, *upstream, asked),
+                    ..forward
+                })
+            }
             explain::Outcome::Answer(answer) => self.answer(told, answer, won),
             explain::Outcome::Fault(fault, answer) => {
                 let route = told.route.filter(|_| won);
@@ -304,7 +312,7 @@ impl Dry {
         upstream: usize,
         endpoint: Option<&Endpoint>,
         head: &[u8],
-    ) -> Outcome {
+    ) -> Forward {
         let index = route.unwrap_or_default();
         let split = match &self.snapshot.routes[index].action {
             Action::Split(split) => split
@@ -315,7 +323,8 @@ impl Dry {
         };
         let route = self.route(index);
         let rewrite = route.rewrite.as_ref();
-        Outcome::Forward(Forward {
+        Forward {
+            policies: Vec::new(),
             route: route.name.to_string(),
             upstream: self.upstream(upstream),
             split,
@@ -330,7 +339,7 @@ impl Dry {
                 UpstreamProtocol::Auto => "auto",
             },
             head: text_of(head).replace("\r\n", "\n").trim_end().to_owned(),
-        })
+        }
     }
 
     fn answer(&self, told: &Explanation, answer: &chain::Answer, won: bool) -> Outcome {

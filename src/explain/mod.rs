@@ -4,6 +4,7 @@
 
 mod dry;
 mod losing;
+mod policies;
 mod report;
 mod request;
 mod sequence;

@@ -5,6 +5,7 @@ use std::fmt;
 use ringgate_config::{Diagnostic, Sources, Span, Style, render_one};
 use serde::Serialize;
 
+use super::policies::Policy;
 use crate::cli::Exit;
 
 /// A request and what would become of it.
@@ -138,6 +139,9 @@ pub struct Forward {
     pub rewrite: Option<String>,
     /// Where that stands.
     pub rewrite_place: Option<Place>,
+    /// What traffic policies do about it, in the order in which they have a say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<Policy>,
     /// What is spoken to it: `http/1.1`, `h2`, or `auto`: what it picks in TLS; the head is then
     /// shown as in HTTP/1.1.
     pub protocol: &'static str,

@@ -33,9 +33,18 @@ pub struct Asked {
     pub head: Vec<u8>,
     /// The address that it comes from.
     pub peer: IpAddr,
+    /// The length of its body in bytes, when it is told.
+    pub body_length: Option<u64>,
 }
 
 impl Asked {
+    /// Whether there is a field of that name.
+    pub fn has(&self, name: &str) -> bool {
+        let head = self.head.split(|byte| *byte == b'\n').skip(1);
+        let mut names = head.filter_map(|line| line.split(|byte| *byte == b':').next());
+        names.any(|own| own.eq_ignore_ascii_case(name.as_bytes()))
+    }
+
     /// Puts the parts together.
     ///
     /// # Errors
@@ -78,6 +87,7 @@ impl Asked {
             method: method.to_owned(),
             url: format!("{}://{host}{shown}", url.scheme),
             target,
+            body_length: parts.body_length,
             head: head.into_bytes(),
             peer: parts.peer,
         })

@@ -270,6 +270,12 @@ impl Page {
             self.line(&format!("  path from the rewrite {rewrite}  {at}"));
             self.quote(Some(place));
         }
+        if !forward.policies.is_empty() {
+            self.heading("Traffic policies");
+        }
+        for one in &forward.policies {
+            self.line(&format!("  {:11}  {}", one.policy, one.text));
+        }
         self.heading(match forward.protocol {
             "h2" => "The origin gets, in HTTP/2",
             "auto" => "The origin gets this, or the same in HTTP/2 if it picks that",

@@ -1,16 +1,18 @@
-//! Health checks between the configuration, the control plane that asks, and the workers that
-//! send requests: what is asked of whom, and which endpoints are left.
+//! Health checks between the configuration, the control plane that asks, and the states that
+//! workers go by: what is asked of whom, and what came of it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use ringgate_config::Config;
 use ringgate_config::model::{HealthQuestion, ProxyVersion, Upstream as Written, UpstreamProtocol};
 use ringgate_control::health::{
     Address, Check, Place, Question, Speaks, Standing, State, Target, Tls, Way,
 };
+use ringgate_core::fleet::Health;
 use ringgate_core::rt::Addr;
+use ringgate_core::rt::clock::Moment;
 use ringgate_core::snapshot::Endpoint;
 use ringgate_core::stats::Registry;
 use serde_json::{Value, json};
@@ -58,6 +60,7 @@ fn question(written: &HealthQuestion) -> Question {
         HealthQuestion::Http { path, expect } => Question::Http {
             path: path.to_string(),
             expect: expect.clone(),
+            body: None,
         },
         HealthQuestion::Grpc { service } => Question::Grpc {
             service: service.to_string(),
@@ -87,7 +90,8 @@ fn way(upstream: &Written, tls: &Configured) -> Way {
 /// The command LOCAL of version 2: the proxy speaks for itself, which is meant for health checks.
 const PROXY_LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 
-fn place(endpoint: &Endpoint) -> Place {
+/// What tells an endpoint from the others of its upstream.
+pub(super) fn place(endpoint: &Endpoint) -> Place {
     Place {
         address: match &endpoint.addr {
             Addr::Tcp(address) => Address::Tcp(*address),
@@ -97,71 +101,83 @@ fn place(endpoint: &Endpoint) -> Place {
     }
 }
 
-/// The endpoints that requests are sent to: those that checks let through, or all of them where
-/// checks let none through.
-pub(super) fn usable(
-    upstream: &Written,
-    (addresses, registry): (&Addresses, &Registry),
-    standings: &Standings,
-) -> Arc<[Endpoint]> {
-    let all = compile::endpoints(upstream, addresses, registry);
-    let Some(known) = known(upstream, standings) else {
-        return all;
+/// The endpoints that requests are sent to: those that are fit for it, or all of them where
+/// none is.
+pub(super) fn usable(upstream: &Written, all: Arc<[Endpoint]>) -> Arc<[Endpoint]> {
+    let fit = |endpoint: &&Endpoint| {
+        let well = upstream.health.is_none() || endpoint.state.health() != Health::Bad;
+        well && !endpoint.state.is_drained()
     };
-    let usable = |endpoint: &&Endpoint| {
-        let standing = known.get(&place(endpoint));
-        standing.is_none_or(|standing| standing.state.is_usable())
-    };
-    let left: Arc<[Endpoint]> = all.iter().filter(usable).cloned().collect();
+    let left: Arc<[Endpoint]> = all.iter().filter(fit).cloned().collect();
     match left.is_empty() {
         true => all,
         false => left,
     }
 }
 
-/// What is known of an upstream's endpoints; nothing of one that is not checked.
-fn known<'s>(upstream: &Written, standings: &'s Standings) -> Option<&'s HashMap<Place, Standing>> {
-    upstream.health.as_ref()?;
-    standings.get(&**upstream.name)
+/// Has every core go by what checks say of an upstream's endpoints now; nothing of those that
+/// are checked no longer.
+pub(super) fn tell(
+    upstream: &Written,
+    (addresses, registry): (&Addresses, &Registry),
+    standings: &Standings,
+    now: Moment,
+) {
+    let mut news = false;
+    for endpoint in compile::endpoints(upstream, addresses, registry).iter() {
+        let standing = standing(upstream, endpoint, standings);
+        let health = match standing.map(|standing| standing.state) {
+            None | Some(State::Unchecked) => Health::Unknown,
+            Some(State::Healthy) => Health::Good,
+            Some(State::Unhealthy) => Health::Bad,
+        };
+        news |= endpoint.state.set_health(health, now);
+    }
+    if news {
+        registry.upstream_state(&upstream.name).changed();
+    }
 }
 
-/// How an endpoint stands, as JSON; null where it is not checked.
-pub(super) fn show_endpoint(
+/// What checks say of an endpoint; none of one that is not checked.
+pub(super) fn standing<'s>(
     upstream: &Written,
     endpoint: &Endpoint,
-    standings: &Standings,
-) -> Value {
-    let standing = known(upstream, standings).and_then(|known| known.get(&place(endpoint)));
-    let Some(standing) = standing else {
-        return Value::Null;
-    };
-    let since = standing.since.duration_since(UNIX_EPOCH);
-    let since = since.map_or(0, |passed| passed.as_millis() as u64);
-    let mut text = Vec::new();
-    ringgate_core::wall::rfc3339_millis(since, &mut text);
-    json!({
-        "state": standing.state.as_str(),
-        "why": standing.why,
-        "since": String::from_utf8_lossy(&text),
+    standings: &'s Standings,
+) -> Option<&'s Standing> {
+    upstream.health.as_ref()?;
+    standings.get(&**upstream.name)?.get(&place(endpoint))
+}
+
+/// What checks say of an endpoint, as JSON; null where it is not checked.
+pub(super) fn show_endpoint(standing: Option<&Standing>) -> Value {
+    standing.map_or(Value::Null, |standing| {
+        json!({
+            "state": standing.state.as_str(),
+            "why": standing.why,
+            "since": rfc3339(standing.since),
+        })
     })
 }
 
+/// A time as RFC 3339 has it, in UTC with milliseconds.
+pub(super) fn rfc3339(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH);
+    let since = since.map_or(0, |passed| passed.as_millis() as u64);
+    let mut text = Vec::new();
+    ringgate_core::wall::rfc3339_millis(since, &mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
 /// How an upstream's endpoints are checked, as JSON; null where they are not.
-pub(super) fn show_check(upstream: &Written, all: &[Endpoint], standings: &Standings) -> Value {
+pub(super) fn show_check(upstream: &Written) -> Value {
     let Some(check) = &upstream.health else {
         return Value::Null;
-    };
-    let known = known(upstream, standings);
-    let is_out = |endpoint: &Endpoint| {
-        let standing = known.and_then(|known| known.get(&place(endpoint)));
-        standing.is_some_and(|standing| standing.state == State::Unhealthy)
     };
     let mut shown = json!({
         "interval_ms": check.interval.as_millis() as u64,
         "timeout_ms": check.timeout.as_millis() as u64,
         "unhealthy_after": check.unhealthy_after,
         "healthy_after": check.healthy_after,
-        "panic": !all.is_empty() && all.iter().all(is_out),
     });
     match &check.question {
         HealthQuestion::Http { path, expect } => {
@@ -180,8 +196,6 @@ pub(super) fn show_check(upstream: &Written, all: &[Endpoint], standings: &Stand
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::time::SystemTime;
-
     use super::*;
 
     fn upstream(more: &str) -> Config {
@@ -216,57 +230,54 @@ mod tests {
         [("app".into(), known.collect())].into()
     }
 
-    fn used(config: &Config, standings: &Standings) -> Vec<String> {
-        let usable = usable(
-            &config.upstreams[0],
-            (&Addresses::default(), &Registry::new(1)),
-            standings,
-        );
-        usable.iter().map(|e| e.addr.to_string()).collect()
+    /// What the cores go by, once they are told.
+    fn told(config: &Config, registry: &Registry, standings: &Standings) -> Vec<Health> {
+        let around = (&Addresses::default(), registry);
+        tell(&config.upstreams[0], around, standings, Moment(1));
+        let endpoints = compile::endpoints(&config.upstreams[0], around.0, around.1);
+        endpoints.iter().map(|e| e.state.health()).collect()
     }
 
     const CHECK: &str = "[upstream.health]\npath = \"/\"\n";
     const ALL: [&str; 3] = ["10.0.0.1:80", "10.0.0.2:80", "unix:/run/x"];
 
     #[test]
-    fn endpoints_that_are_out_get_no_requests() {
-        let config = upstream(CHECK);
-        let standings = standings(&["10.0.0.2:80"], &config);
-        assert_eq!(used(&config, &standings), ["10.0.0.1:80", "unix:/run/x"]);
-    }
-
-    #[test]
-    fn all_are_used_when_all_are_out() {
-        let config = upstream(CHECK);
-        assert_eq!(used(&config, &standings(&ALL, &config)), ALL);
+    fn verdicts_reach_the_states_that_cores_go_by() {
+        let (config, registry) = (upstream(CHECK), Registry::new(1));
+        let state = registry.upstream_state("app");
+        let fresh = told(&config, &registry, &Standings::default());
+        assert_eq!(fresh, [Health::Unknown; 3]);
+        assert_eq!(state.changes(), 0, "no news");
+        let one_out = standings(&["10.0.0.2:80"], &config);
+        let expected = [Health::Good, Health::Bad, Health::Good];
+        assert_eq!(told(&config, &registry, &one_out), expected);
+        assert_eq!(state.changes(), 1);
+        assert_eq!(told(&config, &registry, &one_out), expected);
+        assert_eq!(state.changes(), 1, "no news");
     }
 
     #[test]
     fn verdicts_on_an_upstream_that_is_not_checked_any_more_mean_nothing() {
+        let registry = Registry::new(1);
+        let checked = upstream(CHECK);
+        let all_out = standings(&ALL, &checked);
+        assert_eq!(told(&checked, &registry, &all_out), [Health::Bad; 3]);
         let config = upstream("");
-        assert_eq!(used(&config, &standings(&["10.0.0.2:80"], &config)), ALL);
+        assert_eq!(told(&config, &registry, &all_out), [Health::Unknown; 3]);
         let targets = targets(
             &config,
-            (&Addresses::default(), &Registry::new(1)),
+            (&Addresses::default(), &registry),
             &Configured::default(),
         );
         assert!(targets.is_empty());
     }
 
     #[test]
-    fn an_address_that_a_name_has_now_is_checked_and_used() {
+    fn an_address_that_a_name_has_now_is_checked() {
         let config = upstream(CHECK);
         let key = ("app".into(), "later.example".into(), 80);
         let fresh: std::net::SocketAddr = "10.0.0.9:80".parse().unwrap();
         let addresses: Addresses = [(key, vec![fresh])].into();
-        let standings = standings(&ALL, &config);
-        let usable = usable(
-            &config.upstreams[0],
-            (&addresses, &Registry::new(1)),
-            &standings,
-        );
-        assert_eq!(usable.len(), 1, "the only one that is not out");
-        assert_eq!(usable[0].addr, Addr::Tcp(fresh));
         let targets = targets(
             &config,
             (&addresses, &Registry::new(1)),

@@ -2,10 +2,12 @@
 //! themselves.
 
 mod families;
+mod fleet;
 
 use std::collections::BTreeMap;
 
 use ringgate_control::{Exposition, Kind};
+use ringgate_core::policy::Urgency;
 use ringgate_core::stats::{
     Counter, FilterStats, LATENCY_BOUNDS_US, Latency, PerCore, Registry, RouteStats, UpstreamStats,
     WorkerStats,
@@ -14,8 +16,9 @@ use ringgate_core::stats::{
 use self::families::{UPSTREAM_FAMILIES, WORKER_FAMILIES};
 use super::access::AccessLog;
 use super::{Gateway, process};
-use crate::compile::{self, Snapshot};
+use crate::compile::Snapshot;
 use crate::version;
+use crate::words;
 
 impl Gateway {
     pub(super) fn write_metrics(&self, out: &mut Exposition) {
@@ -26,7 +29,7 @@ impl Gateway {
         write_workers(&self.registry.workers, out);
         let snapshot = self.state().snapshot.clone();
         write_listeners(&snapshot, out);
-        self.write_endpoints(out);
+        self.write_fleet(out);
         self.write_log(out);
     }
 
@@ -39,19 +42,6 @@ impl Gateway {
         let access = &self.state().access;
         let failed = access.as_ref().map_or(0, AccessLog::failed_writes);
         out.sample(&[], failed);
-    }
-
-    fn write_endpoints(&self, out: &mut Exposition) {
-        out.family(
-            "ringgate_upstream_endpoints",
-            Kind::Gauge,
-            "Endpoints with an address; an upstream without one answers 503.",
-        );
-        let state = self.state();
-        for upstream in &state.config.upstreams {
-            let known = compile::endpoints(upstream, &state.addresses, &self.registry).len();
-            out.sample(&[("upstream", &upstream.name)], known);
-        }
     }
 
     fn write_process(&self, out: &mut Exposition) {
@@ -136,6 +126,19 @@ fn write_routes(registry: &Registry, out: &mut Exposition) {
     for (route, row) in &rows {
         out.sample(&[("route", route)], row.sent);
     }
+    out.family(
+        "ringgate_route_concurrency_refused_total",
+        Kind::Counter,
+        "Requests refused because a route had its most at a time: at once (full), or after waiting (timeout).",
+    );
+    for (route, row) in &rows {
+        // Most routes have no such limit.
+        for (reason, count) in ["full", "timeout"].iter().zip(row.refused) {
+            if count > 0 {
+                out.sample(&[("route", route), ("reason", reason)], count);
+            }
+        }
+    }
 }
 
 fn write_upstreams(registry: &Registry, out: &mut Exposition) {
@@ -212,6 +215,18 @@ fn write_workers(workers: &PerCore<WorkerStats>, out: &mut Exposition) {
         }
     }
     out.family(
+        "ringgate_worker_shed_requests_total",
+        Kind::Counter,
+        "Requests answered 503 because the worker had too much to do, by their urgency.",
+    );
+    for (worker, stats) in workers.iter().enumerate() {
+        let worker = worker.to_string();
+        for (urgency, counter) in URGENCIES.iter().zip(&stats.shed_requests) {
+            let labels = [("worker", &*worker), ("urgency", words::urgency(*urgency))];
+            out.sample(&labels, counter.value());
+        }
+    }
+    out.family(
         "ringgate_worker_stall_seconds",
         Kind::Gauge,
         "Longest time that a worker came too late to its tick.",
@@ -270,11 +285,15 @@ fn write_listeners(snapshot: &Snapshot, out: &mut Exposition) {
     out.sample(&[], snapshot.generation);
 }
 
+/// Those that are ever refused, in the order of their counters.
+const URGENCIES: [Urgency; 3] = [Urgency::Low, Urgency::Normal, Urgency::High];
+
 struct RouteRow {
     classes: [u64; 6],
     latency: Merged,
     received: u64,
     sent: u64,
+    refused: [u64; 2],
 }
 
 impl RouteRow {
@@ -284,6 +303,10 @@ impl RouteRow {
             latency: Merged::of(stats.iter().map(|stats| &stats.latency)),
             received: stats.sum(|stats| &stats.received),
             sent: stats.sum(|stats| &stats.sent),
+            refused: [
+                stats.sum(|stats| &stats.gate_refused),
+                stats.sum(|stats| &stats.gate_timeouts),
+            ],
         }
     }
 }

@@ -5,6 +5,8 @@ mod access;
 mod acme;
 mod announce;
 mod changes;
+mod drains;
+mod endpoints;
 mod error;
 mod health;
 mod machine;
@@ -80,6 +82,7 @@ struct State {
     tls: Arc<Configured>,
     addresses: Addresses,
     health: health::Standings,
+    drains: drains::Drains,
     watched: Vec<PathBuf>,
     access: Option<AccessLog>,
     /// Former snapshots that requests may still be served from. Whoever drops a snapshot last

@@ -10,15 +10,17 @@ use std::time::{Duration, Instant};
 
 use ringgate_config::model::Upstream;
 use ringgate_control::{
-    Cause, Exposition, Node, NotReady, Readiness, ReloadRefused, ReloadReport, Shutdown, Target,
+    Cause, Drain, Exposition, Node, NotReady, Readiness, ReloadRefused, ReloadReport, Shutdown,
+    Target,
     acme::{Proof, Settings},
     health,
 };
+use ringgate_core::rt::clock::Moment;
 use ringgate_core::upstream::EndpointUpdate;
 use ringgate_core::worker::Command;
 use serde_json::Value;
 
-use super::{Gateway, Request, State, acme, reload, start};
+use super::{Gateway, Request, State, acme, endpoints, reload, start};
 use crate::compile;
 
 impl Node for Gateway {
@@ -82,8 +84,14 @@ impl Node for Gateway {
         else {
             return;
         };
+        let written = &state.config.upstreams[index];
+        let former = compile::endpoints(written, &state.addresses, &self.registry);
         let key = start::key(upstream, endpoint, port);
         state.addresses.insert(key, addresses.to_vec());
+        let written = &state.config.upstreams[index];
+        let fresh = compile::endpoints(written, &state.addresses, &self.registry);
+        endpoints::begin_slowly(&former, &fresh, Moment::now());
+        self.tell_standings(&mut state);
         self.send_endpoints(&state, &state.config.upstreams[index]);
     }
 
@@ -116,8 +124,14 @@ impl Node for Gateway {
         }
         let mut upstreams = state.config.upstreams.iter();
         if let Some(written) = upstreams.find(|written| &**written.name == upstream) {
+            let around = (&state.addresses, &*self.registry);
+            super::health::tell(written, around, &state.health, Moment::now());
             self.send_endpoints(&state, written);
         }
+    }
+
+    fn drain(&self, upstream: &str, endpoint: &str, to: Drain) -> Result<Value, String> {
+        self.drain_endpoint(upstream, endpoint, to)
     }
 
     fn acme(&self) -> Option<Settings> {
@@ -150,15 +164,25 @@ impl Node for Gateway {
 impl Gateway {
     /// Tells the workers where an upstream's requests go now. The state is locked, so they hear
     /// of changes in the order they happened.
-    fn send_endpoints(&self, state: &State, upstream: &Upstream) {
-        let endpoints =
-            super::health::usable(upstream, (&state.addresses, &self.registry), &state.health);
+    pub(super) fn send_endpoints(&self, state: &State, upstream: &Upstream) {
+        let endpoints = compile::endpoints(upstream, &state.addresses, &self.registry);
+        let endpoints = super::health::usable(upstream, endpoints);
         for mailbox in &self.mailboxes {
             mailbox.send(Command::Endpoints(EndpointUpdate {
                 upstream: (&**upstream.name).into(),
                 endpoints: endpoints.clone(),
             }));
         }
+    }
+
+    /// Has every core go by what is known of endpoints: by checks, and by operators. For those
+    /// that have just come, or are checked no longer.
+    pub(super) fn tell_standings(&self, state: &mut State) {
+        let (now, around) = (Moment::now(), (&state.addresses, &*self.registry));
+        for written in &state.config.upstreams {
+            super::health::tell(written, around, &state.health, now);
+        }
+        state.drains.renew(&state.config, around, now);
     }
 
     /// Whether each worker still turns its loop.

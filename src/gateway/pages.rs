@@ -1,13 +1,17 @@
 //! Pages of the admin API that show the snapshot in force.
 
 use ringgate_config::model::{self, ProxyVersion, UpstreamTls};
+use ringgate_core::fleet::Health;
+use ringgate_core::policy::UpstreamPolicy;
 use ringgate_core::rt::wheel::{TICK, Ticks};
-use ringgate_core::snapshot::{Action, Upstream};
+use ringgate_core::snapshot::{Action, Endpoint, Upstream};
 use ringgate_core::stats::UpstreamStats;
 use serde_json::{Value, json};
 
+use super::endpoints::{Clock, Known};
 use super::{Gateway, health, host_word, precedence};
 use crate::compile::{self, Snapshot};
+use crate::words;
 
 impl Gateway {
     /// Routes in order of precedence.
@@ -22,26 +26,24 @@ impl Gateway {
 
     /// Upstreams with their endpoints as they are now.
     pub(super) fn show_upstreams(&self) -> Value {
-        let state = self.state();
+        let (state, clock) = (self.state(), Clock::read());
         let written = state.config.upstreams.iter();
         let upstreams = written.zip(&state.snapshot.upstreams);
         upstreams
             .map(|(written, upstream)| {
-                let endpoints = compile::endpoints(written, &state.addresses, &self.registry);
-                let health = health::show_check(written, &endpoints, &state.health);
-                let endpoints: Vec<Value> = endpoints
-                    .iter()
-                    .map(|endpoint| {
-                        json!({
-                            "address": endpoint.addr.to_string(),
-                            "configured": &*endpoint.authority,
-                            "weight": endpoint.weight,
-                            "health": health::show_endpoint(written, endpoint, &state.health),
-                        })
-                    })
-                    .collect();
+                let all = compile::endpoints(written, &state.addresses, &self.registry);
+                let known = Known {
+                    standings: &state.health,
+                    drains: &state.drains,
+                    slow_start: upstream.policy.balance.slow_start,
+                    clock,
+                };
+                let endpoints = all.iter().map(|endpoint| known.show(written, endpoint));
+                let endpoints: Vec<Value> = endpoints.collect();
                 let mut shown = show_upstream(written, upstream, &endpoints);
-                shown["health"] = health;
+                let out = |endpoint: &Endpoint| endpoint.state.health() == Health::Bad;
+                shown["panic"] = json!(!all.is_empty() && all.iter().all(out));
+                shown["policy"] = show_policy(&state.snapshot, &upstream.policy);
                 shown
             })
             .collect()
@@ -53,6 +55,7 @@ fn show_upstream(written: &model::Upstream, upstream: &Upstream, endpoints: &[Va
     json!({
         "name": &*upstream.name,
         "endpoints": endpoints,
+        "health": health::show_check(written),
         "connect_timeout_ms": millis(upstream.connect_timeout),
         "response_timeout_ms": millis(upstream.response_timeout),
         "read_timeout_ms": millis(upstream.read_timeout),
@@ -75,6 +78,28 @@ fn show_upstream(written: &model::Upstream, upstream: &Upstream, endpoints: &[Va
         "reused": sum(|stats| &stats.reused),
         "stale": sum(|stats| &stats.stale),
         "retries": sum(|stats| &stats.retries),
+    })
+}
+
+/// What an upstream's policies ask for, in words; null for one that it has not.
+fn show_policy(snapshot: &Snapshot, policy: &UpstreamPolicy) -> Value {
+    let name = |index: usize| snapshot.upstreams.get(index).map_or("", |one| &*one.name);
+    let retry = policy.retry.as_ref();
+    let hedge = retry.and_then(|retry| retry.hedge.as_ref());
+    let limit = policy.endpoint_requests_max;
+    json!({
+        "balance": words::choice(&policy.balance.choice),
+        "placement": words::balance(&policy.balance),
+        "failover_below": policy.balance.failover_below,
+        "panic_below": policy.balance.panic_below,
+        "endpoint_requests_max": (limit > 0).then_some(limit),
+        "breaker": policy.breaker.as_ref().map(words::breaker),
+        "outlier": policy.outlier.as_ref().map(words::outlier),
+        "retry": retry.map(|retry| words::retry(retry)),
+        "retry_budget": retry.map(|retry| words::budget(retry)),
+        "hedge": hedge.map(words::hedge),
+        "concurrency": policy.concurrency.as_ref().map(words::concurrency),
+        "fallback": policy.fallback.as_ref().map(|fallback| words::fallback(fallback, name)),
     })
 }
 

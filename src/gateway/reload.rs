@@ -43,13 +43,7 @@ impl Gateway {
         } = self.compile_anew()?;
         let known = self.state().addresses.clone();
         let (addresses, unresolved) = start::resolve(&config, &known, RELOAD_LOOKUPS_MAX);
-        let standings = self.state().health.clone();
-        start::put_endpoints(
-            &config,
-            &mut snapshot,
-            (&addresses, &self.registry),
-            &standings,
-        );
+        start::put_endpoints(&config, &mut snapshot, (&addresses, &self.registry));
         let opened = self.open_new(&config, &mut snapshot)?;
         let fresh_log = self.open_log(&config.log)?;
         self.log.apply(&config.log);
@@ -73,9 +67,10 @@ impl Gateway {
                 access.set_format(&config.log);
             }
             state.config = config;
-            // Names may have been resolved and endpoints judged meanwhile; the control plane
-            // tells all of it again after a reload.
+            // Names may have been resolved meanwhile; the control plane tells all of it again
+            // after a reload.
             state.addresses = addresses;
+            self.tell_standings(&mut state);
             state.tls = tls;
             state.watched = watched;
             (

@@ -20,6 +20,7 @@ use tracing::{info, warn};
 
 use super::access::AccessLog;
 use super::announce::{self, Notice};
+use super::drains::Drains;
 use super::health::{self, Standings};
 use super::machine::{self, Layout};
 use super::open::{self, Opened, Sharing};
@@ -88,6 +89,7 @@ pub fn start(file: PathBuf) -> Result<Running, NotStarted> {
             tls,
             addresses,
             health: Standings::default(),
+            drains: Drains::default(),
             watched,
             access,
             former: Vec::new(),
@@ -152,12 +154,7 @@ fn resolve_at_start(config: &Config, snapshot: &mut Snapshot, registry: &Registr
     for warning in unresolved {
         warn!("{warning}");
     }
-    put_endpoints(
-        config,
-        snapshot,
-        (&addresses, registry),
-        &Standings::default(),
-    );
+    put_endpoints(config, snapshot, (&addresses, registry));
     addresses
 }
 
@@ -326,18 +323,15 @@ pub(super) fn key(upstream: &str, endpoint: &str, port: u16) -> (Box<str>, Box<s
     (upstream.into(), endpoint.into(), port)
 }
 
-/// Puts the endpoints that requests are sent to into the snapshot's upstreams.
+/// Puts the endpoints that names stand for into the snapshot's upstreams.
 pub(super) fn put_endpoints(
     config: &Config,
     snapshot: &mut Snapshot,
     (addresses, registry): (&Addresses, &Registry),
-    standings: &Standings,
 ) {
-    if addresses.is_empty() && standings.is_empty() {
-        return;
-    }
     for (written, upstream) in config.upstreams.iter().zip(&mut snapshot.upstreams) {
-        upstream.endpoints = health::usable(written, (addresses, registry), standings);
+        let all = compile::endpoints(written, addresses, registry);
+        upstream.endpoints = health::usable(written, all);
     }
 }
 

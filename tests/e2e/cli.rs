@@ -53,6 +53,9 @@ fn help_lists_every_command() {
         "explain",
         "demo",
         "reload",
+        "upstreams",
+        "drain",
+        "undrain",
         "schema",
         "completions",
     ] {

@@ -186,7 +186,7 @@ fn uses_all_when_all_are_unhealthy(driver: Driver) {
     b.feels(Mood::Failing);
     wait_until("both are out", || panics() == 1.0);
     assert_eq!(answers(&gateway), "ab", "rather all than none");
-    assert_eq!(page(&gateway)["health"]["panic"], true);
+    assert_eq!(page(&gateway)["panic"], true);
     let said = gateway.stderr();
     let line = "every endpoint of the upstream is unhealthy";
     assert_eq!(said.matches(line).count(), 1, "{said}");

@@ -6,6 +6,7 @@ mod browser;
 mod cli;
 mod closing;
 mod cuts;
+mod endpoints;
 mod errors;
 mod examples;
 mod explained;

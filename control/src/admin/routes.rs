@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -18,7 +18,7 @@ use super::limits;
 use crate::acme::Board;
 use crate::counters::Counters;
 use crate::exposition::Exposition;
-use crate::node::{Cause, Node, Readiness};
+use crate::node::{Cause, Drain, Node, Readiness};
 use crate::reload::Reloader;
 use crate::supervise::panic_text;
 
@@ -104,6 +104,15 @@ pub(super) fn router(api: Api, guard: Guard) -> Router {
         )
         .merge(limits::router())
         .route("/reload", post(reload))
+        .route(
+            "/upstreams/{upstream}/endpoints/{endpoint}/drain",
+            post(async |state, path| drain(state, path, Drain::Begin).await),
+        )
+        .route(
+            "/upstreams/{upstream}/endpoints/{endpoint}/undrain",
+            post(async |state, path| drain(state, path, Drain::End).await),
+        )
+        .route("/routes/{route}/canary/resume", post(resume_canary))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(guard, admit))
@@ -111,7 +120,7 @@ pub(super) fn router(api: Api, guard: Guard) -> Router {
         .with_state(api)
 }
 
-const ENDPOINTS: [(&str, &str, &str); 13] = [
+const ENDPOINTS: [(&str, &str, &str); 16] = [
     ("GET", "/", "this list"),
     ("GET", "/metrics", "metrics in the Prometheus text format"),
     ("GET", "/healthz", "200 while the process lives"),
@@ -156,6 +165,21 @@ const ENDPOINTS: [(&str, &str, &str); 13] = [
         "POST",
         "/reload",
         "read the configuration again and say what changed",
+    ),
+    (
+        "POST",
+        "/upstreams/NAME/endpoints/ADDRESS/drain",
+        "give an endpoint no new requests until it is undrained or the process ends",
+    ),
+    (
+        "POST",
+        "/upstreams/NAME/endpoints/ADDRESS/undrain",
+        "bring a drained endpoint back",
+    ),
+    (
+        "POST",
+        "/routes/NAME/canary/resume",
+        "let a halted canary start anew",
     ),
 ];
 
@@ -213,7 +237,7 @@ async fn index(headers: HeaderMap) -> Response {
     }
     let lines: String = ENDPOINTS
         .iter()
-        .map(|(method, path, what)| format!("{method:4} {path:13} {what}\n"))
+        .map(|(method, path, what)| format!("{method:4} {path:41} {what}\n"))
         .collect();
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], lines).into_response()
 }
@@ -262,6 +286,28 @@ async fn reload(State(api): State<Api>) -> Response {
                 .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             respond(status, &refused)
         }
+    }
+}
+
+async fn drain(
+    State(api): State<Api>,
+    Path((upstream, endpoint)): Path<(String, String)>,
+    to: Drain,
+) -> Response {
+    let answer = api.ask(move |node| node.drain(&upstream, &endpoint, to));
+    found(answer.await)
+}
+
+async fn resume_canary(State(api): State<Api>, Path(route): Path<String>) -> Response {
+    found(api.ask(move |node| node.resume_canary(&route)).await)
+}
+
+/// An answer about something by name, which there may not be.
+fn found(answer: Result<Result<Value, String>, Response>) -> Response {
+    match answer {
+        Ok(Ok(value)) => respond(StatusCode::OK, &value),
+        Ok(Err(missing)) => failed(StatusCode::NOT_FOUND, &missing),
+        Err(response) => response,
     }
 }
 

@@ -110,14 +110,6 @@ impl Board {
             }
         }
         out.family(
-            "ringgate_upstream_panic",
-            Kind::Gauge,
-            "1 while every endpoint is unhealthy and all are used nevertheless.",
-        );
-        for (upstream, watched) in upstreams.iter() {
-            out.sample(&[("upstream", upstream)], watched.outlook == Outlook::Panic);
-        }
-        out.family(
             "ringgate_health_checks_total",
             Kind::Counter,
             "Health checks by result.",

@@ -21,6 +21,8 @@ pub(super) enum Failure {
     Broken(String),
     /// Another status than wanted.
     Status(u16),
+    /// The expected text is not in what was read of the body.
+    Body,
     /// A gRPC status other than OK; absent without one.
     GrpcStatus(Option<u16>),
     /// A gRPC answer that is no health answer.
@@ -49,6 +51,7 @@ impl fmt::Display for Failure {
             Self::Request(cause) => write!(f, "the check cannot be asked: {cause}"),
             Self::Broken(cause) => write!(f, "no proper answer: {cause}"),
             Self::Status(status) => write!(f, "status {status}"),
+            Self::Body => f.write_str("the body lacks the expected text"),
             Self::GrpcStatus(None) => f.write_str("an answer without a gRPC status"),
             Self::GrpcStatus(Some(code)) => match grpc_word(*code) {
                 Some(word) => write!(f, "gRPC status {code} ({word})"),

@@ -58,7 +58,7 @@ pub(super) fn judge(answer: &Answer) -> Result<(), Failure> {
         Some(0) => {}
         other => return Err(Failure::GrpcStatus(other)),
     }
-    let message = answer.body.as_deref().and_then(message);
+    let message = answer.body.whole().and_then(message);
     match message.and_then(status_field).ok_or(Failure::GrpcMessage)? {
         1 => Ok(()),
         0 => Err(Failure::NotServing(Serving::Unknown)),
@@ -129,6 +129,7 @@ fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::body::Body;
     use super::*;
 
     fn answer(body: &[u8]) -> Answer {
@@ -137,7 +138,7 @@ mod tests {
         Answer {
             status: http::StatusCode::OK,
             headers: HeaderMap::new(),
-            body: Some(body.to_vec()),
+            body: Body::Whole(body.to_vec()),
             trailers: Some(trailers),
         }
     }
@@ -189,7 +190,7 @@ mod tests {
             assert_eq!(judge(&answer(body)), Err(Failure::GrpcMessage), "{body:?}");
         }
         let mut long = answer(b"");
-        long.body = None;
+        long.body = Body::Begun(Vec::new());
         assert_eq!(judge(&long), Err(Failure::GrpcMessage));
     }
 

@@ -6,14 +6,16 @@ use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
+use super::body::{Body, Reading, Wanted};
 use super::failure::Failure;
 use super::probe::{Io, alongside};
 
-/// The status of the answer. Its body is read to the end, or as far as the bound.
-pub(super) async fn status(
+/// The status of the answer, and its body to the end, or as far as the bound.
+pub(super) async fn exchange(
     io: Box<dyn Io>,
     request: Request<Empty<Bytes>>,
-) -> Result<StatusCode, Failure> {
+    body_max: usize,
+) -> Result<(StatusCode, Body), Failure> {
     let broken = |error: hyper::Error| Failure::Broken(error.to_string());
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(HEAD_BYTES_MAX)
@@ -22,21 +24,18 @@ pub(super) async fn status(
         .map_err(broken)?;
     let exchange = async move {
         let mut response = sender.send_request(request).await.map_err(broken)?;
-        let mut left = BODY_BYTES_MAX;
+        let mut reading = Reading::up_to(body_max);
         while let Some(frame) = response.body_mut().frame().await {
             let frame = frame.map_err(broken)?;
-            let length = frame.data_ref().map_or(0, Bytes::len);
-            left = left.saturating_sub(length);
-            if left == 0 {
-                break;
+            let piece = frame.data_ref().map_or(&[][..], |piece| piece);
+            if reading.take(piece) == Wanted::Enough {
+                return Ok((response.status(), reading.cut()));
             }
         }
-        Ok(response.status())
+        Ok((response.status(), reading.ended()))
     };
     alongside(connection, exchange).await
 }
 
 /// The longest head of an answer.
 const HEAD_BYTES_MAX: usize = 16 << 10;
-/// What is read of a body. One that goes on is judged by its status.
-pub(super) const BODY_BYTES_MAX: usize = 64 << 10;

@@ -4,16 +4,17 @@ use bytes::Bytes;
 use h2::client;
 use http::{HeaderMap, Request, StatusCode};
 
+use super::body::{Body, Reading, Wanted};
 use super::failure::Failure;
 use super::probe::{Io, alongside};
 
-/// An answer, whole.
+/// An answer.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    /// None when it was longer than the bound; then there are no trailers either.
-    pub(super) body: Option<Vec<u8>>,
+    pub(super) body: Body,
+    /// None behind a body that was not read to its end.
     pub(super) trailers: Option<HeaderMap>,
 }
 
@@ -40,25 +41,23 @@ pub(super) async fn exchange(
             out.send_data(body, true).map_err(broken)?;
         }
         let (head, mut incoming) = response.await.map_err(broken)?.into_parts();
-        let mut answer = Answer {
+        let answer = |body, trailers| Answer {
             status: head.status,
             headers: head.headers,
-            body: None,
-            trailers: None,
+            body,
+            trailers,
         };
-        let mut kept = Vec::new();
+        let mut reading = Reading::up_to(body_max);
         while let Some(piece) = incoming.data().await {
             let piece = piece.map_err(broken)?;
-            if kept.len() + piece.len() > body_max {
-                return Ok(answer);
+            if reading.take(&piece) == Wanted::Enough {
+                return Ok(answer(reading.cut(), None));
             }
-            kept.extend_from_slice(&piece);
             // The window never falls short of what is kept: a failure here is an ended stream.
             let _ = incoming.flow_control().release_capacity(piece.len());
         }
-        answer.body = Some(kept);
-        answer.trailers = incoming.trailers().await.map_err(broken)?;
-        Ok(answer)
+        let trailers = incoming.trailers().await.map_err(broken)?;
+        Ok(answer(reading.ended(), trailers))
     };
     alongside(connection, exchange).await
 }

@@ -3,6 +3,7 @@
 //! otherwise, and what is known of it outlives reloads that do not change what is asked.
 
 mod board;
+mod body;
 mod checker;
 mod failure;
 mod grpc;
@@ -63,12 +64,16 @@ pub enum Question {
         path: String,
         /// The good statuses; empty = any 2xx.
         expect: Vec<u16>,
+        /// What the body of a good answer has among its first 64 KiB; none asks for nothing.
+        body: Option<String>,
     },
     /// The Check call of grpc.health.v1.Health; good is SERVING.
     Grpc {
         /// The service that is asked about; empty = the server as a whole.
         service: String,
     },
+    /// Nothing: an endpoint that takes a connection is good.
+    Tcp,
 }
 
 /// How an endpoint is spoken to.

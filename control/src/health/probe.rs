@@ -20,6 +20,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
+use super::body::Body;
 use super::failure::{Failure, Late};
 use super::{Address, Place, Question, Speaks, Target, Tls, grpc, http1, http2};
 
@@ -58,7 +59,7 @@ impl Probe {
             question: target.check.question.clone(),
             timeout: target.check.timeout,
             speaks: match target.check.question {
-                Question::Http { .. } => target.way.speaks,
+                Question::Http { .. } | Question::Tcp => target.way.speaks,
                 Question::Grpc { .. } => Speaks::Http2,
             },
             prelude: target.way.prelude,
@@ -69,17 +70,19 @@ impl Probe {
     /// Asks once.
     pub(super) async fn check(&self) -> Result<(), Failure> {
         let end = Instant::now() + self.timeout;
-        let line = timeout_at(end, self.connect())
-            .await
-            .map_err(|_| Failure::Late(Late::Connection))??;
+        let late = |_| Failure::Late(Late::Connection);
+        if self.question == Question::Tcp {
+            return timeout_at(end, self.open()).await.map_err(late)?.map(drop);
+        }
+        let line = timeout_at(end, self.connect()).await.map_err(late)??;
         timeout_at(end, self.ask(line))
             .await
             .map_err(|_| Failure::Late(Late::Answer))?
     }
 
-    async fn connect(&self) -> Result<Line, Failure> {
-        let no_way = |error: io::Error| Failure::Connect(error.to_string());
-        let mut io: Box<dyn Io> = match &self.place.address {
+    /// A connection on which nothing has been said.
+    async fn open(&self) -> Result<Box<dyn Io>, Failure> {
+        Ok(match &self.place.address {
             Address::Tcp(address) => {
                 let stream = TcpStream::connect(address).await.map_err(no_way)?;
                 // Without it a check is slower, nothing else.
@@ -87,7 +90,11 @@ impl Probe {
                 Box::new(stream)
             }
             Address::Unix(path) => Box::new(UnixStream::connect(path).await.map_err(no_way)?),
-        };
+        })
+    }
+
+    async fn connect(&self) -> Result<Line, Failure> {
+        let mut io = self.open().await?;
         io.write_all(self.prelude).await.map_err(no_way)?;
         let Some((connector, name)) = &self.tls else {
             let speaks = match self.speaks {
@@ -117,15 +124,20 @@ impl Probe {
 
     async fn ask(&self, line: Line) -> Result<(), Failure> {
         match &self.question {
-            Question::Http { path, expect } => {
-                let status = self.get(line, path).await?;
+            // The connection was all.
+            Question::Tcp => Ok(()),
+            Question::Http { path, expect, body } => {
+                let (status, read) = self.get(line, path).await?;
                 let good = match expect.is_empty() {
                     true => status.is_success(),
                     false => expect.contains(&status.as_u16()),
                 };
-                match good {
+                if !good {
+                    return Err(Failure::Status(status.as_u16()));
+                }
+                match body.as_ref().is_none_or(|text| read.contains(text)) {
                     true => Ok(()),
-                    false => Err(Failure::Status(status.as_u16())),
+                    false => Err(Failure::Body),
                 }
             }
             Question::Grpc { service } => {
@@ -144,7 +156,7 @@ impl Probe {
         }
     }
 
-    async fn get(&self, line: Line, path: &str) -> Result<StatusCode, Failure> {
+    async fn get(&self, line: Line, path: &str) -> Result<(StatusCode, Body), Failure> {
         let unwritable = |error: http::Error| Failure::Request(error.to_string());
         match line.speaks {
             Spoken::Http1 => {
@@ -154,7 +166,7 @@ impl Probe {
                     .header(CONNECTION, "close")
                     .body(Empty::new())
                     .map_err(unwritable)?;
-                http1::status(line.io, request).await
+                http1::exchange(line.io, request, BODY_BYTES_MAX).await
             }
             Spoken::Http2 => {
                 let request = self
@@ -162,9 +174,9 @@ impl Probe {
                     .header(ACCEPT, "*/*")
                     .body(())
                     .map_err(unwritable)?;
-                let body_max = http1::BODY_BYTES_MAX;
-                let answer = http2::exchange(line.io, request, Bytes::new(), body_max).await?;
-                Ok(answer.status)
+                let answer =
+                    http2::exchange(line.io, request, Bytes::new(), BODY_BYTES_MAX).await?;
+                Ok((answer.status, answer.body))
             }
         }
     }
@@ -189,6 +201,10 @@ impl Probe {
         };
         request.uri(format!("{scheme}://{authority}{path}"))
     }
+}
+
+fn no_way(error: io::Error) -> Failure {
+    Failure::Connect(error.to_string())
 }
 
 /// As requests speak TLS, but with sessions of its own: a check must not use up the tickets that
@@ -227,6 +243,8 @@ pub(super) async fn alongside<T>(connection: impl Future, exchange: impl Future<
 }
 
 const AGENT: &str = concat!("ringgate-health/", env!("CARGO_PKG_VERSION"));
+/// What is read of a body. One that goes on is judged by its status and its begin.
+const BODY_BYTES_MAX: usize = 64 << 10;
 /// A health answer is seven bytes.
 const MESSAGE_BYTES_MAX: usize = 4 << 10;
 /// Tickets kept for one endpoint.

@@ -67,6 +67,24 @@ pub(super) const WORKER_FAMILIES: &[WorkerFamily] = &[
         |stats| &stats.shed,
     ),
     (
+        "ringgate_worker_address_refused_total",
+        Kind::Counter,
+        "Connections closed because their address had its most already, or came too often.",
+        |stats| &stats.address_refused,
+    ),
+    (
+        "ringgate_worker_rate_refused_total",
+        Kind::Counter,
+        "Connections closed because they came too often at their listener.",
+        |stats| &stats.rate_refused,
+    ),
+    (
+        "ringgate_worker_slow_clients_total",
+        Kind::Counter,
+        "Exchanges ended because the client sent or took its bytes too slowly.",
+        |stats| &stats.slow_clients,
+    ),
+    (
         "ringgate_worker_accept_pauses_total",
         Kind::Counter,
         "Times accepting paused because descriptors ran out.",
@@ -140,8 +158,62 @@ pub(super) const UPSTREAM_FAMILIES: &[UpstreamFamily] = &[
     (
         "ringgate_upstream_retries_total",
         Kind::Counter,
-        "Requests sent once more after a pooled connection died.",
+        "Attempts beside the first: after a pooled connection died, or by the retry policy.",
         |stats| &stats.retries,
+    ),
+    (
+        "ringgate_upstream_retries_denied_total",
+        Kind::Counter,
+        "Retries and hedges that the budget did not allow.",
+        |stats| &stats.retries_denied,
+    ),
+    (
+        "ringgate_upstream_hedges_total",
+        Kind::Counter,
+        "Second attempts started beside a slow first one.",
+        |stats| &stats.hedges,
+    ),
+    (
+        "ringgate_upstream_hedge_wins_total",
+        Kind::Counter,
+        "Second attempts that answered before the first.",
+        |stats| &stats.hedge_wins,
+    ),
+    (
+        "ringgate_upstream_breaker_rejected_total",
+        Kind::Counter,
+        "Requests that an open breaker refused.",
+        |stats| &stats.breaker_rejected,
+    ),
+    (
+        "ringgate_upstream_concurrency_refused_total",
+        Kind::Counter,
+        "Requests refused because the upstream had its most at a time and its queue was full.",
+        |stats| &stats.gate_refused,
+    ),
+    (
+        "ringgate_upstream_concurrency_timeouts_total",
+        Kind::Counter,
+        "Requests refused because no place came free in time.",
+        |stats| &stats.gate_timeouts,
+    ),
+    (
+        "ringgate_upstream_fallbacks_total",
+        Kind::Counter,
+        "Requests that a fallback answered in place of the upstream.",
+        |stats| &stats.fallbacks,
+    ),
+    (
+        "ringgate_upstream_mirrored_total",
+        Kind::Counter,
+        "Copies of requests that the upstream got as a mirror.",
+        |stats| &stats.mirrored,
+    ),
+    (
+        "ringgate_upstream_mirror_dropped_total",
+        Kind::Counter,
+        "Copies for the upstream that were not sent, or not to their end.",
+        |stats| &stats.mirror_dropped,
     ),
     (
         "ringgate_upstream_idle_connections",

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, Response};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::super::failure::Failure;
@@ -34,6 +34,7 @@ fn any_2xx_is_good_unless_said_otherwise() {
         let expecting = || Question::Http {
             path: "/healthz".to_owned(),
             expect: vec![302, 401],
+            body: None,
         };
         assert_eq!(answered(expecting(), moved).await, Ok(()));
         assert_eq!(answered(expecting(), ok).await, Err(Failure::Status(200)));
@@ -41,14 +42,65 @@ fn any_2xx_is_good_unless_said_otherwise() {
 }
 
 #[test]
+fn an_expected_text_has_to_be_in_the_body() {
+    run(async {
+        let wanting = |text: &str| Question::Http {
+            path: "/healthz".to_owned(),
+            expect: Vec::new(),
+            body: Some(text.to_owned()),
+        };
+        let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n\
+                       4\r\nall \r\n7\r\nis well\r\n0\r\n\r\n";
+        assert_eq!(answered(wanting("all is well"), chunked).await, Ok(()));
+        let lacking = answered(wanting("All"), chunked).await;
+        assert_eq!(lacking, Err(Failure::Body));
+        let failing = "HTTP/1.1 500 No\r\ncontent-length: 4\r\n\r\nwell";
+        let result = answered(wanting("well"), failing).await;
+        assert_eq!(result, Err(Failure::Status(500)), "the status comes first");
+    });
+}
+
+#[test]
+fn a_text_far_into_a_body_is_not_looked_for() {
+    run(async {
+        let question = Question::Http {
+            path: "/healthz".to_owned(),
+            expect: Vec::new(),
+            body: Some("well".to_owned()),
+        };
+        let result = asked(check(question), async |mut stream: TcpStream| {
+            head(&mut stream).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+            let _ = stream.write_all(&[b'x'; 64 << 10]).await;
+            let _ = stream.write_all(b"well").await;
+        });
+        assert_eq!(result.await, Err(Failure::Body));
+    });
+}
+
+#[test]
+fn a_connection_is_all_that_a_tcp_check_asks_for() {
+    run(async {
+        let result = asked(check(Question::Tcp), async |mut stream: TcpStream| {
+            let mut read = Vec::new();
+            let _ = stream.read_to_end(&mut read).await;
+            assert!(read.is_empty(), "{read:?}");
+        });
+        assert_eq!(result.await, Ok(()));
+    });
+}
+
+#[test]
 fn an_endpoint_that_refuses_is_not_connected_to() {
     run(async {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
-        let probe = Probe::new(&target("app", check(http()), &[]), &place(address));
-        let result = probe.check().await;
-        assert!(matches!(result, Err(Failure::Connect(_))), "{result:?}");
+        for question in [http(), Question::Tcp] {
+            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = free.local_addr().unwrap();
+            drop(free);
+            let probe = Probe::new(&target("app", check(question), &[]), &place(address));
+            let result = probe.check().await;
+            assert!(matches!(result, Err(Failure::Connect(_))), "{result:?}");
+        }
     });
 }
 

@@ -29,6 +29,7 @@ fn http() -> Question {
     Question::Http {
         path: "/healthz".to_owned(),
         expect: Vec::new(),
+        body: None,
     }
 }
 
