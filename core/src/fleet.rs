@@ -13,6 +13,13 @@ use crossbeam::utils::CachePadded;
 
 use crate::balance::SharedRing;
 use crate::balance::ewma::PeakEwma;
+use crate::resilience::Outcome;
+use crate::resilience::breaker::Breaker;
+use crate::resilience::budget::RetryBudget;
+use crate::resilience::canary::Ramp;
+use crate::resilience::concurrency::Gate;
+use crate::resilience::hedge::Percentile;
+use crate::resilience::outlier::{self, Ejection, Sweep};
 use crate::rt::Addr;
 use crate::rt::clock::Moment;
 use crate::stats::{Counter, Latency, PerCore};
@@ -30,6 +37,16 @@ pub struct UpstreamState {
     pub panics: AtomicBool,
     /// Its hash ring, for balancing by keys.
     pub ring: SharedRing,
+    /// Its own breaker.
+    pub breaker: Breaker,
+    /// What retries and hedges are paid from.
+    pub budget: RetryBudget,
+    /// The latencies that hedges start behind.
+    pub latency: Percentile,
+    /// Its places for requests.
+    pub gate: Gate,
+    /// The comparison of its endpoints.
+    pub outlier: Sweep,
     endpoints: Mutex<ByPlace>,
 }
 
@@ -51,6 +68,12 @@ pub struct EndpointState {
     pub gateway_failures_in_row: AtomicU32,
     /// Since when it is available, in nanoseconds of [`Moment`]; zero for "always was".
     available_since: AtomicU64,
+    /// When checks last changed their mind, and when an operator last did.
+    health_since: AtomicU64,
+    drained_since: AtomicU64,
+    /// Its own breaker.
+    pub breaker: Breaker,
+    pub(crate) outlier: outlier::Record,
     /// What each core counts of it.
     pub stats: PerCore<EndpointStats>,
 }
@@ -68,6 +91,42 @@ pub struct EndpointStats {
     pub latency: Latency,
     /// Time to response heads of late, for balancing.
     pub ewma: PeakEwma,
+}
+
+impl EndpointStats {
+    /// Counts an attempt that has ended; not the one under way. Only the owning core calls this.
+    #[inline]
+    pub fn record(&self, outcome: Outcome) {
+        if outcome == Outcome::Neutral {
+            return;
+        }
+        self.requests.add(1);
+        if outcome.is_failure() {
+            self.failures.add(1);
+        }
+        if let Some(took) = outcome.head_after() {
+            self.latency.record(took.as_micros() as u64);
+        }
+    }
+}
+
+/// What all cores know of one route.
+#[derive(Debug)]
+pub struct RouteState {
+    /// Its places for requests.
+    pub gate: Gate,
+    /// How far its canary has come.
+    pub ramp: Ramp,
+}
+
+impl RouteState {
+    /// The state of a route that `cores` cores serve.
+    pub fn new(cores: usize) -> RouteState {
+        RouteState {
+            gate: Gate::new(cores),
+            ramp: Ramp::new(cores),
+        }
+    }
 }
 
 /// What active checks say of an endpoint.
@@ -90,6 +149,11 @@ impl UpstreamState {
             ejected: AtomicU32::default(),
             panics: AtomicBool::default(),
             ring: SharedRing::default(),
+            breaker: Breaker::new(cores),
+            budget: RetryBudget::new(cores),
+            latency: Percentile::new(cores),
+            gate: Gate::new(cores),
+            outlier: Sweep::default(),
             endpoints: Mutex::default(),
         }
     }
@@ -137,6 +201,10 @@ impl EndpointState {
             failures_in_row: AtomicU32::default(),
             gateway_failures_in_row: AtomicU32::default(),
             available_since: AtomicU64::default(),
+            health_since: AtomicU64::default(),
+            drained_since: AtomicU64::default(),
+            breaker: Breaker::new(cores),
+            outlier: outlier::Record::default(),
             stats: PerCore::new(cores),
         }
     }
@@ -163,7 +231,15 @@ impl EndpointState {
         if was == Health::Bad && health != Health::Bad {
             self.available_from(now);
         }
+        if was != health {
+            self.health_since.store(now.0, Ordering::Relaxed);
+        }
         was != health
+    }
+
+    /// Since when checks say what they say; zero when they never said anything.
+    pub fn health_since(&self) -> Moment {
+        Moment(self.health_since.load(Ordering::Relaxed))
     }
 
     /// Whether an operator has taken it out: it gets no new requests.
@@ -177,7 +253,15 @@ impl EndpointState {
         if was && !drained {
             self.available_from(now);
         }
+        if was != drained {
+            self.drained_since.store(now.0, Ordering::Relaxed);
+        }
         was != drained
+    }
+
+    /// Since when it is drained, or is not any more; zero when it never was.
+    pub fn drained_since(&self) -> Moment {
+        Moment(self.drained_since.load(Ordering::Relaxed))
     }
 
     /// Until when it is ejected, if it is at `now`.
@@ -185,6 +269,28 @@ impl EndpointState {
     pub fn ejected_until(&self, now: Moment) -> Option<Moment> {
         let until = Moment(self.ejected_until.load(Ordering::Relaxed));
         (until > now).then_some(until)
+    }
+
+    /// Its ejection, if it is ejected at `now`.
+    pub fn ejection_now(&self, now: Moment) -> Option<Ejection> {
+        let until = self.ejected_until(now)?;
+        Some(Ejection {
+            cause: self.outlier.cause(),
+            since: self.outlier.since(),
+            until,
+            times: self.ejections.load(Ordering::Relaxed),
+        })
+    }
+
+    /// Ends the rows of failures.
+    #[inline]
+    pub(crate) fn end_rows(&self) {
+        // Looked at before: the line is written by failures only.
+        for row in [&self.failures_in_row, &self.gateway_failures_in_row] {
+            if row.load(Ordering::Relaxed) != 0 {
+                row.store(0, Ordering::Relaxed);
+            }
+        }
     }
 
     /// The end of its last ejection that nobody has taken note of, whether it is over or not.
@@ -197,9 +303,9 @@ impl EndpointState {
         Moment(self.available_since.load(Ordering::Relaxed))
     }
 
-    /// Starts its slow start.
-    pub fn available_from(&self, now: Moment) {
-        self.available_since.store(now.0, Ordering::Relaxed);
+    /// Starts its slow start; of several starts the last one counts.
+    pub fn available_from(&self, start: Moment) {
+        self.available_since.fetch_max(start.0, Ordering::Relaxed);
     }
 
     /// Requests under way on all cores.

@@ -15,7 +15,7 @@ use crossbeam::utils::CachePadded;
 
 use crate::counts::Counts;
 use crate::error::{Fault, Origin};
-use crate::fleet::UpstreamState;
+use crate::fleet::{RouteState, UpstreamState};
 
 /// A counter or gauge with one writer.
 #[derive(Debug, Default)]
@@ -304,6 +304,7 @@ struct Named {
     filters: BTreeMap<Box<str>, Arc<PerCore<FilterStats>>>,
     states: BTreeMap<Box<str>, Arc<UpstreamState>>,
     counts: BTreeMap<Box<str>, Arc<Counts>>,
+    route_states: BTreeMap<Box<str>, Arc<RouteState>>,
 }
 
 impl Registry {
@@ -356,21 +357,25 @@ impl Registry {
         })
     }
 
+    /// What all cores know of a route.
+    pub fn route_state(&self, name: &str) -> Arc<RouteState> {
+        let cores = self.cores;
+        self.with(|named| {
+            let fresh = || Arc::new(RouteState::new(cores));
+            Arc::clone(named.route_states.entry(name.into()).or_insert_with(fresh))
+        })
+    }
+
     /// Drops the counters of names that nothing else holds any more; called after a reload
     /// once every core has let go of the former snapshot.
     pub fn prune(&self) {
         self.with(|named| {
-            named.routes.retain(|_, stats| Arc::strong_count(stats) > 1);
-            named
-                .upstreams
-                .retain(|_, stats| Arc::strong_count(stats) > 1);
-            named
-                .filters
-                .retain(|_, stats| Arc::strong_count(stats) > 1);
-            named
-                .counts
-                .retain(|_, counts| Arc::strong_count(counts) > 1);
-            named.states.retain(|_, state| Arc::strong_count(state) > 1);
+            keep_held(&mut named.routes);
+            keep_held(&mut named.upstreams);
+            keep_held(&mut named.filters);
+            keep_held(&mut named.counts);
+            keep_held(&mut named.route_states);
+            keep_held(&mut named.states);
             named.states.values().for_each(|state| state.prune());
         });
     }
@@ -409,6 +414,10 @@ impl Registry {
         // Control plane only: workers hold their counters by reference.
         act(&mut self.named.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn keep_held<T>(map: &mut BTreeMap<Box<str>, Arc<T>>) {
+    map.retain(|_, held| Arc::strong_count(held) > 1);
 }
 
 fn obtain<T: Default>(
