@@ -27,9 +27,11 @@ pub(crate) async fn fault<F: Filter>(
 ) -> Next {
     // Whoever broke the protocol cannot be followed any further.
     let close = match fault {
-        Fault::RequestHead(_) | Fault::RequestBody(_) | Fault::HeadTimeout | Fault::BodyTimeout => {
-            Close::Yes
-        }
+        Fault::RequestHead(_)
+        | Fault::RequestBody(_)
+        | Fault::HeadTimeout
+        | Fault::BodyTimeout
+        | Fault::SlowClient => Close::Yes,
         // What follows a CONNECT is meant for a tunnel; it must not be read as requests.
         _ if exchange.request.method == Method::Connect => Close::Yes,
         _ => close,
@@ -79,7 +81,8 @@ pub(crate) async fn send<F: Filter>(
         // The exchange's own time may be what has run out.
         Deadline::default(),
         &CLIENT,
-    );
+    )
+    .at_least(client.limits.rate_min);
     if out == h1::Connection::KeepAlive {
         sink = sink.without_waiting();
     }
@@ -210,12 +213,48 @@ pub(crate) fn response_id<'a>(
 pub fn of_fault(fault: Fault, request: &RequestHead, request_id: &[u8]) -> Answer {
     let row = fault.row();
     let status = row.status.unwrap_or(500);
-    let reason = reason_of(status);
     let code = match row.origin {
         Origin::Upstream => "origin_unavailable",
         Origin::Internal if status == 500 => "internal",
         _ => row.code,
     };
+    let mut answer = of_status(status, code, request, request_id);
+    if matches!(fault, Fault::TunnelRefused | Fault::TraceRefused) {
+        let methods = SERVER_METHODS.as_bytes().into();
+        answer.fields.push(("allow".into(), methods));
+    }
+    if status == 503 {
+        let seconds = b"1".as_slice().into();
+        answer.fields.push(("retry-after".into(), seconds));
+    }
+    answer
+}
+
+/// The answer of a filter that refuses a request: like that to a fault, with a log code of the
+/// filter's own. A request of gRPC gets a status that says to come back later for 429 and 503,
+/// else what its client would make of the HTTP status.
+pub fn refusal(
+    status: u16,
+    code: &'static str,
+    request: &RequestHead,
+    request_id: &[u8],
+) -> Answer {
+    let answer = match is_grpc(request) {
+        true => {
+            let grpc_status = match status {
+                429 => grpc::Status::ResourceExhausted,
+                status => grpc::Status::of_http(status),
+            };
+            let message = grpc_message(status, code, request_id);
+            grpc::trailers_only(grpc_status, &message, code)
+        }
+        false => of_status(status, code, request, request_id),
+    };
+    Answer { code, ..answer }
+}
+
+fn of_status(status: u16, code: &str, request: &RequestHead, request_id: &[u8]) -> Answer {
+    let reason = reason_of(status);
     let id = String::from_utf8_lossy(request_id);
     let (content_type, body) = match prefers_text(request) {
         true => {
@@ -242,17 +281,9 @@ pub fn of_fault(fault: Fault, request: &RequestHead, request_id: &[u8]) -> Answe
             )
         }
     };
-    let mut fields: Vec<(Box<str>, Box<[u8]>)> =
-        vec![("content-type".into(), content_type.as_bytes().into())];
-    if matches!(fault, Fault::TunnelRefused | Fault::TraceRefused) {
-        fields.push(("allow".into(), SERVER_METHODS.as_bytes().into()));
-    }
-    if status == 503 {
-        fields.push(("retry-after".into(), b"1".as_slice().into()));
-    }
     Answer {
         status,
-        fields,
+        fields: vec![("content-type".into(), content_type.as_bytes().into())],
         body: Bytes::from(body),
         code: "",
     }
@@ -272,13 +303,18 @@ fn of_fault_to_grpc(fault: Fault, request: &RequestHead, request_id: &[u8]) -> A
         Origin::Upstream => "origin_unavailable",
         _ => row.code,
     };
-    let mut message = format!("{} ({code}", reason_of(plain.status));
+    let message = grpc_message(plain.status, code, request_id);
+    grpc::trailers_only(grpc::Status::of_fault(fault), &message, "")
+}
+
+fn grpc_message(status: u16, code: &str, request_id: &[u8]) -> String {
+    let mut message = format!("{} ({code}", reason_of(status));
     if !request_id.is_empty() {
         message.push_str(", request id ");
         message.push_str(&String::from_utf8_lossy(request_id));
     }
     message.push(')');
-    grpc::trailers_only(grpc::Status::of_fault(fault), &message, "")
+    message
 }
 
 /// What the gateway as a whole takes: the value of `Allow` where no route is asked.

@@ -117,7 +117,8 @@ impl<F: Filter> Client<F> {
             wait,
             Deadline::default(),
             &CLIENT,
-        );
+        )
+        .at_least(self.limits.rate_min);
         exchange.account.phase = Phase::Policy;
         let plan = {
             let worker = &*self.worker;
@@ -165,6 +166,7 @@ impl<F: Filter> Client<F> {
             },
             tls: self.tls.as_ref(),
             limits: &self.limits,
+            pressure: &self.worker.pressure,
             unix_ms,
             rehearsal: None,
         }

@@ -22,6 +22,7 @@ use crate::grpc;
 use crate::halves::Deadline;
 use crate::http::request_id::{self, RequestIds};
 use crate::http::{BodyLen, Fields, Known, Method, RequestHead, TargetForm, Trust};
+use crate::overload::Pressure;
 use crate::rt;
 use crate::snapshot::{Action, ForwardingPolicy, Limits, Redirect, Route, Snapshot};
 use crate::stats::CoreIndex;
@@ -50,6 +51,8 @@ pub(crate) struct Caller<'c, F: Filter> {
     pub(crate) scheme: Scheme,
     pub(crate) tls: Option<&'c Rc<TlsFacts>>,
     pub(crate) limits: &'c Limits,
+    /// Whether there is too much to do.
+    pub(crate) pressure: &'c Pressure,
     pub(crate) unix_ms: u64,
     /// Set when the decision is only explained.
     pub(crate) rehearsal: Option<&'c Rehearsal>,
@@ -130,6 +133,9 @@ pub(crate) fn begin<'s, F: Filter>(
         Ok(route) => route,
         Err(plan) => return Decision::Made(plan),
     };
+    if caller.pressure.refuses(route.policy.urgency) {
+        return Decision::Made(Plan::Fault(Fault::Overloaded));
+    }
     if let Some(timeout) = route.timeout {
         exchange.deadline = Deadline::since(exchange.began, timeout);
     }

@@ -129,6 +129,9 @@ impl<F: Filter> Exchange<F> {
         let stats = worker.stats();
         if let Some(fault) = account.fault {
             stats.faults.fault(fault);
+            if fault == Fault::SlowClient {
+                stats.slow_clients.add(1);
+            }
         } else if !account.code.is_empty() {
             stats.faults.answer(account.code);
         }

@@ -18,6 +18,7 @@ use crate::http::h1::{HeadError, Parse, Resume, parse_request};
 use crate::http::request_id::RequestIds;
 use crate::http::{RequestHead, Version};
 use crate::outgoing::{self, Outward, Upgrade};
+use crate::overload::Pressure;
 use crate::rt::clock::Stamp;
 use crate::snapshot::{Endpoint, Snapshot, UpstreamProtocol};
 use crate::stats::CoreIndex;
@@ -153,6 +154,7 @@ impl<F: Filter> DryCore<F> {
             },
             tls: None,
             limits,
+            pressure: &Pressure::default(),
             unix_ms: described.unix_ms,
             rehearsal: Some(&rehearsal),
         };

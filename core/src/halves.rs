@@ -2,6 +2,7 @@
 //! puts it on another. Both directions of an exchange use the same two types, whatever the
 //! links speak.
 
+mod pace;
 mod sink;
 
 use std::cell::Cell;
@@ -12,9 +13,10 @@ use crate::error::Fault;
 use crate::http::h1::{BodyDecoder, BodyError, BodyState};
 use crate::http::h2;
 use crate::link::Link;
-use crate::rt::wheel::{Due, Ticks};
+use crate::rt::wheel::{self, Due, Ticks};
 use crate::wire::TlsError;
 
+use pace::{Pace, Speed};
 pub(crate) use sink::Sink;
 
 /// What went wrong on a connection, as the faults of one peer.
@@ -81,6 +83,7 @@ pub(crate) struct Source<'s> {
     first_wait: Option<Ticks>,
     deadline: Deadline,
     faults: &'static PeerFaults,
+    pace: Pace,
 }
 
 impl<'s> Source<'s> {
@@ -103,6 +106,15 @@ impl<'s> Source<'s> {
             first_wait: None,
             deadline,
             faults,
+            pace: Pace::default(),
+        }
+    }
+
+    /// The peer has to send so many bytes a second on average; zero for no bound.
+    pub fn at_least(self, rate_min: u32) -> Source<'s> {
+        Source {
+            pace: Pace::at_least(rate_min),
+            ..self
         }
     }
 
@@ -219,10 +231,21 @@ impl<'s> Source<'s> {
             return Err(Fault::RequestTimeout);
         }
         let timer = self.link.recv_timer();
-        let wait = self.first_wait.take().unwrap_or(self.wait);
+        let (first, total) = (self.first_wait.take(), self.decoder.received());
+        let wait = first.unwrap_or_else(|| self.pace.within(self.wait, total));
         timer.arm(self.deadline.within(wait), self.faults.due);
+        let since = wheel::now();
         let (result, block) = self.link.recv(self.class).await;
-        if timer.end() {
+        let passed = timer.end();
+        // A first piece that may take its time is not waited for.
+        if first.is_none() {
+            let received = total + *result.as_ref().unwrap_or(&0) as u64;
+            let waited = wheel::now().wrapping_sub(since);
+            if self.pace.after(waited, received) == Speed::TooSlow {
+                return Err(self.deadline.fault(Fault::SlowClient));
+            }
+        }
+        if passed {
             return Err(self.deadline.fault(self.faults.silent));
         }
         match result {

@@ -232,6 +232,7 @@ impl<F: Filter> Reply<'_, F> {
     fn sink(&self, framing: BodyLen) -> Sink<'_> {
         let wait = self.client.limits.send_timeout;
         Sink::new(&self.client.link, framing, wait, self.deadline, &CLIENT)
+            .at_least(self.client.limits.rate_min)
     }
 
     async fn switch(&mut self, block: Block) -> Result<Ended, Fault> {

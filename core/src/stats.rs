@@ -185,6 +185,10 @@ pub struct WorkerStats {
     pub rate_refused: Counter,
     /// Exchanges ended because a client sent or took its bytes too slowly.
     pub slow_clients: Counter,
+    /// How much is refused because there is too much to do, from 0 to 3 (gauge).
+    pub overload_level: Counter,
+    /// How late the loop comes to its tick, averaged over the last ones, in microseconds (gauge).
+    pub lag_us: Counter,
     /// Times accepting paused because descriptors ran out.
     pub accept_pauses: Counter,
     /// Connections ended by a panic.
@@ -294,6 +298,8 @@ pub struct Registry {
     cores: usize,
     /// One set per core.
     pub workers: PerCore<WorkerStats>,
+    /// Resident memory of the process, as the control plane last saw it; zero before.
+    pub resident_bytes: AtomicU64,
     named: Mutex<Named>,
 }
 
@@ -313,6 +319,7 @@ impl Registry {
         Registry {
             cores,
             workers: PerCore::new(cores),
+            resident_bytes: AtomicU64::new(0),
             named: Mutex::default(),
         }
     }

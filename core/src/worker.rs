@@ -12,15 +12,17 @@ use std::collections::HashSet;
 use std::net::Shutdown;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::access::{LogBuffer, Record};
 use crate::chain::Filter;
 use crate::exchange::Exchange;
 use crate::http::date::DateCache;
 use crate::http::request_id::RequestIds;
-use crate::rt::Liveness;
+use crate::overload::Pressure;
 use crate::rt::clock::{Moment, Stamp};
 use crate::rt::wheel::{self, Due, Ticks, TimerId};
+use crate::rt::{self, Liveness};
 use crate::snapshot::{Snapshot, Upstream};
 use crate::stats::{CoreIndex, Registry, WorkerStats};
 use crate::upstream::{self, EndpointUpdate, Pool};
@@ -52,6 +54,8 @@ pub(crate) struct Worker<F: Filter> {
     wall: Cell<WallClock>,
     stage: Cell<Stage>,
     refusals: Refusals,
+    /// Whether there is too much to do, and for which requests.
+    pub(crate) pressure: Pressure,
     peers: Peers<F>,
 }
 
@@ -224,6 +228,7 @@ impl<F: Filter> Worker<F> {
     fn on_tick(&self, housekeeping: Housekeeping) {
         self.wall.set(WallClock::read());
         F::tick(&mut self.filters.borrow_mut(), Moment::now());
+        self.weigh();
         if let Some(log) = self.log.borrow_mut().as_mut()
             && !log.flush()
         {
@@ -236,9 +241,26 @@ impl<F: Filter> Worker<F> {
             }
             if self.stats().active.value() == 0 {
                 crate::block::trim_free_blocks();
-                crate::rt::trim_pooled();
+                rt::trim_pooled();
                 self.spare.borrow_mut().truncate(SPARE_MAX / 16);
             }
+        }
+    }
+}
+
+impl<F: Filter> Worker<F> {
+    /// Looks whether there is too much to do.
+    fn weigh(&self) {
+        let policy = self.installed.borrow().snapshot.overload;
+        let resident = self.registry.resident_bytes.load(Ordering::Relaxed);
+        self.pressure.tick(&policy, rt::lateness(), resident);
+        let stats = self.stats();
+        stats.lag_us.set(self.pressure.lag().as_micros() as u64);
+        stats
+            .overload_level
+            .set(u64::from(self.pressure.level().value()));
+        for (counter, refused) in stats.shed_requests.iter().zip(self.pressure.refused()) {
+            counter.set(refused);
         }
     }
 }

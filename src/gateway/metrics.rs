@@ -236,6 +236,15 @@ fn write_workers(workers: &PerCore<WorkerStats>, out: &mut Exposition) {
         out.sample(&[("worker", &worker.to_string())], seconds);
     }
     out.family(
+        "ringgate_worker_lag_seconds",
+        Kind::Gauge,
+        "How late a worker comes to its tick, averaged over the last ones: as long waits whatever is ready.",
+    );
+    for (worker, stats) in workers.iter().enumerate() {
+        let seconds = stats.lag_us.value() as f64 / 1e6;
+        out.sample(&[("worker", &worker.to_string())], seconds);
+    }
+    out.family(
         "ringgate_worker_swap_seconds",
         Kind::Gauge,
         "How long the last reload kept a worker from other work.",

@@ -101,6 +101,7 @@ impl Gateway {
 
     /// Looks after what nobody asks for: former snapshots, and workers that stand still.
     fn make_round(&self) {
+        self.weigh();
         let buried = self.bury_former();
         self.give_memory_back(buried);
         for (worker, stalled) in self.feel_pulses().into_iter().enumerate() {
@@ -113,6 +114,14 @@ impl Gateway {
                 node::Beat::Resumed => info!(worker, "the worker turns its loop again"),
                 node::Beat::Steady | node::Beat::Silent { .. } => {}
             }
+        }
+    }
+
+    /// Tells the workers how much memory the process takes: they refuse requests by it.
+    fn weigh(&self) {
+        if let Some(bytes) = process::resident_bytes() {
+            let resident = &self.registry.resident_bytes;
+            resident.store(bytes, Ordering::Relaxed);
         }
     }
 

@@ -89,7 +89,7 @@ fn cores_together_never_take_more_places_than_there_are() {
                     for turn in 0..30_000u64 {
                         let draw = hash(core << 40 | turn);
                         let key = (draw >> 8) as usize % keys;
-                        if draw % 2 == 0 || places.len() > 6 {
+                        if draw.is_multiple_of(2) || places.len() > 6 {
                             if let Some((key, place)) = places.pop() {
                                 held[key].fetch_sub(1, Ordering::SeqCst);
                                 counts.leave(place);

@@ -1,7 +1,9 @@
 //! The half of a body's way that puts it on a link, its head in front.
 
 use std::io::ErrorKind;
+use std::net::Shutdown;
 
+use super::pace::{Pace, Speed};
 use super::{Deadline, Last, PeerFaults, Piece};
 use crate::block::Block;
 use crate::error::Fault;
@@ -10,7 +12,7 @@ use crate::http::h1::{ChunkEnd, Framed, encode_chunk, frame_chunk};
 use crate::http::h2;
 use crate::http2::Stream;
 use crate::link::{Ends, Head, Link};
-use crate::rt::wheel::Ticks;
+use crate::rt::wheel::{self, Ticks};
 use crate::wire::Wire;
 
 /// A body on its way out.
@@ -22,6 +24,7 @@ pub(crate) struct Sink<'s> {
     faults: &'static PeerFaults,
     sending: Sending,
     sent: u64,
+    pace: Pace,
 }
 
 /// What a sink waits for.
@@ -53,6 +56,15 @@ impl<'s> Sink<'s> {
             faults,
             sending: Sending::Awaited,
             sent: 0,
+            pace: Pace::default(),
+        }
+    }
+
+    /// The peer has to take so many bytes a second on average; zero for no bound.
+    pub fn at_least(self, rate_min: u32) -> Sink<'s> {
+        Sink {
+            pace: Pace::at_least(rate_min),
+            ..self
         }
     }
 
@@ -181,10 +193,17 @@ impl<'s> Sink<'s> {
             false => Ends::Nothing,
         };
         let body = piece.block.len() as u64;
-        let wait = || self.deadline.within(self.wait);
+        let (since, allowed) = (wheel::now(), self.pace.allows(body));
+        let wait = || {
+            // Room that comes byte by byte would let no wait run out.
+            if wheel::now().wrapping_sub(since) > allowed {
+                stream.shutdown(Shutdown::Both);
+                return Ticks(1);
+            }
+            self.deadline.within(self.wait)
+        };
         let sent = stream.send(piece.block, ends, wait).await;
-        sent.map_err(|error| self.fault_of(&error))?;
-        self.sent += body;
+        self.book(sent, since, body)?;
         if last && ends == Ends::Nothing {
             let trailers = h2::fields_of(trailers);
             stream
@@ -194,8 +213,22 @@ impl<'s> Sink<'s> {
         Ok(())
     }
 
-    fn fault_of(&self, error: &std::io::Error) -> Fault {
+    /// What came of a send that began at the tick `since`.
+    fn book(&mut self, sent: std::io::Result<()>, since: u32, body: u64) -> Result<(), Fault> {
+        let waited = wheel::now().wrapping_sub(since);
+        sent.map_err(|error| self.fault_of(&error, waited))?;
+        self.sent += body;
+        match self.pace.after(waited, self.sent) {
+            Speed::Enough => Ok(()),
+            Speed::TooSlow => Err(Fault::SlowClient),
+        }
+    }
+
+    fn fault_of(&self, error: &std::io::Error, waited: u32) -> Fault {
+        // Nothing at all in the usual time is the older fault of the two.
+        let slow = self.pace.is_bounded() && (self.wait == Ticks::NEVER || waited < self.wait.0);
         match error.kind() {
+            ErrorKind::TimedOut if slow => self.deadline.fault(Fault::SlowClient),
             ErrorKind::TimedOut => self.deadline.fault(self.faults.stuck),
             _ => self.faults.closed,
         }
@@ -225,12 +258,11 @@ impl<'s> Sink<'s> {
             return Err(Fault::RequestTimeout);
         }
         let wait = || self.deadline.within(self.wait);
-        let result = match self.sending {
+        let since = wheel::now();
+        let sent = match self.sending {
             Sending::Behind if block.len() <= BEHIND_MAX => wire.send_behind(block, wait).await,
             _ => wire.send(block, wait).await,
         };
-        result.map_err(|error| self.fault_of(&error))?;
-        self.sent += body;
-        Ok(())
+        self.book(sent, since, body)
     }
 }

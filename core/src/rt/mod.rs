@@ -48,7 +48,7 @@ pub use pause::{pause, yield_turn};
 pub use pooled::{Pooled, pooled, trim_pooled};
 pub use ring::Likely;
 pub use socket::{CHUNK_TAILROOM, Liveness, Socket};
-pub use tick::every_tick;
+pub use tick::{every_tick, lateness};
 pub use wake::{WakeHandle, WakeSource, wake_pair};
 
 /// How a data-plane thread waits for the kernel.

@@ -33,6 +33,8 @@ pub struct Socket {
     wire: Wire,
     /// We have shut down the receiving side ourselves.
     cut: Cell<bool>,
+    /// Bytes a second that the peer has to take while a send waits; zero for no bound.
+    rate_min: Cell<u32>,
     fd: RawFd,
 }
 
@@ -41,6 +43,10 @@ enum Wire {
     Ring(Descriptor),
     Epoll(Rc<Stream>),
 }
+
+/// Between two looks at a peer that has to take its bytes at some rate: two of them are the time
+/// that the rate is averaged over.
+const RATE_LOOK: Ticks = Ticks(50);
 
 /// A descriptor that is closed through the ring, behind the operations that it was used for.
 struct Descriptor(RawFd);
@@ -132,6 +138,7 @@ impl Socket {
             behind: RefCell::default(),
             wire,
             cut: Cell::new(false),
+            rate_min: Cell::new(0),
             fd: raw,
         })
     }
@@ -263,9 +270,7 @@ impl Socket {
         let mut result = self.settle(&wait).await;
         while !block.is_empty() && result.is_ok() {
             // Two looks within the wait: a peer that takes nothing between them is stuck.
-            let every = Ticks(wait().0.div_ceil(2));
-            let queued = None;
-            self.send_timer.arm(every, Due::ShutStuck { queued, every });
+            self.look_after_send(wait());
             let (sent, back) = self.send_some(block).await;
             block = back;
             result = match sent {
@@ -325,13 +330,38 @@ impl Socket {
         let Some(sending) = self.behind.take() else {
             return Ok(());
         };
-        let (every, queued) = (Ticks(wait().0.div_ceil(2)), None);
-        self.send_timer.arm(every, Due::ShutStuck { queued, every });
+        self.look_after_send(wait());
         let sent = sending.await;
         match self.send_timer.end() {
             true => Err(io::ErrorKind::TimedOut.into()),
             false => sent,
         }
+    }
+
+    /// Has the wheel look at what the peer takes; see [`Due::ShutStuck`].
+    fn look_after_send(&self, wait: Ticks) {
+        let mut every = Ticks(wait.0.div_ceil(2));
+        let mut least = 1;
+        let rate_min = u64::from(self.rate_min.get());
+        if rate_min > 0 {
+            every = match every {
+                Ticks::NEVER => RATE_LOOK,
+                every => every.min(RATE_LOOK),
+            };
+            let bytes = rate_min * u64::from(every.0) / 10;
+            least = u32::try_from(bytes).unwrap_or(u32::MAX).max(1);
+        }
+        let due = Due::ShutStuck {
+            queued: None,
+            every,
+            least,
+        };
+        self.send_timer.arm(every, due);
+    }
+
+    /// While a send waits, the peer has to take so many bytes a second; zero for no bound.
+    pub fn set_rate_min(&self, rate_min: u32) {
+        self.rate_min.set(rate_min);
     }
 
     async fn send_some(&self, block: Block) -> (io::Result<usize>, Block) {

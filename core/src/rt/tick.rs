@@ -1,8 +1,10 @@
 //! The tick: one timer descriptor per core drives every deadline, so that the runtime's own
 //! timers (two clock reads and a kernel timer per wait) stay off.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use super::readiness::Readiness;
 use super::wheel;
@@ -22,11 +24,45 @@ pub async fn every_tick(mut on_tick: impl FnMut() -> bool) -> io::Result<()> {
         if ticks == 0 {
             continue;
         }
+        LATE.set(lateness_of(ticks, until_next(raw)));
         wheel::advance(u32::try_from(ticks).unwrap_or(u32::MAX));
         super::pause::wake_due();
         if !on_tick() {
             return Ok(());
         }
+    }
+}
+
+/// How much later than due this core has come to its last tick, and so to whatever else became
+/// ready meanwhile.
+pub fn lateness() -> Duration {
+    LATE.get()
+}
+
+thread_local! {
+    static LATE: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// The timer keeps its pace whenever it is read: what is left until its next expiration tells how
+/// long ago the last one was.
+fn lateness_of(ticks: u64, left: Duration) -> Duration {
+    let missed = u32::try_from(ticks - 1).unwrap_or(u32::MAX);
+    wheel::TICK.saturating_mul(missed) + wheel::TICK.saturating_sub(left)
+}
+
+fn until_next(fd: RawFd) -> Duration {
+    let nothing = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let mut left = libc::itimerspec {
+        it_interval: nothing,
+        it_value: nothing,
+    };
+    // SAFETY: the structure lives through the call, which writes it.
+    match unsafe { libc::timerfd_gettime(fd, &raw mut left) } {
+        0 => Duration::new(left.it_value.tv_sec as u64, left.it_value.tv_nsec as u32),
+        _ => wheel::TICK,
     }
 }
 
@@ -66,5 +102,18 @@ fn expirations(fd: RawFd) -> u64 {
         count
     } else {
         0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lateness_is_the_time_since_the_first_tick_that_was_missed() {
+        let ms = Duration::from_millis;
+        assert_eq!(lateness_of(1, ms(100)), ms(0));
+        assert_eq!(lateness_of(1, ms(60)), ms(40));
+        assert_eq!(lateness_of(4, ms(90)), ms(310));
     }
 }

@@ -42,7 +42,7 @@ pub enum Due {
     ShutRead,
     /// Both directions end.
     ShutBoth,
-    /// Both directions end if the peer has taken nothing since the last look at what waits
+    /// Both directions end if the peer has taken too little since the last look at what waits
     /// for it in the kernel. A send alone does not tell: it goes on only when a good part of
     /// a buffer of megabytes is free again.
     ShutStuck {
@@ -50,6 +50,8 @@ pub enum Due {
         queued: Option<u32>,
         /// Ticks between two looks.
         every: Ticks,
+        /// Bytes that it has to take between two looks, at least one.
+        least: u32,
     },
     /// The peer is looked at; when it has gone, the socket of `other` is shut down. Otherwise
     /// the look repeats, after twice the span each time.
@@ -200,11 +202,19 @@ fn act(fd: RawFd, due: Due, id: u32) {
         Due::ShutRead | Due::ShutBoth if fd == NO_SOCKET => wake(id),
         Due::ShutRead => shut(fd, std::net::Shutdown::Read),
         Due::ShutBoth => shut(fd, std::net::Shutdown::Both),
-        Due::ShutStuck { queued, every } => {
+        Due::ShutStuck {
+            queued,
+            every,
+            least,
+        } => {
             let now = super::socket::unsent(fd);
-            if queued.is_none_or(|before| now < before) {
+            if queued.is_none_or(|before| now.saturating_add(least) <= before) {
                 let queued = Some(now);
-                let due = Due::ShutStuck { queued, every };
+                let due = Due::ShutStuck {
+                    queued,
+                    every,
+                    least,
+                };
                 return WHEEL.with_borrow_mut(|wheel| wheel.arm(id, every, due));
             }
             WHEEL.with_borrow_mut(|wheel| {

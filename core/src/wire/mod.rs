@@ -291,6 +291,11 @@ impl Wire {
         self.socket.is_settled()
     }
 
+    /// While a send waits, the peer has to take so many bytes a second; zero for no bound.
+    pub fn set_rate_min(&self, rate_min: u32) {
+        self.socket.set_rate_min(rate_min);
+    }
+
     /// Waits for what was sent without waiting; called before a connection is closed.
     ///
     /// # Errors

@@ -293,6 +293,7 @@ fn admit<F: Filter>(worker: &Rc<Worker<F>>, acceptor: &Rc<Acceptor>, accepted: A
     }
     stats.connections.add(1);
     let wire = Rc::new(Wire::plain(socket));
+    wire.set_rate_min(listener.limits.rate_min);
     let place = Place {
         id: worker.enter(&wire),
         worker: Rc::clone(worker),

@@ -18,6 +18,7 @@ use crate::access::LogBuffer;
 use crate::chain::Filter;
 use crate::http::date::DateCache;
 use crate::http::request_id::RequestIds;
+use crate::overload::Pressure;
 use crate::rt::clock::Stamp;
 use crate::rt::wheel::{self, Ticks};
 use crate::rt::{self, Driver, WakeSource, wake_pair};
@@ -160,6 +161,7 @@ fn set_up<F: Filter>(options: WorkerOptions<F>) -> io::Result<(Rc<Worker<F>>, Ac
         wall: Cell::new(WallClock::read()),
         stage: Cell::new(Stage::Serving),
         refusals: Refusals::default(),
+        pressure: Pressure::default(),
         peers: Peers::new(options.core),
     });
     let generation = worker.installed().snapshot.generation;

@@ -114,6 +114,12 @@ pub(super) const WORKER_FAMILIES: &[WorkerFamily] = &[
         "Number of the snapshot that the worker serves from.",
         |stats| &stats.generation,
     ),
+    (
+        "ringgate_worker_overload_level",
+        Kind::Gauge,
+        "What a worker refuses because there is too much to do: 0 nothing, 1 requests of low urgency, 2 normal ones too, 3 all but critical ones.",
+        |stats| &stats.overload_level,
+    ),
 ];
 
 pub(super) type UpstreamFamily = (
