@@ -5,15 +5,22 @@
 //! checked when the configuration was read, so a decision cannot fail on a constant.
 
 mod body_limit;
+mod concurrency_limit;
+mod dice;
+mod fault;
 mod grpc_web;
 mod headers;
+mod maintenance;
 mod rewrite;
 #[cfg(test)]
 mod testing;
 
 pub use body_limit::BodyLimit;
+pub use concurrency_limit::ConcurrencyLimit;
+pub use fault::Fault;
 pub use grpc_web::GrpcWeb;
 pub use headers::{HeaderEdits, Headers};
+pub use maintenance::{Enabled, Maintenance, Page};
 pub use rewrite::Rewrite;
 
 use ringgate_core::chain::{self, Answer, Bodies, BodyMode, BodyPhase, BodyVerdict};
@@ -30,6 +37,12 @@ pub enum Filter {
     BodyLimit(BodyLimit),
     /// Translates gRPC-Web to gRPC and back.
     GrpcWeb(GrpcWeb),
+    /// Bounds the requests that a key has under way.
+    ConcurrencyLimit(ConcurrencyLimit),
+    /// Delays and aborts a share of requests.
+    Fault(Fault),
+    /// Answers in place of origins that are being worked on.
+    Maintenance(Maintenance),
 }
 
 /// What the filters of one core remember between requests.
@@ -39,6 +52,8 @@ pub struct Core {
     pub(crate) path: Vec<u8>,
     /// Where pieces of bodies are translated; only its capacity outlives a piece.
     pub(crate) text: Vec<u8>,
+    /// For shares of requests.
+    pub(crate) dice: dice::Dice,
 }
 
 /// What the filters of one exchange remember between its phases.
@@ -48,6 +63,8 @@ pub struct Scratch {
     pub(crate) body_too_large: Option<Box<Answer>>,
     /// How a request of gRPC-Web is translated.
     pub(crate) grpc_web: grpc_web::Translation,
+    /// Places among the requests of its keys.
+    pub(crate) places: concurrency_limit::Held,
 }
 
 impl chain::Filter for Filter {
@@ -56,23 +73,23 @@ impl chain::Filter for Filter {
 
     fn request_body_mode(&self) -> BodyMode {
         match self {
-            Filter::Headers(_) | Filter::Rewrite(_) => BodyMode::Skip,
             Filter::BodyLimit(_) => BodyMode::Observe,
             Filter::GrpcWeb(_) => BodyMode::Rewrite,
+            _ => BodyMode::Skip,
         }
     }
 
     fn response_body_mode(&self) -> BodyMode {
         match self {
             Filter::GrpcWeb(_) => BodyMode::Rewrite,
-            Filter::Headers(_) | Filter::Rewrite(_) | Filter::BodyLimit(_) => BodyMode::Skip,
+            _ => BodyMode::Skip,
         }
     }
 
     fn bodies(&self, scratch: &Scratch) -> Bodies {
         match self {
             Filter::GrpcWeb(grpc_web) => grpc_web.bodies(scratch),
-            Filter::Headers(_) | Filter::Rewrite(_) | Filter::BodyLimit(_) => Bodies::Wanted,
+            _ => Bodies::Wanted,
         }
     }
 
@@ -82,6 +99,9 @@ impl chain::Filter for Filter {
             Filter::Rewrite(rewrite) => rewrite.request_head(phase),
             Filter::BodyLimit(limit) => limit.request_head(phase),
             Filter::GrpcWeb(grpc_web) => grpc_web.request_head(phase),
+            Filter::ConcurrencyLimit(limit) => limit.request_head(phase),
+            Filter::Fault(fault) => fault.request_head(phase),
+            Filter::Maintenance(maintenance) => maintenance.request_head(phase),
         }
     }
 
@@ -89,7 +109,7 @@ impl chain::Filter for Filter {
         match self {
             Filter::BodyLimit(limit) => limit.request_body(phase),
             Filter::GrpcWeb(grpc_web) => grpc_web.request_body(phase),
-            Filter::Headers(_) | Filter::Rewrite(_) => BodyVerdict::Continue,
+            _ => BodyVerdict::Continue,
         }
     }
 
@@ -97,14 +117,14 @@ impl chain::Filter for Filter {
         match self {
             Filter::Headers(headers) => headers.response_head(phase),
             Filter::GrpcWeb(grpc_web) => grpc_web.response_head(phase),
-            Filter::Rewrite(_) | Filter::BodyLimit(_) => BodyVerdict::Continue,
+            _ => BodyVerdict::Continue,
         }
     }
 
     fn response_body(&self, phase: &mut BodyPhase<'_, Self>) -> BodyVerdict {
         match self {
             Filter::GrpcWeb(grpc_web) => grpc_web.response_body(phase),
-            Filter::Headers(_) | Filter::Rewrite(_) | Filter::BodyLimit(_) => BodyVerdict::Continue,
+            _ => BodyVerdict::Continue,
         }
     }
 
@@ -114,6 +134,18 @@ impl chain::Filter for Filter {
             Filter::Rewrite(rewrite) => rewrite.describe(),
             Filter::BodyLimit(limit) => limit.describe(),
             Filter::GrpcWeb(grpc_web) => grpc_web.describe(),
+            Filter::ConcurrencyLimit(limit) => limit.describe(),
+            Filter::Fault(fault) => fault.describe(),
+            Filter::Maintenance(maintenance) => maintenance.describe(),
+        }
+    }
+
+    fn tell(&self, phase: &RequestPhase<'_, Self>) -> Option<String> {
+        match self {
+            Filter::ConcurrencyLimit(limit) => limit.tell(phase),
+            Filter::Fault(fault) => fault.tell(phase),
+            Filter::Maintenance(maintenance) => maintenance.tell(phase),
+            _ => None,
         }
     }
 }
