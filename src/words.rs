@@ -3,10 +3,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use ringgate_core::key::{Key, Part};
 use ringgate_core::policy::{
-    Algorithm, Balance, Breaker, BreakerScope, Choice, Concurrency, Fallback, FallbackTo, Hedge,
-    Mirror, Outlier, Retry, RetryOn, Urgency,
+    Algorithm, Balance, Breaker, BreakerScope, Canary, Choice, Concurrency, Fallback, FallbackTo,
+    Hedge, Mirror, Outlier, Retry, RetryOn, Urgency,
 };
 
 /// The word of the configuration for an algorithm.
@@ -33,7 +32,7 @@ pub fn choice(choice: &Choice) -> String {
     };
     let mut text = format!("{}: {how}", algorithm(choice.algorithm));
     if let Some(hashed) = &choice.key {
-        let _ = write!(text, " of {}", key(hashed));
+        let _ = write!(text, " of {hashed}");
     }
     if let Some(bound) = choice.bounded_load {
         let _ = write!(text, ", none beyond {bound} times the mean load");
@@ -60,23 +59,6 @@ pub fn balance(balance: &Balance) -> Vec<String> {
         ));
     }
     said
-}
-
-/// The parts of a key, as the configuration writes them.
-pub fn key(key: &Key) -> String {
-    let parts = key.parts.iter().map(|part| match part {
-        Part::ClientIp => "client_ip".to_owned(),
-        Part::Header(name) => format!("header:{name}"),
-        Part::Cookie(name) => format!("cookie:{name}"),
-        Part::Query(name) => format!("query:{name}"),
-        Part::Capture(name) => format!("capture:{name}"),
-        Part::Route => "route".to_owned(),
-        Part::Host => "host".to_owned(),
-        Part::Path => "path".to_owned(),
-        Part::Method => "method".to_owned(),
-        Part::Identity => "identity".to_owned(),
-    });
-    parts.collect::<Vec<_>>().join(" + ")
 }
 
 /// When a breaker opens, and for how long.
@@ -247,6 +229,29 @@ pub fn mirror<'n>(spec: &Mirror, name: impl Fn(usize) -> &'n str) -> String {
         name(spec.upstream),
         spec.body_max
     )
+}
+
+/// What a canary gets, and what stops it. `name` tells an upstream's name.
+pub fn canary<'n>(spec: &Canary, name: impl Fn(usize) -> &'n str) -> String {
+    let mut text = format!("{} gets {}", name(spec.upstream), percent(spec.from));
+    if spec.to > spec.from {
+        let _ = write!(
+            text,
+            ", growing to {} over {}",
+            percent(spec.to),
+            time(spec.over)
+        );
+    }
+    if let Some(halt) = &spec.halt {
+        let _ = write!(
+            text,
+            ", and none any more at {} failed of at least {} requests in {}",
+            percent(halt.error_ratio),
+            halt.minimum_requests,
+            time(halt.window)
+        );
+    }
+    text
 }
 
 /// The word of the configuration for an urgency.

@@ -58,6 +58,9 @@ pub fn of(snapshot: &Snapshot, route: usize, upstream: usize, asked: &Asked) -> 
     if let Some(fallback) = fallback {
         say("fallback", words::fallback(fallback, name));
     }
+    if let Some(canary) = &route.canary {
+        say("canary", words::canary(canary, name));
+    }
     if let Some(mirror) = &route.mirror {
         say("mirror", words::mirror(mirror, name));
     }

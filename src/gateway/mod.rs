@@ -18,6 +18,7 @@ mod pages;
 mod precedence;
 mod process;
 mod reload;
+mod shares;
 mod start;
 
 use std::path::PathBuf;

@@ -134,6 +134,10 @@ impl Node for Gateway {
         self.drain_endpoint(upstream, endpoint, to)
     }
 
+    fn resume_canary(&self, route: &str) -> Result<Value, String> {
+        self.resume_canary_of(route)
+    }
+
     fn acme(&self) -> Option<Settings> {
         acme::settings(&self.state().config)
     }

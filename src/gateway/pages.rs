@@ -1,16 +1,15 @@
 //! Pages of the admin API that show the snapshot in force.
 
 use ringgate_config::model::{self, ProxyVersion, UpstreamTls};
-use ringgate_core::fleet::Health;
 use ringgate_core::policy::UpstreamPolicy;
 use ringgate_core::rt::wheel::{TICK, Ticks};
-use ringgate_core::snapshot::{Action, Endpoint, Upstream};
+use ringgate_core::snapshot::{Action, Upstream};
 use ringgate_core::stats::UpstreamStats;
 use serde_json::{Value, json};
 
-use super::endpoints::{Clock, Known};
-use super::{Gateway, health, host_word, precedence};
-use crate::compile::{self, Snapshot};
+use super::endpoints::views;
+use super::{Gateway, health, host_word, precedence, shares};
+use crate::compile::Snapshot;
 use crate::words;
 
 impl Gateway {
@@ -20,33 +19,37 @@ impl Gateway {
         let order = precedence::order(&snapshot.router);
         order
             .into_iter()
-            .map(|index| route(&snapshot, index))
+            .map(|index| {
+                let mut shown = route(&snapshot, index);
+                merge(&mut shown, shares::show(&snapshot, index, &self.registry));
+                shown
+            })
             .collect()
     }
 
     /// Upstreams with their endpoints as they are now.
     pub(super) fn show_upstreams(&self) -> Value {
-        let (state, clock) = (self.state(), Clock::read());
-        let written = state.config.upstreams.iter();
-        let upstreams = written.zip(&state.snapshot.upstreams);
+        let state = self.state();
+        let upstreams = views(&state, &self.registry);
         upstreams
-            .map(|(written, upstream)| {
-                let all = compile::endpoints(written, &state.addresses, &self.registry);
-                let known = Known {
-                    standings: &state.health,
-                    drains: &state.drains,
-                    slow_start: upstream.policy.balance.slow_start,
-                    clock,
-                };
-                let endpoints = all.iter().map(|endpoint| known.show(written, endpoint));
-                let endpoints: Vec<Value> = endpoints.collect();
-                let mut shown = show_upstream(written, upstream, &endpoints);
-                let out = |endpoint: &Endpoint| endpoint.state.health() == Health::Bad;
-                shown["panic"] = json!(!all.is_empty() && all.iter().all(out));
-                shown["policy"] = show_policy(&state.snapshot, &upstream.policy);
+            .map(|view| {
+                let endpoints = view.all.iter().enumerate();
+                let endpoints: Vec<Value> = endpoints
+                    .map(|(index, endpoint)| view.show_endpoint(index, endpoint))
+                    .collect();
+                let mut shown = show_upstream(view.written, view.upstream, &endpoints);
+                merge(&mut shown, view.show_standing());
+                shown["policy"] = show_policy(&state.snapshot, &view.upstream.policy);
                 shown
             })
             .collect()
+    }
+}
+
+/// Puts the members of one object into another.
+fn merge(into: &mut Value, from: Value) {
+    if let (Value::Object(into), Value::Object(from)) = (into, from) {
+        into.extend(from);
     }
 }
 
