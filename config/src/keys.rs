@@ -43,6 +43,10 @@ impl Section {
         self.default_text(name).parse().unwrap_or_default()
     }
 
+    pub(crate) fn default_ratio(&self, name: &str) -> f64 {
+        self.default_text(name).parse().unwrap_or_default()
+    }
+
     pub(crate) fn default_bool(&self, name: &str) -> bool {
         self.default_text(name) == "true"
     }

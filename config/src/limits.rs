@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::diagnostic::Diagnostic;
 use crate::keys::{Key, Kind, Section};
-use crate::model::Cap;
-use crate::read::{Reader, Table, bounded_integer};
+use crate::model::{Cap, Rate};
+use crate::read::{BURST, Reader, Table, bounded_integer, rate};
 
 /// `[limits]`, or `[listener.limits]` over it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,15 @@ pub struct Limits {
     pub connections_max: NonZeroUsize,
     /// Requests on one connection before it is closed.
     pub requests_per_connection_max: Cap<NonZeroU64>,
+    /// Open connections of one client address; 0 is no limit.
+    pub connections_per_address_max: u32,
+    /// New connections of the listener.
+    pub connection_rate: Cap<Rate>,
+    /// New connections of one client address.
+    pub connection_rate_per_address: Cap<Rate>,
+    /// Bytes a second, as a mean of ten seconds, that a client must send of a body and take of an
+    /// answer; 0 is no limit.
+    pub rate_min: u32,
 }
 
 const OFF: Kind = Kind::Choice(&["off"]);
@@ -197,6 +206,73 @@ pub(crate) static LIMITS: Section = Section {
             "Requests on one connection before it is closed in an orderly way, so that clients \
              spread over the workers again.",
         ),
+        Key::default(
+            "connections_per_address_max",
+            Kind::Integer {
+                min: 0,
+                max: 1_000_000,
+            },
+            "0",
+            "Open connections of one client address to one listener, over all workers; one more \
+             is closed at once. 0 is no limit. Of IPv6 the /64 counts. Behind a PROXY protocol \
+             header the address in it counts. Many clients may share an address.",
+        ),
+        Key::default(
+            "connection_rate",
+            RATE_OR_OFF,
+            "off",
+            "New connections of one listener; those beyond it are closed at once. It bounds the \
+             work of handshakes.",
+        ),
+        Key::default(
+            "connection_rate_per_address",
+            RATE_OR_OFF,
+            "off",
+            "New connections of one client address to one listener; those beyond it are closed at \
+             once.",
+        ),
+        Key::default(
+            "rate_min",
+            Kind::Size {
+                min: "0B",
+                max: "1MiB",
+            },
+            "0B",
+            "Bytes a second that a client must send of a request's body, and take of an answer, as \
+             a mean of ten seconds; a slower one gets 408, or its connection is closed. \"0B\" is \
+             no limit. Drips that keep the timeouts above from ending end here.",
+        ),
+    ],
+};
+
+const RATE_OR_OFF: Kind = Kind::Either(&[Kind::Table(&CONNECTION_RATE), OFF]);
+
+static CONNECTION_RATE: Section = Section {
+    title: "a rate of connections",
+    doc: "So many connections in some time.",
+    keys: &[
+        Key::required(
+            "limit",
+            Kind::Integer {
+                min: 1,
+                max: 1_000_000,
+            },
+            "Connections that `per` allows.",
+        ),
+        Key::required(
+            "per",
+            Kind::Duration {
+                min: "1ms",
+                max: "1d",
+            },
+            "The time that `limit` is for.",
+        ),
+        Key::default(
+            "burst",
+            BURST,
+            "0",
+            "Connections that may come at once; 0 is 1: they come evenly spread then.",
+        ),
     ],
 };
 
@@ -224,6 +300,10 @@ impl Default for Limits {
             connections_max: NonZeroUsize::new(count("connections_max"))
                 .unwrap_or(NonZeroUsize::MIN),
             requests_per_connection_max: requests.map_or(Cap::Off, Cap::At),
+            connections_per_address_max: 0,
+            connection_rate: Cap::Off,
+            connection_rate_per_address: Cap::Off,
+            rate_min: 0,
         }
     }
 }
@@ -267,6 +347,7 @@ impl Limits {
             })
         });
         replace(&mut self.requests_per_connection_max, requests);
+        self.read_arrivals(r, table);
         if table.item("uri_max").is_none() {
             // A shorter head needs no second key: no longer target could be in it.
             let fitting = self.head_max.saturating_sub(REQUEST_LINE_REST);
@@ -274,6 +355,32 @@ impl Limits {
         }
         self.check(r, table);
         self
+    }
+
+    /// What holds for connections as they come, and for clients that are slow.
+    fn read_arrivals(&mut self, r: &mut Reader<'_>, table: &Table<'_>) {
+        let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+        let count = table.integer(r, "connections_per_address_max");
+        let count = count.map(|count| number(count.unsigned_abs()));
+        replace(&mut self.connections_per_address_max, count);
+        for (place, key) in [
+            (&mut self.connection_rate, "connection_rate"),
+            (
+                &mut self.connection_rate_per_address,
+                "connection_rate_per_address",
+            ),
+        ] {
+            let read = table.item(key).and_then(|item| {
+                r.cap(&item, |r, item| {
+                    let table = r.open(item, &CONNECTION_RATE)?;
+                    let rate = rate(r, &table)?;
+                    check_rate(r, &table, &rate);
+                    Some(rate)
+                })
+            });
+            replace(place, read);
+        }
+        replace(&mut self.rate_min, table.size(r, "rate_min").map(number));
     }
 
     /// Reports limits that contradict each other, at the keys of the table that caused it.
@@ -346,6 +453,40 @@ impl Limits {
                     .help("make the first shorter or the second longer"),
             );
         }
+    }
+}
+
+/// A burst that takes days to come back is none, and times shorter than a microsecond cannot be
+/// told apart.
+fn check_rate(r: &mut Reader<'_>, table: &Table<'_>, rate: &Rate) {
+    const DAY: u128 = 86_400_000;
+    let per = rate.per.as_millis();
+    let refill = u128::from(rate.burst) * per / u128::from(rate.limit);
+    if refill > DAY {
+        r.report(
+            Diagnostic::error(
+                "impossible-limit",
+                "this burst takes more than a day to come back",
+                table.span_of("burst"),
+            )
+            .label(format!(
+                "here {} come back in {}",
+                rate.limit,
+                crate::units::show_duration(rate.per)
+            ))
+            .help("make `burst` smaller or `limit` larger"),
+        );
+    }
+    if per * 1000 < u128::from(rate.limit) {
+        r.report(
+            Diagnostic::error(
+                "impossible-limit",
+                "more than one connection in a microsecond",
+                table.span_of("limit"),
+            )
+            .label("no machine takes as many")
+            .help("make `limit` smaller or `per` longer"),
+        );
     }
 }
 

@@ -250,9 +250,14 @@ fn hidden_parts(
             .count();
         hidden.push(start..start + digits);
     }
+    if let Some(start) = text.find("redis://").or_else(|| text.find("rediss://"))
+        && let Some(end) = text.rfind('@').filter(|end| *end > start)
+    {
+        hidden.push(start..end);
+    }
     if hidden.is_empty() {
         let lower = text.to_ascii_lowercase();
-        for key in CREDENTIALS.into_iter().chain(["api_keys"]) {
+        for key in CREDENTIALS.into_iter().chain(["api_keys", "secret"]) {
             let at = lower.find(key);
             if let Some(equals) = at.and_then(|at| Some(at + text[at..].find('=')?)) {
                 hidden.push(equals + 1..text.len());

@@ -53,9 +53,6 @@ fn the_contract_is_valid_and_names_each_part_that_is_not_supported_yet() {
     assert_eq!(
         said,
         [
-            "`breaker` in [[upstream]] is not supported yet",
-            "`retry` in [[upstream]] is not supported yet",
-            "`type = \"rate_limit\"` of a filter is not supported yet",
             "`type = \"api_key\"` of a filter is not supported yet",
             "`consumer` in the configuration is not supported yet",
         ]

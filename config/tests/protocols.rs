@@ -252,6 +252,7 @@ fn endpoints_are_checked_only_when_that_is_asked_for() {
         question: HealthQuestion::Http {
             path: "/healthz?full".into(),
             expect: Vec::new(),
+            body: None,
         },
         interval: Duration::from_secs(2),
         timeout: Duration::from_secs(1),

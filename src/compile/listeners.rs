@@ -6,6 +6,7 @@ use std::time::Duration;
 use ringgate_config::model::{self, Cap, ListenerProtocol};
 use ringgate_config::{Config, model::Limits};
 use ringgate_core::arrivals::Caps;
+use ringgate_core::counts::RateSpec;
 use ringgate_core::http::h1::HeadLimits;
 use ringgate_core::rt::wheel::Ticks;
 use ringgate_core::snapshot::{self, Carries, Http2Limits, NamedUpstreams, TrustedNetworks};
@@ -36,7 +37,7 @@ pub(super) fn lower(config: &Config, around: &Surroundings<'_>) -> Vec<snapshot:
                 let networks = listener.proxy_protocol_from.iter();
                 TrustedNetworks::new(networks.map(|net| (net.addr(), net.prefix_len())))
             },
-            caps: Caps::default(),
+            caps: caps(&listener.limits),
             connections: (around.connections)(&listener.name),
         })
         .collect()
@@ -103,7 +104,24 @@ fn limits(limits: &Limits) -> snapshot::Limits {
         requests_per_connection_max: requests_max
             .and_then(|count| u32::try_from(count.get()).ok())
             .unwrap_or(u32::MAX),
-        rate_min: 0,
+        rate_min: limits.rate_min,
+    }
+}
+
+fn caps(limits: &Limits) -> Caps {
+    let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+    let rate = |cap: Cap<model::Rate>| {
+        let rate = cap.limit()?;
+        Some(RateSpec::new(
+            number(rate.limit),
+            rate.per,
+            number(rate.burst),
+        ))
+    };
+    Caps {
+        per_address_max: limits.connections_per_address_max,
+        rate: rate(limits.connection_rate),
+        rate_per_address: rate(limits.connection_rate_per_address),
     }
 }
 

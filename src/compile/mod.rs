@@ -4,6 +4,7 @@
 mod conflicts;
 mod listeners;
 mod patterns;
+mod policies;
 mod routes;
 mod upstreams;
 
@@ -70,7 +71,10 @@ pub fn compile(
         path_policy: routes::path_policy(config),
         forwarding: forwarding(config),
         challenges: Arc::clone(around.challenges),
-        overload: Overload::default(),
+        overload: Overload {
+            lag_max: config.overload.lag_max.unwrap_or_default(),
+            memory_max: config.overload.memory_max.unwrap_or_default(),
+        },
     };
     Ok((snapshot, findings))
 }

@@ -8,7 +8,7 @@ use ringgate_config::{Config, Diagnostic, Severity, Span};
 use ringgate_core::chain::{Answer, Program, Step};
 use ringgate_core::http::FieldLine;
 use ringgate_core::key::RouteNames;
-use ringgate_core::policy::RoutePolicy;
+use ringgate_core::policy::{Condition, Conditions, SplitBranch};
 use ringgate_core::snapshot::{self, Action, Redirect, Split, UpstreamHost};
 use ringgate_core::stats::Registry;
 use ringgate_filters::{BodyLimit, Filter, GrpcWeb, HeaderEdits, Headers, Rewrite};
@@ -19,6 +19,7 @@ use ringgate_router::{
 };
 
 use super::listeners::{bytes, ticks};
+use super::policies::{self, Upstreams};
 
 type Route = snapshot::Route<Filter>;
 
@@ -183,7 +184,7 @@ fn lower_route(
             model::Upgrade::WebSocket => ["websocket".into()].into(),
         },
         stats: registry.route(&route.name),
-        policy: RoutePolicy::default(),
+        policy: policies::route(&filters.upstreams, &route.policy),
     })
 }
 
@@ -191,14 +192,11 @@ fn action(action: &model::Action, pattern: &PathPattern) -> Result<Action, Box<D
     Ok(match action {
         model::Action::Upstream(upstream) => Action::Upstream(upstream.index()),
         model::Action::Split(targets) => {
-            let weights: Vec<(usize, u32)> = targets
-                .iter()
-                .map(|target| (target.upstream.index(), u32::from(target.weight)))
-                .collect();
+            let branches: Vec<SplitBranch> = targets.iter().map(branch).collect();
             // The configuration promises a weight above 0; one branch then takes everything.
-            match Split::new(&weights) {
+            match Split::of(&branches) {
                 Some(split) => Action::Split(split),
-                None => Action::Upstream(weights.first().map_or(0, |(upstream, _)| *upstream)),
+                None => Action::Upstream(branches.first().map_or(0, |branch| branch.upstream)),
             }
         }
         model::Action::Respond(respond) => Action::Respond(Box::new(constant(respond))),
@@ -209,7 +207,26 @@ fn action(action: &model::Action, pattern: &PathPattern) -> Result<Action, Box<D
     })
 }
 
-fn constant(respond: &model::Respond) -> Answer {
+fn branch(target: &model::SplitTarget) -> SplitBranch {
+    let conditions = |written: &[model::FieldMatch]| {
+        let each = written.iter().map(|condition| Condition {
+            name: condition.name.value.clone(),
+            test: test(&condition.value),
+        });
+        each.collect()
+    };
+    SplitBranch {
+        upstream: target.upstream.index(),
+        weight: u32::from(target.weight),
+        when: Conditions {
+            headers: conditions(&target.headers),
+            cookies: conditions(&target.cookies),
+        },
+    }
+}
+
+/// A constant answer.
+pub(super) fn constant(respond: &model::Respond) -> Answer {
     let content_type = respond.content_type.iter();
     let content_type = content_type.map(|value| ("content-type".into(), value.as_bytes().into()));
     let fields = respond.headers.iter();
@@ -230,6 +247,7 @@ fn template(text: &str, span: Span, pattern: &PathPattern) -> Result<Template, B
 struct Filters<'c> {
     config: &'c Config,
     registry: &'c Registry,
+    upstreams: Upstreams<'c>,
     /// A template is bound to the captures of a pattern; other filters have no captures here.
     made: HashMap<(FilterId, Vec<Box<str>>), Arc<Filter>>,
 }
@@ -239,6 +257,7 @@ impl<'c> Filters<'c> {
         Filters {
             config,
             registry,
+            upstreams: Upstreams::of(config),
             made: HashMap::new(),
         }
     }
@@ -293,16 +312,23 @@ fn make(kind: &FilterKind, span: Span, pattern: &PathPattern) -> Result<Filter, 
         }
         FilterKind::BodyLimit(limit) => Filter::BodyLimit(BodyLimit { max: limit.max }),
         FilterKind::GrpcWeb => Filter::GrpcWeb(GrpcWeb),
-        FilterKind::Later(name) => {
-            let message = format!("filters of type \"{name}\" are not supported yet");
-            return Err(Box::new(Diagnostic::new(
-                Severity::Unsupported,
-                "unsupported",
-                message,
-                span,
-            )));
-        }
+        FilterKind::RateLimit(_) => return Err(unsupported("rate_limit", span)),
+        FilterKind::Quota(_) => return Err(unsupported("quota", span)),
+        FilterKind::ConcurrencyLimit(_) => return Err(unsupported("concurrency_limit", span)),
+        FilterKind::Fault(_) => return Err(unsupported("fault", span)),
+        FilterKind::Maintenance(_) => return Err(unsupported("maintenance", span)),
+        FilterKind::Later(name) => return Err(unsupported(name, span)),
     })
+}
+
+fn unsupported(name: &str, span: Span) -> Box<Diagnostic> {
+    let message = format!("filters of type \"{name}\" are not supported yet");
+    Box::new(Diagnostic::new(
+        Severity::Unsupported,
+        "unsupported",
+        message,
+        span,
+    ))
 }
 
 fn edits(edits: &model::HeaderEdits) -> HeaderEdits {

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use ringgate_config::Config;
 use ringgate_config::model::{self, EndpointAddr, Upstream};
 use ringgate_control::Target;
-use ringgate_core::policy::UpstreamPolicy;
 use ringgate_core::rt::Addr;
 use ringgate_core::snapshot::{self, Endpoint};
 use ringgate_core::stats::Registry;
 
+use super::policies::{self, Upstreams};
 use super::{Addresses, Surroundings};
 
 pub(super) fn lower(config: &Config, around: &Surroundings<'_>) -> Vec<snapshot::Upstream> {
+    let names = Upstreams::of(config);
     let upstreams = config.upstreams.iter();
     upstreams
         .map(|upstream| snapshot::Upstream {
@@ -31,7 +32,7 @@ pub(super) fn lower(config: &Config, around: &Surroundings<'_>) -> Vec<snapshot:
                 model::ProxyVersion::V2 => snapshot::ProxyVersion::V2,
             }),
             stats: around.registry.upstream(&upstream.name),
-            policy: UpstreamPolicy::default(),
+            policy: policies::upstream(config, &names, upstream),
             state: around.registry.upstream_state(&upstream.name),
         })
         .collect()
@@ -64,14 +65,19 @@ pub fn endpoints(
     let state = registry.upstream_state(&upstream.name);
     let mut endpoints = Vec::with_capacity(upstream.endpoints.len());
     for endpoint in &upstream.endpoints {
-        let weight = u32::from(endpoint.weight.get());
+        // Without a weight nothing new is sent there.
+        let weight = match endpoint.drain {
+            true => 0,
+            false => u32::from(endpoint.weight.get()),
+        };
+        let zone: Option<Arc<str>> = endpoint.zone.as_ref().map(|zone| zone.shared());
         let mut push = |addr: Addr, authority: Arc<str>| {
             endpoints.push(Endpoint {
                 state: state.endpoint(&addr, &authority),
                 addr,
                 weight,
-                priority: 0,
-                zone: None,
+                priority: endpoint.priority,
+                zone: zone.clone(),
                 authority,
             });
         };

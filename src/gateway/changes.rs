@@ -24,6 +24,10 @@ pub fn record(old: &Config, new: &Config, report: &mut ReloadReport) {
         ("path", old.path == new.path),
         ("forwarded", old.forwarded == new.forwarded),
         ("acme", old.acme == new.acme),
+        ("node", old.node == new.node),
+        ("overload", old.overload == new.overload),
+        ("redis", old.redis == new.redis),
+        ("quotas", old.quotas == new.quotas),
     ] {
         if !same {
             settings.changed.push(name.to_owned());
@@ -141,6 +145,7 @@ fn same_route(old: &Config, former: &Route, new: &Config, route: &Route) -> bool
         body_max,
         upstream_host,
         upgrade,
+        policy,
     } = route;
     let filter_names = |config: &Config, route: &Route| -> Vec<String> {
         let each = route.filters.iter();
@@ -160,6 +165,7 @@ fn same_route(old: &Config, former: &Route, new: &Config, route: &Route) -> bool
         && *body_max == former.body_max
         && *upstream_host == former.upstream_host
         && *upgrade == former.upgrade
+        && *policy == former.policy
 }
 
 fn same_action(old: &Config, former: &Action, new: &Config, action: &Action) -> bool {
@@ -174,7 +180,10 @@ fn same_action(old: &Config, former: &Action, new: &Config, action: &Action) -> 
                         &old.upstream(left.upstream.value).name,
                         &new.upstream(right.upstream.value).name,
                     );
-                    names.0 == names.1 && left.weight == right.weight
+                    names.0 == names.1
+                        && left.weight == right.weight
+                        && left.headers == right.headers
+                        && left.cookies == right.cookies
                 })
         }
         (left, right) => left == right,

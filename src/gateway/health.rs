@@ -57,14 +57,15 @@ pub(super) fn targets(
 
 fn question(written: &HealthQuestion) -> Question {
     match written {
-        HealthQuestion::Http { path, expect } => Question::Http {
+        HealthQuestion::Http { path, expect, body } => Question::Http {
             path: path.to_string(),
             expect: expect.clone(),
-            body: None,
+            body: body.as_deref().map(str::to_owned),
         },
         HealthQuestion::Grpc { service } => Question::Grpc {
             service: service.to_string(),
         },
+        HealthQuestion::Tcp => Question::Tcp,
     }
 }
 
@@ -180,15 +181,17 @@ pub(super) fn show_check(upstream: &Written) -> Value {
         "healthy_after": check.healthy_after,
     });
     match &check.question {
-        HealthQuestion::Http { path, expect } => {
+        HealthQuestion::Http { path, expect, body } => {
             shown["type"] = json!("http");
             shown["path"] = json!(path);
             shown["expect"] = json!(expect);
+            shown["body"] = json!(body);
         }
         HealthQuestion::Grpc { service } => {
             shown["type"] = json!("grpc");
             shown["service"] = json!(service);
         }
+        HealthQuestion::Tcp => shown["type"] = json!("tcp"),
     }
     shown
 }

@@ -3,7 +3,7 @@
 use super::Fault;
 
 /// A byte of a token (RFC 9110, section 5.6.2).
-fn is_token_byte(b: u8) -> bool {
+pub(super) fn is_token_byte(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
 }
 
@@ -198,26 +198,6 @@ pub(crate) fn prefix(text: &str) -> Result<Box<str>, Fault> {
     }
 }
 
-/// What names a limiter's key.
-pub(crate) fn limiter_key(text: &str) -> Result<(), Fault> {
-    let fault = |label: &str| {
-        Fault::new(
-            "limiter key",
-            "\"client_ip\", \"consumer\", \"route\", \"header:NAME\" or \"claim:NAME\"",
-            label,
-        )
-    };
-    match text.split_once(':') {
-        Some(("header", name)) => header_name(name)
-            .map(|_| ())
-            .map_err(|_| fault("has no header name after `header:`")),
-        Some(("claim", "")) => Err(fault("has no claim after `claim:`")),
-        Some(("claim", _)) => Ok(()),
-        None if matches!(text, "client_ip" | "consumer" | "route") => Ok(()),
-        _ => Err(fault("is not known")),
-    }
-}
-
 /// A path that begins with a slash.
 pub(crate) fn absolute_path(text: &str) -> Result<Box<str>, Fault> {
     let fault = |label: &str| Fault::new("path", "a path such as \"/healthz\"", label);
@@ -232,6 +212,18 @@ pub(crate) fn absolute_path(text: &str) -> Result<Box<str>, Fault> {
         None => Ok(Box::from(text)),
     }
 }
+
+/// A text that an answer's body must contain.
+pub(crate) fn body_part(text: &str) -> Result<Box<str>, Fault> {
+    let fault = |label: &str| Fault::new("text of a body", "a text of 1 to 1024 bytes", label);
+    match text.len() {
+        0 => Err(fault("is empty").help("remove it: any body is good then")),
+        1..=BODY_PART_BYTES_MAX => Ok(Box::from(text)),
+        _ => Err(fault("is longer than 1024 bytes")),
+    }
+}
+
+const BODY_PART_BYTES_MAX: usize = 1024; // it is looked for at every byte of an answer
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -293,22 +285,6 @@ mod tests {
         assert_eq!(&*prefix("/a/b").unwrap(), "/a/b");
         for text in ["", "a", "/", "/a/", "/a//b", "/{a}", "/a?b"] {
             assert!(prefix(text).is_err(), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn limiter_keys_name_what_they_count_for() {
-        for text in [
-            "client_ip",
-            "consumer",
-            "route",
-            "header:x-api-key",
-            "claim:sub",
-        ] {
-            assert!(limiter_key(text).is_ok(), "{text}");
-        }
-        for text in ["", "ip", "header:", "header:a b", "claim:", "cookie:a"] {
-            assert!(limiter_key(text).is_err(), "{text}");
         }
     }
 }

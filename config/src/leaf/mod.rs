@@ -4,6 +4,7 @@
 mod address;
 mod http;
 mod names;
+mod policy;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,12 +13,16 @@ use crate::model::Name;
 use crate::units::UnitFault;
 
 pub(crate) use address::{admin_host, authority, auto_workers, cores, endpoint, listen, network};
+use http::is_token_byte;
 pub(crate) use http::{
-    CREDENTIALS, absolute_path, header_name, header_value, is_credential, limiter_key, location,
+    CREDENTIALS, absolute_path, body_part, header_name, header_value, is_credential, location,
     method, prefix, template, untouchable, via,
 };
 pub(crate) use names::{
     contact, directory_url, grpc_service, ordered_name, server_name, server_pattern,
+};
+pub(crate) use policy::{
+    Part, RetryCause, cookie_name, key_part, pass_value, redis_url, retry_cause, signing_secret,
 };
 
 /// Why a text is not what its key wants.

@@ -40,10 +40,7 @@ pub(super) fn with_upstreams(
     upstreams: &mut Index<'_>,
 ) -> Listener {
     let mut listener = raw.listener;
-    let mut resolve = |name: &Spanned<Text>| {
-        let id = upstreams.resolve(r, name)?;
-        Some(Spanned::new(upstreams.name(id), name.span))
-    };
+    let mut resolve = |name: &Spanned<Text>| upstreams.named(r, name);
     listener.upstream = raw.upstream.as_ref().and_then(&mut resolve);
     for entry in raw.sni {
         let names = entry.names;

@@ -3,6 +3,7 @@
 
 mod acme;
 mod listeners;
+mod policy;
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::model::{
     Action, Config, Filter, FilterId, FilterKind, ListenerProtocol, Name, PathRewrite, Route,
-    SplitTarget, Upstream, UpstreamId, UpstreamProtocol,
+    Upstream, UpstreamId, UpstreamProtocol,
 };
 use crate::nearest::nearest;
 use crate::read::{Parts, RawAction, RawListener, RawRoute, Reader, Text, quote};
@@ -69,6 +70,22 @@ impl<'a> Index<'a> {
         id
     }
 
+    /// The id of an upstream, with the place that names it.
+    fn upstream(
+        &mut self,
+        r: &mut Reader<'_>,
+        name: &Spanned<Text>,
+    ) -> Option<Spanned<UpstreamId>> {
+        let id = self.resolve(r, name)?;
+        Some(Spanned::new(UpstreamId(id), name.span))
+    }
+
+    /// The name of something that exists, with the place that names it.
+    fn named(&mut self, r: &mut Reader<'_>, name: &Spanned<Text>) -> Option<Spanned<Name>> {
+        let id = self.resolve(r, name)?;
+        Some(Spanned::new(self.name(id), name.span))
+    }
+
     fn name(&self, id: u32) -> Name {
         self.names[id as usize].0.value.clone()
     }
@@ -117,10 +134,7 @@ impl<'a> Index<'a> {
                 r.report(
                     Diagnostic::warning("unused", message, name.span)
                         .label(format!("{} refers to this {kind}", nobody(kind)))
-                        .help(format!(
-                            "remove it, or name it in a route's `{kind}{}`",
-                            plural(kind)
-                        )),
+                        .help(format!("remove it, or name it in {}", place(kind))),
                 );
             }
         }
@@ -131,13 +145,18 @@ impl<'a> Index<'a> {
 fn nobody(kind: &str) -> &'static str {
     match kind {
         "upstream" => "no route or listener",
+        "redis" => "no filter",
         _ => "no route",
     }
 }
 
-/// Routes list filters in `filters`, but name one upstream in `upstream`.
-fn plural(kind: &str) -> &'static str {
-    if kind == "filter" { "s" } else { "" }
+/// Where such a thing is named.
+fn place(kind: &str) -> &'static str {
+    match kind {
+        "filter" => "a route's `filters`",
+        "redis" => "a filter's `redis`",
+        _ => "a route's `upstream`",
+    }
 }
 
 fn duplicate(r: &mut Reader<'_>, what: &str, first: Span, second: Span) {
@@ -151,7 +170,7 @@ fn duplicate(r: &mut Reader<'_>, what: &str, first: Span, second: Span) {
 
 /// Makes the whole, and reports what is wrong with it. The result must not be used when errors
 /// were reported.
-pub(crate) fn link(r: &mut Reader<'_>, parts: Parts, root: Span) -> Option<Config> {
+pub(crate) fn link(r: &mut Reader<'_>, mut parts: Parts, root: Span) -> Option<Config> {
     listeners::check(r, &parts, root);
     acme::check(r, &parts);
     report_duplicates(
@@ -184,6 +203,9 @@ pub(crate) fn link(r: &mut Reader<'_>, parts: Parts, root: Span) -> Option<Confi
                 .help("every listener passes bytes on: add one of protocol \"http\""),
         );
     }
+    let fallbacks = policy::fallbacks(r, parts.fallbacks, &mut upstreams);
+    let mut redis = Index::new(r, "redis", parts.redis.iter().map(|redis| &redis.name));
+    policy::check_stores(r, &parts.filters, parts.quotas.as_ref(), &mut redis);
     let mut routes = Vec::with_capacity(parts.routes.len());
     for route in parts.routes {
         routes.extend(resolve(
@@ -206,7 +228,12 @@ pub(crate) fn link(r: &mut Reader<'_>, parts: Parts, root: Span) -> Option<Confi
     if !has_errors(r) {
         upstreams.warn_unused(r);
         filters.warn_unused(r);
+        redis.warn_unused(r);
     }
+    for (index, fallback) in fallbacks {
+        parts.upstreams[index].fallback = Some(fallback);
+    }
+    policy::check(r, &routes, &parts.upstreams);
     Some(Config {
         runtime: parts.runtime?,
         admin: parts.admin,
@@ -214,6 +241,10 @@ pub(crate) fn link(r: &mut Reader<'_>, parts: Parts, root: Span) -> Option<Confi
         limits: parts.limits?,
         path: parts.path?,
         forwarded: parts.forwarded?,
+        node: parts.node,
+        overload: parts.overload,
+        redis: parts.redis,
+        quotas: parts.quotas,
         acme: parts.acme.and_then(|raw| raw.acme),
         listeners,
         upstreams: parts.upstreams,
@@ -275,24 +306,12 @@ fn resolve(
         check_shared_template(r, &defined[id as usize], &raw, name.span);
     }
     let action = match raw.action {
-        RawAction::Upstream(name) => {
-            let id = upstreams.resolve(r, &name)?;
-            Action::Upstream(Spanned::new(UpstreamId(id), name.span))
-        }
-        RawAction::Split(targets) => {
-            let mut out = Vec::with_capacity(targets.len());
-            for (name, weight) in targets {
-                let Some(id) = upstreams.resolve(r, &name) else {
-                    continue;
-                };
-                let upstream = Spanned::new(UpstreamId(id), name.span);
-                out.push(SplitTarget { upstream, weight });
-            }
-            Action::Split(out)
-        }
+        RawAction::Upstream(name) => Action::Upstream(upstreams.upstream(r, &name)?),
+        RawAction::Split(targets) => Action::Split(policy::split(r, targets, upstreams)),
         RawAction::Respond(respond) => Action::Respond(respond),
         RawAction::Redirect(redirect) => Action::Redirect(redirect),
     };
+    let policy = policy::route(r, raw.policy, upstreams);
     Some(Route {
         name: raw.name,
         hosts: raw.hosts,
@@ -307,6 +326,7 @@ fn resolve(
         body_max: raw.body_max,
         upstream_host: raw.upstream_host,
         upgrade: raw.upgrade,
+        policy,
     })
 }
 

@@ -1,10 +1,12 @@
 //! What is done to requests and responses on the way.
 
-use super::{Field, HeaderName, Name};
+use super::{
+    ConcurrencyLimit, FaultFilter, Field, HeaderName, Maintenance, Name, Quota, RateLimit,
+};
 use crate::Spanned;
 
 /// `[filter.NAME]`
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Filter {
     /// The key under `filter`.
     pub name: Spanned<Name>,
@@ -13,7 +15,7 @@ pub struct Filter {
 }
 
 /// A filter's `type` with its settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum FilterKind {
     /// `type = "headers"`
     Headers(HeaderFilter),
@@ -23,6 +25,16 @@ pub enum FilterKind {
     BodyLimit(BodyLimit),
     /// `type = "grpc_web"`
     GrpcWeb,
+    /// `type = "rate_limit"`
+    RateLimit(Box<RateLimit>),
+    /// `type = "quota"`
+    Quota(Box<Quota>),
+    /// `type = "concurrency_limit"`
+    ConcurrencyLimit(ConcurrencyLimit),
+    /// `type = "fault"`
+    Fault(FaultFilter),
+    /// `type = "maintenance"`
+    Maintenance(Box<Maintenance>),
     /// A type whose settings are checked but which this build does not run; holds its name. A
     /// configuration that has one also has a diagnostic that says so.
     Later(&'static str),

@@ -3,7 +3,10 @@
 
 mod acme;
 mod filter;
+mod limiter;
 mod listener;
+mod node;
+mod policy;
 mod process;
 mod route;
 mod tls;
@@ -16,7 +19,16 @@ use std::sync::Arc;
 pub use crate::limits::Limits;
 pub use acme::{Acme, Challenge};
 pub use filter::{BodyLimit, Filter, FilterKind, HeaderEdits, HeaderFilter, PathRewrite};
+pub use limiter::{
+    Algorithm, ConcurrencyLimit, FaultFilter, LimiterKey, Maintenance, Period, Quota, Rate,
+    RateLimit, Weight,
+};
 pub use listener::{HalfClose, Http2, ListenAddr, Listener, ListenerProtocol, SniRoute};
+pub use node::{Node, Overload, Quotas, Redis, Secret};
+pub use policy::{
+    Adaptive, Balance, Breaker, BreakerScope, Canary, Choice, Concurrency, Fallback, FallbackTo,
+    Halt, Hedge, Key, KeyPart, Mirror, Outlier, Retry, RetryOn, RoutePolicy, Sticky, Urgency,
+};
 pub use process::{
     AccessLog, Admin, Backslash, Cores, DotSegments, Driver, EncodedSlash, Forwarded, Log,
     LogFormat, LogLevel, PathPolicy, Runtime, TrailingSlash, Workers,
@@ -27,8 +39,8 @@ pub use route::{
 };
 pub use tls::{Alpn, Certificate, CipherSuite, ClientAuth, ListenerTls, TlsVersion, UpstreamTls};
 pub use upstream::{
-    Balance, Endpoint, EndpointAddr, HealthCheck, HealthKind, HealthQuestion, ProxyVersion,
-    Upstream, UpstreamHttp2, UpstreamProtocol,
+    Endpoint, EndpointAddr, HealthCheck, HealthKind, HealthQuestion, ProxyVersion, Upstream,
+    UpstreamHttp2, UpstreamProtocol,
 };
 
 use crate::{Sources, Spanned};
@@ -48,6 +60,14 @@ pub struct Config {
     pub path: PathPolicy,
     /// What is told to origins about the client, and who is believed about it.
     pub forwarded: Forwarded,
+    /// What this node is among others.
+    pub node: Node,
+    /// When requests are refused because there is too much to do.
+    pub overload: Overload,
+    /// Stores that nodes share limits through; names are unique.
+    pub redis: Vec<Redis>,
+    /// Where quotas are kept; there when a filter is a quota.
+    pub quotas: Option<Quotas>,
     /// Where certificates are ordered; there when a listener has `acme` names.
     pub acme: Option<Acme>,
     /// At least one.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Cap, Field, FilterId, Name, UpstreamId};
+use super::{Cap, Field, FilterId, Name, RoutePolicy, UpstreamId};
 use crate::Spanned;
 
 /// `[[route]]`
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Route {
     /// Unique among routes.
     pub name: Spanned<Name>,
@@ -34,6 +34,8 @@ pub struct Route {
     pub upstream_host: UpstreamHost,
     /// Which protocol upgrades pass.
     pub upgrade: Upgrade,
+    /// Its traffic policies.
+    pub policy: RoutePolicy,
 }
 
 /// Conditions beyond host, path and method; all must hold.
@@ -74,7 +76,8 @@ pub enum ValueMatch {
 pub enum Action {
     /// One upstream.
     Upstream(Spanned<UpstreamId>),
-    /// One of several upstreams, by weight; never empty, the weights add up to at least 1.
+    /// One of several upstreams, by conditions, then by weight; never empty, the weights add up
+    /// to at least 1.
     Split(Vec<SplitTarget>),
     /// A constant answer.
     Respond(Respond),
@@ -82,13 +85,17 @@ pub enum Action {
     Redirect(Redirect),
 }
 
-/// One branch of a split.
+/// One branch of a split; `U` is how it names its upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SplitTarget {
+pub struct SplitTarget<U = Spanned<UpstreamId>> {
     /// Where its share goes.
-    pub upstream: Spanned<UpstreamId>,
-    /// Its share; 0 sends nothing.
+    pub upstream: U,
+    /// Its share; 0 sends nothing but what its conditions hold for.
     pub weight: u16,
+    /// A request that has all of these fields goes here whatever the weights.
+    pub headers: Vec<FieldMatch>,
+    /// A request that has all of these cookies, and the fields, goes here.
+    pub cookies: Vec<FieldMatch>,
 }
 
 /// A constant answer.

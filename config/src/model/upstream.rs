@@ -6,17 +6,27 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Name, UpstreamTls};
+use super::{Breaker, Choice, Concurrency, Fallback, Name, Outlier, Retry, Sticky, UpstreamTls};
 use crate::Spanned;
 use crate::keys::words;
 
 /// `[[upstream]]`
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Upstream {
     /// Unique among upstreams.
     pub name: Spanned<Name>,
     /// How an endpoint is picked.
-    pub balance: Balance,
+    pub balance: Choice,
+    /// Share of a group's weight that must be available for it to take all requests.
+    pub failover_below: f64,
+    /// Share of all weight that must be available for checks and ejections to be believed.
+    pub panic_below: f64,
+    /// How long an endpoint that is back takes to get its full share; zero is at once.
+    pub slow_start: Duration,
+    /// Requests at a time and endpoint; 0 is no limit.
+    pub endpoint_requests_max: u32,
+    /// A cookie that keeps a client with its endpoint.
+    pub sticky: Option<Sticky>,
     /// Never empty.
     pub endpoints: Vec<Endpoint>,
     /// Limit for opening a connection.
@@ -39,6 +49,16 @@ pub struct Upstream {
     pub proxy_protocol: Option<ProxyVersion>,
     /// How its endpoints are checked; `None` does not check them.
     pub health: Option<HealthCheck>,
+    /// Its circuit breaker.
+    pub breaker: Option<Breaker>,
+    /// When endpoints are ejected.
+    pub outlier: Option<Outlier>,
+    /// Its retries; a route's own go before them.
+    pub retry: Option<Retry>,
+    /// Requests at a time.
+    pub concurrency: Option<Concurrency>,
+    /// Who answers in its place; a route's own goes before it.
+    pub fallback: Option<Fallback>,
 }
 
 /// `[upstream.health]`
@@ -65,12 +85,16 @@ pub enum HealthQuestion {
         path: Box<str>,
         /// The good statuses; empty = any 2xx.
         expect: Vec<u16>,
+        /// A text that the answer's body must contain; never empty.
+        body: Option<Box<str>>,
     },
     /// The Check call of grpc.health.v1.Health; good is SERVING.
     Grpc {
         /// The service that is asked about; empty = the server as a whole.
         service: Box<str>,
     },
+    /// A connection, without TLS; good is one that can be opened.
+    Tcp,
 }
 
 /// The type of a health check.
@@ -80,6 +104,8 @@ pub enum HealthKind {
     Http,
     /// [`HealthQuestion::Grpc`]
     Grpc,
+    /// [`HealthQuestion::Tcp`]
+    Tcp,
 }
 
 /// What an upstream's connections speak.
@@ -115,21 +141,6 @@ pub enum ProxyVersion {
     V2,
 }
 
-/// How an endpoint is picked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Balance {
-    /// In turn, by weight.
-    RoundRobin,
-    /// The fewest requests in flight.
-    LeastConnections,
-    /// By the client's address.
-    IpHash,
-    /// The less loaded of two picked at random.
-    RandomTwo,
-    /// By a key, moving few keys when endpoints change.
-    ConsistentHash,
-}
-
 /// One place that serves an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -137,6 +148,12 @@ pub struct Endpoint {
     pub address: Spanned<EndpointAddr>,
     /// Its share beside the other endpoints.
     pub weight: NonZeroU16,
+    /// The group that it belongs to: the lowest number goes first.
+    pub priority: u8,
+    /// Where it stands.
+    pub zone: Option<Spanned<Name>>,
+    /// Whether it gets no new requests.
+    pub drain: bool,
 }
 
 /// An address to connect to.
@@ -165,13 +182,6 @@ impl fmt::Display for EndpointAddr {
     }
 }
 
-words!(Balance {
-    RoundRobin = "round_robin",
-    LeastConnections = "least_connections",
-    IpHash = "ip_hash",
-    RandomTwo = "random_two",
-    ConsistentHash = "consistent_hash",
-});
 words!(UpstreamProtocol { Http1 = "http/1.1", Http2 = "h2", Auto = "auto" });
-words!(HealthKind { Http = "http", Grpc = "grpc" });
+words!(HealthKind { Http = "http", Grpc = "grpc", Tcp = "tcp" });
 words!(ProxyVersion { V1 = "v1", V2 = "v2" });

@@ -7,7 +7,10 @@ mod filter;
 mod http2;
 mod later;
 mod listener;
+mod node;
+mod policy;
 mod process;
+mod rate;
 mod reader;
 mod route;
 mod table;
@@ -15,13 +18,18 @@ mod upstream;
 
 pub(crate) use expand::Text;
 pub(crate) use listener::RawListener;
+pub(crate) use policy::RawFallback;
+pub(crate) use rate::{BURST, rate};
 pub(crate) use reader::{Reader, quote};
-pub(crate) use route::{RawAction, RawRoute};
+pub(crate) use route::{RawAction, RawPolicy, RawRoute};
 pub(crate) use table::{Table, bounded_integer};
 
 use crate::keys::{Key, Kind, Section};
 use crate::limits::{LIMITS, Limits};
-use crate::model::{Acme, Admin, Filter, Forwarded, Log, PathPolicy, Runtime, Upstream};
+use crate::model::{
+    Acme, Admin, Filter, Forwarded, Log, Node, Overload, PathPolicy, Quotas, Redis, Runtime,
+    Upstream,
+};
 use crate::nearest::nearest;
 use crate::span::{Span, Spanned};
 
@@ -97,6 +105,26 @@ pub(crate) static ROOT: Section = Section {
             Kind::Table(&acme::ACME),
             "Where certificates are ordered.",
         ),
+        Key::optional(
+            "node",
+            Kind::Table(&node::NODE),
+            "What this node is among others.",
+        ),
+        Key::optional(
+            "overload",
+            Kind::Table(&node::OVERLOAD),
+            "When requests are refused because there is too much to do.",
+        ),
+        Key::optional(
+            "redis",
+            Kind::Map(&Kind::Table(&node::REDIS)),
+            "Redis or Valkey servers, under names that filters refer to.",
+        ),
+        Key::optional(
+            "quotas",
+            Kind::Table(&node::QUOTAS),
+            "Where quotas are kept; needed when a filter is a quota.",
+        ),
         LISTENER,
         UPSTREAM,
         FILTER,
@@ -113,7 +141,7 @@ pub(crate) static INCLUDED: Section = Section {
 };
 
 /// Tables whose keys people put in the wrong place.
-static HOMES: [&Section; 15] = [
+static HOMES: [&Section; 22] = [
     &LIMITS,
     &process::RUNTIME,
     &process::LOG,
@@ -128,6 +156,13 @@ static HOMES: [&Section; 15] = [
     &upstream::TLS,
     &http2::UPSTREAM_HTTP2,
     &acme::ACME,
+    &policy::UPSTREAM_RETRY,
+    &policy::BREAKER,
+    &policy::OUTLIER,
+    &policy::UPSTREAM_CONCURRENCY,
+    &node::NODE,
+    &node::OVERLOAD,
+    &node::QUOTAS,
     &ROOT,
 ];
 
@@ -140,11 +175,17 @@ fn misplaced(written: &str, section: &'static Section) -> Option<String> {
     if let Some(home) = home {
         return Some(format!("`{written}` is a key of {}", home.title));
     }
+    if written.len() < FAR_AWAY_LEN_MIN {
+        return None;
+    }
     let keys = HOMES.iter().flat_map(|home| home.keys);
     let near = nearest(written, keys.map(|key| key.name))?;
     let home = HOMES.iter().find(|home| home.key(near).is_some())?;
     Some(format!("did you mean `{near}` of {}?", home.title))
 }
+
+/// Shorter words are near to some key of some table whatever they mean.
+const FAR_AWAY_LEN_MIN: usize = 5;
 
 /// `[acme]`, there or not, with its place.
 #[derive(Debug)]
@@ -165,7 +206,13 @@ pub(crate) struct Parts {
     pub forwarded: Option<Forwarded>,
     pub acme: Option<RawAcme>,
     pub listeners: Vec<RawListener>,
+    pub node: Node,
+    pub overload: Overload,
+    pub redis: Vec<Redis>,
+    pub quotas: Option<Quotas>,
     pub upstreams: Vec<Upstream>,
+    /// Fallbacks of upstreams, by their index: they may name others.
+    pub fallbacks: Vec<(usize, RawFallback)>,
     pub filters: Vec<Filter>,
     pub consumers: Vec<Spanned<crate::model::Name>>,
     pub routes: Vec<RawRoute>,
@@ -192,6 +239,15 @@ impl Parts {
             acme: acme::acme(r, &table),
             span: table.span,
         });
+        let node = root.table(r, "node");
+        self.node = node.map(|t| node::node(r, &t)).unwrap_or_default();
+        let overload = root.table(r, "overload");
+        self.overload = overload.map(|t| node::overload(r, &t)).unwrap_or_default();
+        if let Some(item) = root.item("redis") {
+            node::redis(r, &item, &mut self.redis);
+        }
+        let quotas = root.table(r, "quotas");
+        self.quotas = quotas.and_then(|t| node::quotas(r, &t));
         self.read_shared(r, root);
     }
 
@@ -202,7 +258,13 @@ impl Parts {
             self.listeners.extend(listener::listener(r, &table, &base));
         }
         for table in root.tables(r, "upstream") {
-            self.upstreams.extend(upstream::upstream(r, &table));
+            let Some((upstream, fallback)) = upstream::upstream(r, &table) else {
+                continue;
+            };
+            let index = self.upstreams.len();
+            self.fallbacks
+                .extend(fallback.map(|fallback| (index, fallback)));
+            self.upstreams.push(upstream);
         }
         if let Some(item) = root.item("filter") {
             filter::filters(r, &item, &mut self.filters);

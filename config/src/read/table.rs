@@ -143,6 +143,11 @@ impl<'t> Table<'t> {
         }
     }
 
+    pub fn ratio_or_default(&self, r: &mut Reader<'_>, key: &'static str) -> f64 {
+        self.ratio(r, key)
+            .unwrap_or_else(|| self.section.default_ratio(key))
+    }
+
     pub fn integer_or_default(&self, r: &mut Reader<'_>, key: &'static str) -> i64 {
         self.integer(r, key)
             .unwrap_or_else(|| self.section.default_integer(key))

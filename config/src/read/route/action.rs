@@ -1,10 +1,11 @@
 //! What answers the requests of a route.
 
+use super::conditions::{CONDITIONS, conditions};
 use super::{REFERENCE, template};
 use crate::diagnostic::Diagnostic;
 use crate::keys::{Key, Kind, Section};
 use crate::leaf;
-use crate::model::{Redirect, Respond};
+use crate::model::{Redirect, Respond, SplitTarget};
 use crate::read::Text;
 use crate::read::filter::fields;
 use crate::read::reader::Reader;
@@ -15,29 +16,40 @@ use crate::span::Spanned;
 #[derive(Debug)]
 pub(crate) enum RawAction {
     Upstream(Spanned<Text>),
-    Split(Vec<(Spanned<Text>, u16)>),
+    Split(Vec<SplitTarget<Spanned<Text>>>),
     Respond(Respond),
     Redirect(Redirect),
 }
 
 pub(super) static SPLIT: Section = Section {
     title: "an entry of `split`",
-    doc: "One branch of a split.",
+    doc: "One branch of a split. The first branch whose conditions hold gets a request, whatever \
+          the weights; one that no conditions hold for is drawn by weight.",
     keys: &[
         Key::required("upstream", *REFERENCE, "Where its share goes."),
-        Key::default(
+        Key::optional(
             "weight",
             Kind::Integer {
                 min: 0,
                 max: 65_535,
             },
-            "1",
-            "Its share beside the other branches; 0 sends nothing.",
+            "Its share of the draw beside the other branches. 1 where it is not written, but 0 for \
+             a branch with conditions: only they lead to it.",
+        ),
+        Key::optional(
+            "headers",
+            CONDITIONS,
+            "Conditions on request headers; all of them must hold.",
+        ),
+        Key::optional(
+            "cookies",
+            CONDITIONS,
+            "Conditions on cookies, beside those on headers. Their names depend on case.",
         ),
     ],
 };
 
-pub(super) static RESPOND: Section = Section {
+pub(crate) static RESPOND: Section = Section {
     title: "`respond`",
     doc: "A constant answer.",
     keys: &[
@@ -127,7 +139,7 @@ pub(super) fn action(
     action
 }
 
-fn split(r: &mut Reader<'_>, item: &Item<'_>) -> Option<Vec<(Spanned<Text>, u16)>> {
+fn split(r: &mut Reader<'_>, item: &Item<'_>) -> Option<Vec<SplitTarget<Spanned<Text>>>> {
     let items = r.list(item)?;
     let mut targets = Vec::with_capacity(items.len());
     let mut complete = true;
@@ -137,11 +149,21 @@ fn split(r: &mut Reader<'_>, item: &Item<'_>) -> Option<Vec<(Spanned<Text>, u16)
             continue;
         };
         let upstream = table.required(r, "upstream").and_then(|item| r.text(&item));
-        let weight = u16::try_from(table.integer_or_default(r, "weight")).unwrap_or_default();
+        let headers = conditions(r, &table, "headers", leaf::header_name);
+        let cookies = conditions(r, &table, "cookies", leaf::cookie_name);
+        let usual = u16::from(headers.is_empty() && cookies.is_empty());
+        let weight = table.integer(r, "weight");
+        let weight = weight.map_or(usual, |weight| u16::try_from(weight).unwrap_or(u16::MAX));
         complete &= upstream.is_some();
-        targets.extend(upstream.map(|upstream| (upstream, weight)));
+        targets.extend(upstream.map(|upstream| SplitTarget {
+            upstream,
+            weight,
+            headers,
+            cookies,
+        }));
     }
-    let total: u32 = targets.iter().map(|(_, weight)| u32::from(*weight)).sum();
+    let weights = targets.iter().map(|target| u32::from(target.weight));
+    let total: u32 = weights.sum();
     if complete && total == 0 {
         r.report(
             Diagnostic::error(
@@ -150,13 +172,14 @@ fn split(r: &mut Reader<'_>, item: &Item<'_>) -> Option<Vec<(Spanned<Text>, u16)
                 item.span(),
             )
             .label("the weights add up to 0")
-            .help("give at least one branch a weight above 0"),
+            .help("give at least one branch a weight above 0: it gets what no conditions hold for"),
         );
     }
     Some(targets)
 }
 
-fn respond(r: &mut Reader<'_>, item: &Item<'_>) -> Option<Respond> {
+/// A constant answer.
+pub(crate) fn respond(r: &mut Reader<'_>, item: &Item<'_>) -> Option<Respond> {
     let table = r.open(item, &RESPOND)?;
     let status = u16::try_from(table.integer_or_default(r, "status")).unwrap_or(200);
     let body = table.text(r, "body");

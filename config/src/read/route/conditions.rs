@@ -33,7 +33,7 @@ static CONDITION: Section = Section {
     ],
 };
 
-const CONDITIONS: Kind = Kind::Map(&CONDITION_KIND);
+pub(super) const CONDITIONS: Kind = Kind::Map(&CONDITION_KIND);
 static CONDITION_KIND: Kind = Kind::Either(&[Kind::Text("a string"), Kind::Table(&CONDITION)]);
 
 pub(super) static MATCH: Section = Section {
@@ -56,7 +56,7 @@ pub(super) fn matches(r: &mut Reader<'_>, table: &Table<'_>) -> Matches {
     }
 }
 
-fn conditions(
+pub(super) fn conditions(
     r: &mut Reader<'_>,
     table: &Table<'_>,
     key: &'static str,

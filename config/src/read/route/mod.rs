@@ -2,6 +2,7 @@
 
 mod action;
 mod conditions;
+mod policy;
 
 use std::time::Duration;
 
@@ -13,10 +14,11 @@ use crate::keys::{Key, Kind, Section};
 use crate::leaf;
 use crate::model::{Cap, Matches, Name, Upgrade, UpstreamHost};
 use crate::span::Spanned;
-use action::{REDIRECT, RESPOND, SPLIT, action};
+use action::{REDIRECT, SPLIT, action};
 use conditions::{MATCH, matches};
 
-pub(crate) use action::RawAction;
+pub(crate) use action::{RESPOND, RawAction, respond};
+pub(crate) use policy::RawPolicy;
 
 /// A [`Route`](crate::model::Route) whose references are still names.
 #[derive(Debug)]
@@ -34,6 +36,7 @@ pub(crate) struct RawRoute {
     pub body_max: Option<Cap<u64>>,
     pub upstream_host: UpstreamHost,
     pub upgrade: Upgrade,
+    pub policy: RawPolicy,
 }
 
 const REFERENCE: &Kind = &Kind::Text("the name of an [[upstream]]");
@@ -89,7 +92,7 @@ pub(crate) static ROUTE: Section = Section {
         Key::optional(
             "split",
             Kind::List(&Kind::Table(&SPLIT)),
-            "Upstreams that answer in turn, by weight.",
+            "Upstreams that answer by their conditions, then by weight.",
         ),
         Key::optional("respond", Kind::Table(&RESPOND), "A constant answer."),
         Key::optional("redirect", Kind::Table(&REDIRECT), "A redirect."),
@@ -137,6 +140,17 @@ pub(crate) static ROUTE: Section = Section {
             "[\"websocket\"]",
             "Protocol upgrades that pass: a list, or one word; `[]` and \"off\" forbid them.",
         ),
+        policy::KEYS[0],
+        policy::KEYS[1],
+        policy::KEYS[2],
+        policy::KEYS[3],
+        policy::KEYS[4],
+        policy::KEYS[5],
+        policy::KEYS[6],
+        policy::KEYS[7],
+        policy::KEYS[8],
+        policy::KEYS[9],
+        policy::KEYS[10],
     ],
 };
 
@@ -164,6 +178,7 @@ pub(crate) fn route(r: &mut Reader<'_>, table: &Table<'_>) -> Option<RawRoute> {
     let body_max = table.size_cap(r, "body_max");
     let upstream_host = upstream_host(r, table);
     let upgrade = upgrade(r, table);
+    let policy = policy::policy(r, table);
     Some(RawRoute {
         name: name?,
         hosts,
@@ -178,6 +193,7 @@ pub(crate) fn route(r: &mut Reader<'_>, table: &Table<'_>) -> Option<RawRoute> {
         body_max,
         upstream_host,
         upgrade,
+        policy,
     })
 }
 

@@ -16,18 +16,24 @@ pub(crate) static HEALTH: Section = Section {
             "type",
             Kind::Choice(HealthKind::WORDS),
             "http",
-            "What is asked: a GET of `path`, or the Check call of gRPC's health protocol, which \
-             is good when the answer is SERVING.",
+            "What is asked: a GET of `path`, over TLS where the upstream has it; the Check call of \
+             gRPC's health protocol, which is good when the answer is SERVING; or only whether a \
+             TCP connection can be opened.",
         ),
         Key::optional(
             "path",
             Kind::Text("a path such as \"/healthz\""),
-            "What is asked for. Required for \"http\", not allowed for \"grpc\".",
+            "What is asked for. Required for \"http\", not allowed otherwise.",
         ),
         Key::optional(
             "expect",
             Kind::List(&STATUS),
             "The statuses that are good, for \"http\"; any 2xx without it.",
+        ),
+        Key::optional(
+            "body",
+            Kind::Text("a text of 1 to 1024 bytes"),
+            "A text that must be in the first 64 KiB of a good answer, for \"http\".",
         ),
         Key::optional(
             "service",
@@ -81,6 +87,13 @@ pub(super) fn health(
     let question = match kind {
         HealthKind::Http => http(r, &table),
         HealthKind::Grpc => grpc(r, &table, upstream, protocol),
+        HealthKind::Tcp => {
+            for key in ["path", "expect", "body"] {
+                foreign_key(r, &table, key, HealthKind::Http);
+            }
+            foreign_key(r, &table, "service", HealthKind::Grpc);
+            Some(HealthQuestion::Tcp)
+        }
     };
     let count = |r: &mut Reader<'_>, key| {
         u32::try_from(table.integer_or_default(r, key)).unwrap_or(u32::MAX)
@@ -114,9 +127,11 @@ fn http(r: &mut Reader<'_>, table: &Table<'_>) -> Option<HealthQuestion> {
             expect.extend(status.and_then(|status| u16::try_from(status).ok()));
         }
     }
+    let body = table.parsed(r, "body", leaf::body_part);
     Some(HealthQuestion::Http {
         path: path?.value,
         expect,
+        body: body.map(|body| body.value),
     })
 }
 
@@ -128,6 +143,7 @@ fn grpc(
 ) -> Option<HealthQuestion> {
     foreign_key(r, table, "path", HealthKind::Http);
     foreign_key(r, table, "expect", HealthKind::Http);
+    foreign_key(r, table, "body", HealthKind::Http);
     if protocol == UpstreamProtocol::Http1 {
         let message = "gRPC health checks of an upstream that is spoken to in HTTP/1.1";
         let out = Diagnostic::warning("grpc-without-http2", message, table.span_of("type"))

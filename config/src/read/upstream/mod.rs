@@ -5,13 +5,18 @@ mod tls;
 
 use std::num::NonZeroU16;
 
+use super::http2;
+use super::policy::{
+    BALANCE_KEYS, BREAKER, OUTLIER, Place, RawFallback, STICKY, UPSTREAM_CONCURRENCY,
+    UPSTREAM_FALLBACK, UPSTREAM_RETRY, breaker, choice, concurrency, fallback, outlier, retry,
+    sticky,
+};
 use super::reader::Reader;
 use super::table::{Item, Table};
-use super::{http2, later};
 use crate::diagnostic::Diagnostic;
 use crate::keys::{Key, Kind, Section, Word};
 use crate::leaf;
-use crate::model::{Balance, Endpoint, ProxyVersion, Upstream, UpstreamProtocol};
+use crate::model::{Balance, Choice, Endpoint, ProxyVersion, Upstream, UpstreamProtocol};
 
 pub(crate) use tls::TLS;
 
@@ -38,6 +43,25 @@ static ENDPOINT: Section = Section {
             "1",
             "Its share beside the other endpoints.",
         ),
+        Key::default(
+            "priority",
+            Kind::Integer { min: 0, max: 255 },
+            "0",
+            "The group that it belongs to. The group with the lowest number takes all requests \
+             while enough of it is available, see `failover_below`; numbers may be left out.",
+        ),
+        Key::optional(
+            "zone",
+            Kind::Text(NAME),
+            "Where it stands. Within a group, endpoints of the zone in [node] go first.",
+        ),
+        Key::default(
+            "drain",
+            Kind::Bool,
+            "false",
+            "Whether it gets no new requests; those under way end in peace. The admin API can do \
+             the same without a reload.",
+        ),
     ],
 };
 
@@ -54,7 +78,51 @@ pub(crate) static UPSTREAM: Section = Section {
             "balance",
             Kind::Choice(Balance::WORDS),
             "round_robin",
-            "How an endpoint is picked. Only \"round_robin\" is supported yet.",
+            "How an endpoint is picked: in turn by weight; the fewest requests in flight; the less \
+             loaded of two drawn at random; of two drawn at random the one that has answered \
+             faster of late; by a hash of the client's address; or by a hash of `hash_key` that \
+             moves few keys when endpoints change.",
+        ),
+        BALANCE_KEYS[0],
+        BALANCE_KEYS[1],
+        Key::default(
+            "failover_below",
+            Kind::Ratio { min: 0.0, max: 1.0 },
+            "0.7",
+            "While a smaller share of a group's weight is available, the group of the next \
+             `priority` helps it; 0 waits until none is.",
+        ),
+        Key::default(
+            "panic_below",
+            Kind::Ratio { min: 0.0, max: 1.0 },
+            "0.5",
+            "While a smaller share of all weight is available, what health checks and ejections \
+             say is not believed and all endpoints are used: better some errors than a rush on \
+             the few that are left. 0 does so only when none is left.",
+        ),
+        Key::default(
+            "slow_start",
+            Kind::Duration {
+                min: "0s",
+                max: "1h",
+            },
+            "0s",
+            "How long an endpoint that is back takes to get its full share; 0 is at once.",
+        ),
+        Key::default(
+            "endpoint_requests_max",
+            Kind::Integer {
+                min: 0,
+                max: 1_000_000,
+            },
+            "0",
+            "Requests of one endpoint at a time, over all workers; one that has as many is not \
+             picked. 0 is no limit.",
+        ),
+        Key::optional(
+            "sticky",
+            Kind::Table(&STICKY),
+            "A cookie that keeps a client with its endpoint.",
         ),
         Key::required(
             "endpoints",
@@ -62,7 +130,7 @@ pub(crate) static UPSTREAM: Section = Section {
                 Kind::Text(ADDRESS),
                 Kind::Table(&ENDPOINT),
             ])),
-            "At least one address, or table of address and weight.",
+            "At least one address, or table of address, weight and place.",
         ),
         Key::default(
             "connect_timeout",
@@ -140,24 +208,41 @@ pub(crate) static UPSTREAM: Section = Section {
             Kind::Table(&health::HEALTH),
             "Active health checks; without this table every endpoint counts as healthy.",
         ),
+        Key::optional("breaker", Kind::Table(&BREAKER), "The circuit breaker."),
         Key::optional(
-            "breaker",
-            Kind::Table(&later::BREAKER),
-            "The circuit breaker.",
-        )
-        .later(),
+            "outlier",
+            Kind::Table(&OUTLIER),
+            "Ejects endpoints that answer badly.",
+        ),
         Key::optional(
             "retry",
-            Kind::Table(&later::RETRY),
+            Kind::Table(&UPSTREAM_RETRY),
             "Retries of failed requests.",
-        )
-        .later(),
+        ),
+        Key::optional(
+            "concurrency",
+            Kind::Table(&UPSTREAM_CONCURRENCY),
+            "Requests at a time.",
+        ),
+        Key::optional(
+            "fallback",
+            Kind::Table(&UPSTREAM_FALLBACK),
+            "Who answers when the upstream cannot.",
+        ),
     ],
 };
 
-pub(crate) fn upstream(r: &mut Reader<'_>, table: &Table<'_>) -> Option<Upstream> {
+/// An upstream, and its fallback, which may name another one.
+pub(crate) fn upstream(
+    r: &mut Reader<'_>,
+    table: &Table<'_>,
+) -> Option<(Upstream, Option<RawFallback>)> {
     let name = table.required(r, "name").and_then(|item| r.name(&item));
-    let balance = balance(r, table);
+    let balance = choice(r, table, Place::Upstream).unwrap_or(Choice {
+        balance: Balance::RoundRobin,
+        key: None,
+        bounded_load: None,
+    });
     let endpoints = endpoints(r, table);
     let proxy = table.item("proxy_protocol");
     let proxy = proxy.and_then(|item| r.word::<ProxyVersion>(&item));
@@ -165,10 +250,15 @@ pub(crate) fn upstream(r: &mut Reader<'_>, table: &Table<'_>) -> Option<Upstream
     let protocol = tls::protocol(r, table, proxy);
     let tls = tls::tls(r, table, &endpoints);
     let health = health::health(r, table, protocol);
-    later::resilience(r, table);
-    // The name comes last: without it the other keys are still checked.
-    Some(Upstream {
+    let fallback = fallback(r, table);
+    let endpoint_requests_max = table.integer_or_default(r, "endpoint_requests_max");
+    let upstream = Upstream {
         balance,
+        failover_below: table.ratio_or_default(r, "failover_below"),
+        panic_below: table.ratio_or_default(r, "panic_below"),
+        slow_start: table.duration_or_default(r, "slow_start"),
+        endpoint_requests_max: u32::try_from(endpoint_requests_max).unwrap_or(u32::MAX),
+        sticky: sticky(r, table),
         endpoints,
         connect_timeout: table.duration_or_default(r, "connect_timeout"),
         response_timeout: table.duration_or_default(r, "response_timeout"),
@@ -181,22 +271,15 @@ pub(crate) fn upstream(r: &mut Reader<'_>, table: &Table<'_>) -> Option<Upstream
         http2: http2::upstream(r, table),
         proxy_protocol: proxy,
         health,
+        breaker: breaker(r, table),
+        outlier: outlier(r, table),
+        retry: retry(r, table),
+        concurrency: concurrency(r, table),
+        fallback: None,
+        // The name comes last: without it the other keys are still checked.
         name: name?,
-    })
-}
-
-fn balance(r: &mut Reader<'_>, table: &Table<'_>) -> Balance {
-    let Some(balance) = table
-        .item("balance")
-        .and_then(|item| r.word::<Balance>(&item))
-    else {
-        return Balance::RoundRobin;
     };
-    if balance.value != Balance::RoundRobin {
-        let what = format!("`balance = \"{}\"` in [[upstream]]", balance.value);
-        r.unsupported(&what, balance.span);
-    }
-    balance.value
+    Some((upstream, fallback))
 }
 
 fn endpoints(r: &mut Reader<'_>, table: &Table<'_>) -> Vec<Endpoint> {
@@ -235,14 +318,25 @@ fn endpoints(r: &mut Reader<'_>, table: &Table<'_>) -> Vec<Endpoint> {
 
 fn endpoint(r: &mut Reader<'_>, item: &Item<'_>) -> Option<Endpoint> {
     if !item.is_table() {
-        let address = r.parsed(item, leaf::endpoint)?;
-        let weight = NonZeroU16::MIN;
-        return Some(Endpoint { address, weight });
+        return Some(Endpoint {
+            address: r.parsed(item, leaf::endpoint)?,
+            weight: NonZeroU16::MIN,
+            priority: 0,
+            zone: None,
+            drain: false,
+        });
     }
     let table = r.open(item, &ENDPOINT)?;
     let address = table.required(r, "address");
     let weight = table.integer_or_default(r, "weight");
-    let address = r.parsed(&address?, leaf::endpoint)?;
-    let weight = u16::try_from(weight).ok().and_then(NonZeroU16::new)?;
-    Some(Endpoint { address, weight })
+    let priority = table.integer_or_default(r, "priority");
+    let zone = table.item("zone").and_then(|item| r.name(&item));
+    let drain = table.bool_or_default(r, "drain");
+    Some(Endpoint {
+        address: r.parsed(&address?, leaf::endpoint)?,
+        weight: u16::try_from(weight).ok().and_then(NonZeroU16::new)?,
+        priority: u8::try_from(priority).unwrap_or(u8::MAX),
+        zone,
+        drain,
+    })
 }

@@ -1,5 +1,8 @@
 //! `[filter.NAME]`.
 
+mod limiter;
+mod trial;
+
 use std::collections::BTreeMap;
 
 use toml::de::DeValue;
@@ -140,8 +143,28 @@ pub(crate) const VARIANTS: &[Variant] = &[
     },
     Variant {
         tag: "rate_limit",
-        section: &later::RATE_LIMIT,
-        stage: Stage::Later,
+        section: &limiter::RATE_LIMIT,
+        stage: Stage::Now,
+    },
+    Variant {
+        tag: "quota",
+        section: &limiter::QUOTA,
+        stage: Stage::Now,
+    },
+    Variant {
+        tag: "concurrency_limit",
+        section: &limiter::CONCURRENCY_LIMIT,
+        stage: Stage::Now,
+    },
+    Variant {
+        tag: "fault",
+        section: &trial::FAULT,
+        stage: Stage::Now,
+    },
+    Variant {
+        tag: "maintenance",
+        section: &trial::MAINTENANCE,
+        stage: Stage::Now,
     },
     Variant {
         tag: "api_key",
@@ -236,6 +259,11 @@ fn filter(r: &mut Reader<'_>, entry: &Item<'_>) -> Option<FilterKind> {
             Some(FilterKind::BodyLimit(BodyLimit { max }))
         }
         "grpc_web" => Some(FilterKind::GrpcWeb),
+        "rate_limit" => limiter::rate_limit(r, &table),
+        "quota" => limiter::quota(r, &table),
+        "concurrency_limit" => limiter::concurrency_limit(r, &table),
+        "fault" => trial::fault(r, &table),
+        "maintenance" => trial::maintenance(r, &table),
         tag => {
             later::filter(r, &table, tag);
             Some(FilterKind::Later(tag))

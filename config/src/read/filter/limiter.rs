@@ -1,0 +1,518 @@
+//! Filters that count: `rate_limit`, `quota` and `concurrency_limit`.
+
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use super::TYPE;
+use crate::diagnostic::Diagnostic;
+use crate::keys::{Key, Kind, Section, Word};
+use crate::leaf;
+use crate::model::{
+    Algorithm, ConcurrencyLimit, FilterKind, LimiterKey, Period, Quota, Rate, RateLimit, Weight,
+};
+use crate::read::policy::{LIMITER_KEY, ReadKey, key};
+use crate::read::rate::{BURST, LIMIT, PER, rate};
+use crate::read::reader::Reader;
+use crate::read::table::{Item, Table, bounded_integer, entries_of, no_entries};
+use crate::span::Spanned;
+use crate::units::show_duration;
+
+pub(super) static RATE_LIMIT: Section = Section {
+    title: "[filter.NAME] of type \"rate_limit\"",
+    doc: "Limits how often something may be asked for, over all workers: never more than `limit` \
+          and `burst` in any `per`. What is beyond gets 429 with `Retry-After`. Either `limit` and \
+          `per`, or `limits`.",
+    keys: &[
+        TYPE,
+        KEY,
+        Key::optional("limit", LIMIT, "Requests, by weight, that `per` allows."),
+        Key::optional("per", PER, "The time that `limit` is for."),
+        Key::optional(
+            "burst",
+            BURST,
+            "Requests beyond `limit` that may come at once; 0 without it.",
+        ),
+        Key::optional(
+            "limits",
+            Kind::List(&Kind::Table(&RATE)),
+            "Several limits that hold at once, such as 10 in a second and 1000 in an hour, in \
+             place of `limit`, `per` and `burst`.",
+        ),
+        Key::optional(
+            "algorithm",
+            Kind::Choice(Algorithm::WORDS),
+            "How requests are counted: a bucket that fills steadily; a count that begins anew with \
+             each `per`; or a count of the last `per`. Without it \"token_bucket\" where a burst is \
+             given, else \"sliding_window\".",
+        ),
+        Key::default(
+            "reconcile",
+            Kind::Duration {
+                min: "1ms",
+                max: "10s",
+            },
+            "10ms",
+            "How often the workers settle accounts, and ask the server in `redis`.",
+        ),
+        WEIGHT_KEY,
+        KEYS_MAX,
+        IPV4_PREFIX,
+        IPV6_PREFIX,
+        DRY_RUN,
+        FIELDS,
+        Key::optional(
+            "redis",
+            Kind::Text("the name of a [redis.NAME]"),
+            "The server that nodes share the limit through; each node counts for itself without \
+             it.",
+        ),
+        STATUS,
+    ],
+};
+
+pub(super) static QUOTA: Section = Section {
+    title: "[filter.NAME] of type \"quota\"",
+    doc: "Limits how much may be asked for in a day or a month (UTC). What was used is kept in the \
+          store of [quotas] over restarts, and is read and reset through the admin API. What is \
+          beyond gets 429 with `Retry-After`.",
+    keys: &[
+        TYPE,
+        KEY,
+        Key::required(
+            "limit",
+            Kind::Integer {
+                min: 1,
+                max: 1_000_000_000_000,
+            },
+            "Requests, by weight, that a period allows.",
+        ),
+        Key::required(
+            "per",
+            Kind::Choice(Period::WORDS),
+            "The period, in UTC: from midnight, or from the first of the month.",
+        ),
+        WEIGHT_KEY,
+        KEYS_MAX,
+        IPV4_PREFIX,
+        IPV6_PREFIX,
+        DRY_RUN,
+        FIELDS,
+        STATUS,
+    ],
+};
+
+pub(super) static CONCURRENCY_LIMIT: Section = Section {
+    title: "[filter.NAME] of type \"concurrency_limit\"",
+    doc: "Limits how many requests of one key are under way at a time, over all workers; one more \
+          is refused at once.",
+    keys: &[
+        TYPE,
+        KEY,
+        Key::required(
+            "max",
+            Kind::Integer {
+                min: 1,
+                max: 1_000_000,
+            },
+            "Requests of one key at a time.",
+        ),
+        KEYS_MAX,
+        IPV4_PREFIX,
+        IPV6_PREFIX,
+        STATUS,
+    ],
+};
+
+static RATE: Section = Section {
+    title: "an entry of `limits`",
+    doc: "One of several limits.",
+    keys: &[
+        Key::required("limit", LIMIT, "Requests, by weight, that `per` allows."),
+        Key::required("per", PER, "The time that `limit` is for."),
+        Key::default(
+            "burst",
+            BURST,
+            "0",
+            "Requests beyond `limit` that may come at once.",
+        ),
+    ],
+};
+
+static WEIGHT: Section = Section {
+    title: "`weight` of a limiter",
+    doc: "What a request counts for: the number in `header` where the request has one, else that \
+          of its method, else 1.",
+    keys: &[
+        Key::optional(
+            "methods",
+            Kind::Map(&COST),
+            "By method, such as { POST = 5 }; 0 counts for nothing.",
+        ),
+        Key::optional(
+            "header",
+            Kind::Text("a header name"),
+            "A request header that holds a whole number. Clients can write what they like in it, \
+             unless somebody in front of this gateway sets it.",
+        ),
+        Key::default(
+            "max",
+            Kind::Integer {
+                min: 1,
+                max: 1_000_000,
+            },
+            "100",
+            "A larger number in `header` counts as this.",
+        ),
+    ],
+};
+
+static COST: Kind = Kind::Integer {
+    min: 0,
+    max: 1_000_000,
+};
+
+const KEY: Key = Key::required(
+    "key",
+    LIMITER_KEY,
+    "What each limit is counted for: one part of the request or a list of them. Requests without \
+     a part count together. \"consumer\" and \"claim:NAME\" are **not supported yet**.",
+);
+
+const WEIGHT_KEY: Key = Key::optional(
+    "weight",
+    Kind::Table(&WEIGHT),
+    "What a request counts for; 1 without it.",
+);
+
+const KEYS_MAX: Key = Key::default(
+    "keys_max",
+    Kind::Integer {
+        min: 1,
+        max: 10_000_000,
+    },
+    "100000",
+    "Keys that are counted at a time. It bounds memory; when more are in use, the oldest idle one \
+     makes room, which never grants a request too many.",
+);
+
+const IPV4_PREFIX: Key = Key::default(
+    "ipv4_prefix",
+    Kind::Integer { min: 1, max: 32 },
+    "32",
+    "Leading bits of an IPv4 address that \"client_ip\" counts by.",
+);
+
+const IPV6_PREFIX: Key = Key::default(
+    "ipv6_prefix",
+    Kind::Integer { min: 1, max: 128 },
+    "64",
+    "Leading bits of an IPv6 address that \"client_ip\" counts by: a customer has a /64 at least, \
+     and could change addresses in it at will.",
+);
+
+const DRY_RUN: Key = Key::default(
+    "dry_run",
+    Kind::Bool,
+    "false",
+    "Whether nothing is refused: what would be shows in the metrics and the access log.",
+);
+
+const FIELDS: Key = Key::default(
+    "fields",
+    Kind::Bool,
+    "true",
+    "Whether answers tell clients how much is left, in `RateLimit` and `RateLimit-Policy`.",
+);
+
+const STATUS: Key = Key::default(
+    "status",
+    Kind::Integer { min: 400, max: 599 },
+    "429",
+    "The status of refusals.",
+);
+
+pub(super) fn rate_limit(r: &mut Reader<'_>, table: &Table<'_>) -> Option<FilterKind> {
+    let key = limiter_key(r, table, "rate_limit");
+    let limits = limits(r, table);
+    let has_burst = limits.iter().any(|limit| limit.burst > 0);
+    let written = table.item("algorithm");
+    let written = written.and_then(|item| r.word::<Algorithm>(&item));
+    let reconcile = table.duration_or_default(r, "reconcile");
+    let weight = weight(r, table);
+    let redis = table.item("redis").and_then(|item| r.name(&item));
+    let (dry_run, fields) = (
+        table.bool_or_default(r, "dry_run"),
+        table.bool_or_default(r, "fields"),
+    );
+    let status = status(r, table);
+    check_rates(r, table, &limits, reconcile, &weight);
+    let parts = match key? {
+        Counted::Now(key) => key,
+        Counted::Later(name) => return Some(FilterKind::Later(name)),
+    };
+    (!limits.is_empty()).then(|| {
+        FilterKind::RateLimit(Box::new(RateLimit {
+            key: parts,
+            limits,
+            algorithm: match (written, has_burst) {
+                (Some(written), _) => written.value,
+                (None, true) => Algorithm::TokenBucket,
+                (None, false) => Algorithm::SlidingWindow,
+            },
+            reconcile,
+            weight,
+            dry_run,
+            fields,
+            redis,
+            status,
+        }))
+    })
+}
+
+pub(super) fn quota(r: &mut Reader<'_>, table: &Table<'_>) -> Option<FilterKind> {
+    let key = limiter_key(r, table, "quota");
+    let limit = table.required(r, "limit");
+    let limit = limit.and_then(|item| bounded_integer(r, &item));
+    let per = table.required(r, "per");
+    let per = per.and_then(|item| r.word::<Period>(&item));
+    let weight = weight(r, table);
+    let (dry_run, fields) = (
+        table.bool_or_default(r, "dry_run"),
+        table.bool_or_default(r, "fields"),
+    );
+    let status = status(r, table);
+    let parts = match key? {
+        Counted::Now(key) => key,
+        Counted::Later(name) => return Some(FilterKind::Later(name)),
+    };
+    Some(FilterKind::Quota(Box::new(Quota {
+        key: parts,
+        limit: limit?.unsigned_abs(),
+        per: per?.value,
+        weight,
+        dry_run,
+        fields,
+        status,
+    })))
+}
+
+pub(super) fn concurrency_limit(r: &mut Reader<'_>, table: &Table<'_>) -> Option<FilterKind> {
+    let key = limiter_key(r, table, "concurrency_limit");
+    let max = table.required(r, "max");
+    let max = max.and_then(|item| bounded_integer(r, &item));
+    let status = status(r, table);
+    let parts = match key? {
+        Counted::Now(key) => key,
+        Counted::Later(name) => return Some(FilterKind::Later(name)),
+    };
+    Some(FilterKind::ConcurrencyLimit(ConcurrencyLimit {
+        key: parts,
+        max: u32::try_from(max?).ok()?,
+        status,
+    }))
+}
+
+/// What a limiter counts for, if this build knows of it.
+enum Counted {
+    Now(LimiterKey),
+    /// The filter's type.
+    Later(&'static str),
+}
+
+fn limiter_key(r: &mut Reader<'_>, table: &Table<'_>, tag: &'static str) -> Option<Counted> {
+    let read = table.required(r, "key").and_then(|item| key(r, &item));
+    let bits =
+        |r: &mut Reader<'_>, key| u8::try_from(table.integer_or_default(r, key)).unwrap_or(u8::MAX);
+    let (ipv4_prefix, ipv6_prefix) = (bits(r, "ipv4_prefix"), bits(r, "ipv6_prefix"));
+    let keys_max = table.integer_or_default(r, "keys_max");
+    let parts = match read? {
+        ReadKey::Key(parts) => parts,
+        ReadKey::Later => return Some(Counted::Later(tag)),
+    };
+    let counts_addresses = parts
+        .iter()
+        .any(|part| part.value == crate::model::KeyPart::ClientIp);
+    for prefix in ["ipv4_prefix", "ipv6_prefix"] {
+        if let Some(span) = table.key_span(prefix).filter(|_| !counts_addresses) {
+            let message = format!("`{prefix}` without \"client_ip\" in `key`");
+            r.report(
+                Diagnostic::warning("no-effect", message, span)
+                    .label("addresses are not counted by")
+                    .help("remove it, or add \"client_ip\" to `key`"),
+            );
+        }
+    }
+    Some(Counted::Now(LimiterKey {
+        parts,
+        keys_max: u32::try_from(keys_max).unwrap_or(u32::MAX),
+        ipv4_prefix,
+        ipv6_prefix,
+    }))
+}
+
+/// `limits`, or `limit`, `per` and `burst` as the only one; empty when that was wrong.
+fn limits(r: &mut Reader<'_>, table: &Table<'_>) -> Vec<Spanned<Rate>> {
+    const SINGLE: [&str; 3] = ["limit", "per", "burst"];
+    let Some(list) = table.item("limits") else {
+        let one = rate(r, table);
+        return one
+            .map(|rate| Spanned::new(rate, table.span_of("limit")))
+            .into_iter()
+            .collect();
+    };
+    if let Some(span) = SINGLE.iter().find_map(|key| table.key_span(key)) {
+        let message = "`limit`, `per` and `burst` stand in `limits`, or without it";
+        r.report(
+            Diagnostic::error("conflicting-keys", message, span)
+                .label("beside `limits`")
+                .help("make it one more entry of `limits`")
+                .related(list.span(), "`limits`"),
+        );
+    }
+    let items = r.list(&list).unwrap_or_default();
+    if items.is_empty() && list.value.get_ref().is_array() {
+        no_entries(
+            r,
+            &list,
+            "limits nothing",
+            "add { limit = 10, per = \"1s\" }",
+        );
+    }
+    if items.len() > LIMITS_MAX {
+        let message = format!("more than {LIMITS_MAX} limits at once");
+        r.report(
+            Diagnostic::error("out-of-range", message, list.span())
+                .label("each costs time at every request")
+                .help("leave out what the others imply"),
+        );
+    }
+    let mut limits: Vec<Spanned<Rate>> = Vec::with_capacity(items.len());
+    for item in &items {
+        let rate = r.open(item, &RATE).and_then(|table| rate(r, &table));
+        limits.extend(rate.map(|rate| Spanned::new(rate, item.span())));
+    }
+    check_each_other(r, &limits);
+    limits
+}
+
+const LIMITS_MAX: usize = 4; // a second, a minute, an hour and a day
+
+/// A limit that another one keeps anybody from reaching says nothing.
+fn check_each_other(r: &mut Reader<'_>, limits: &[Spanned<Rate>]) {
+    for (index, one) in limits.iter().enumerate() {
+        // So many may come in `one.per` by the other limit alone.
+        let most = |other: &Rate| {
+            let periods = one.per.as_millis().div_ceil(other.per.as_millis().max(1));
+            u128::from(other.limit) * periods + u128::from(other.burst)
+        };
+        let reached = |other: &&(usize, &Spanned<Rate>)| {
+            other.0 != index && most(other.1) <= u128::from(one.limit)
+        };
+        let others: Vec<_> = limits.iter().enumerate().collect();
+        let Some((at, other)) = others.iter().find(reached) else {
+            continue;
+        };
+        // Of two alike the second is superfluous.
+        let alike = one.limit == other.limit && one.per == other.per && one.burst == other.burst;
+        if alike && index < *at {
+            continue;
+        }
+        r.report(
+            Diagnostic::warning("impossible-limit", "this limit is never reached", one.span)
+                .label(format!(
+                    "{} in {} lets fewer through already",
+                    other.limit,
+                    show_duration(other.per)
+                ))
+                .help("remove it, or make it lower")
+                .related(other.span, "the other limit"),
+        );
+    }
+}
+
+fn check_rates(
+    r: &mut Reader<'_>,
+    table: &Table<'_>,
+    limits: &[Spanned<Rate>],
+    reconcile: Duration,
+    weight: &Weight,
+) {
+    let Some(shortest) = limits.iter().min_by_key(|limit| limit.per) else {
+        return;
+    };
+    if reconcile * 10 > shortest.per {
+        let written = table.item("reconcile");
+        let span = written.map_or(shortest.span, |item| item.span());
+        let message = "`reconcile` is longer than a tenth of `per`";
+        r.report(
+            Diagnostic::warning("impossible-limit", message, span)
+                .label(format!(
+                    "here they are {} and {}: less than the limit will get through",
+                    show_duration(reconcile),
+                    show_duration(shortest.per)
+                ))
+                .help("make `reconcile` shorter, or `per` longer with as much more `limit`"),
+        );
+    }
+    let lowest = limits.iter().map(|limit| limit.limit + limit.burst).min();
+    let heaviest = weight.methods.iter().max_by_key(|(_, cost)| *cost);
+    if let (Some(lowest), Some((method, cost))) = (lowest, heaviest)
+        && u64::from(*cost) > lowest
+    {
+        let message = format!(
+            "{} can never pass: it counts for more than the limit",
+            method.value
+        );
+        r.report(
+            Diagnostic::error("impossible-limit", message, method.span)
+                .label(format!("counts for {cost}, and {lowest} are allowed"))
+                .help("lower the weight, or raise `limit` or `burst`"),
+        );
+    }
+}
+
+fn status(r: &mut Reader<'_>, table: &Table<'_>) -> u16 {
+    u16::try_from(table.integer_or_default(r, "status")).unwrap_or(429)
+}
+
+fn weight(r: &mut Reader<'_>, table: &Table<'_>) -> Weight {
+    let table = table.table_or_empty(r, "weight", &WEIGHT);
+    let header = table.parsed(r, "header", leaf::header_name);
+    let max = u32::try_from(table.integer_or_default(r, "max")).unwrap_or(u32::MAX);
+    let methods = table.item("methods").map(|item| methods(r, &item));
+    if let Some(item) = table.item("max")
+        && table.item("header").is_none()
+    {
+        r.report(
+            Diagnostic::warning("no-effect", "`max` without `header`", item.span())
+                .label("bounds the number that a request's header says")
+                .help("remove it, or add `header`"),
+        );
+    }
+    Weight {
+        methods: methods.unwrap_or_default(),
+        header: header.map(|header| header.value),
+        max,
+    }
+}
+
+fn methods(r: &mut Reader<'_>, item: &Item<'_>) -> Vec<(Spanned<Box<str>>, u32)> {
+    let DeValue::Table(entries) = item.value.get_ref() else {
+        r.wrong_type(item);
+        return Vec::new();
+    };
+    let mut methods = Vec::with_capacity(entries.len());
+    for (span, entry) in entries_of(item.file, entries, &COST) {
+        let method = match leaf::method(entry.name) {
+            Ok(method) => Some(Spanned::new(method, span)),
+            Err(fault) => {
+                r.refuse_key(entry.name, fault, span);
+                None
+            }
+        };
+        let cost = bounded_integer(r, &entry).and_then(|cost| u32::try_from(cost).ok());
+        methods.extend(method.zip(cost));
+    }
+    methods
+}
