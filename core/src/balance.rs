@@ -7,6 +7,8 @@
 pub mod ewma;
 mod load;
 mod ring;
+#[cfg(test)]
+mod simulation;
 mod standing;
 pub mod sticky;
 #[cfg(test)]
@@ -206,6 +208,8 @@ impl Roster {
             return Some(at);
         }
         let found = match ask.choice.algorithm {
+            // Whoever follows a failing endpoint would get all of its retries.
+            Algorithm::RoundRobin if !ask.tried.is_empty() => self.draw_fitting(ask.random, fits),
             Algorithm::RoundRobin => {
                 let slots = &self.slots;
                 self.turns.take_fitting(|at| fits(at, &slots[at]))

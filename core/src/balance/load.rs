@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::ring::mix;
 use super::{GOLDEN, Roster, Slot, fraction};
 use crate::rt::clock::Moment;
 use crate::stats::CoreIndex;
@@ -39,8 +40,9 @@ type Candidate = (u32, f64, f64);
 /// Counts of other cores are read as often.
 const REFRESH: Duration = Duration::from_millis(2);
 /// Counts read at a time: cache lines that other cores write, some tens of nanoseconds each.
-const READS_MAX: usize = 1024;
-/// Endpoints that least connections compares at a time.
+const READS_MAX: usize = 512;
+/// Endpoints that least connections compares at a time, by the number of cores.
+const COMPARED_MIN: usize = 16;
 const COMPARED_MAX: usize = 64;
 
 impl Others {
@@ -65,6 +67,11 @@ impl Others {
             fresh.rate = fresh.begun.saturating_sub(self.begun) as f64 / span;
         }
         *self = fresh;
+    }
+
+    /// Requests that the others may have begun since, at the rate of late.
+    fn unseen(&self, now: Moment) -> f64 {
+        self.rate * now.since(self.at).as_nanos() as f64
     }
 }
 
@@ -96,6 +103,16 @@ impl Roster {
         }
     }
 
+    /// Reads what other cores count of one endpoint, when that is due.
+    #[inline]
+    fn refresh_one(&mut self, at: usize, now: Moment) {
+        if now.since(self.slots[at].others.at) >= REFRESH && self.cores() > 1 {
+            let mut others = self.slots[at].others;
+            others.read(&self.slots[at], self.core, now);
+            self.slots[at].others = others;
+        }
+    }
+
     #[cold]
     fn read_others(&mut self, now: Moment) {
         let steps = self.slots.len().div_ceil(self.read_at_a_time());
@@ -116,16 +133,6 @@ impl Roster {
 
     fn read_at_a_time(&self) -> usize {
         (READS_MAX / self.cores()).max(1)
-    }
-
-    /// Requests that the other cores may have begun since their counts were read, to endpoints
-    /// in use: as many as of late, and one each at least, for a burst that nobody foresaw.
-    fn unseen(&self) -> f64 {
-        let steps = self.slots.len().div_ceil(self.read_at_a_time());
-        let span = (REFRESH.as_nanos() as f64) * steps as f64;
-        let live = self.live.iter().map(|at| &self.slots[*at as usize]);
-        let expected = live.map(|slot| slot.others.rate).sum::<f64>() * span;
-        expected.max(self.cores() as f64 - 1.0)
     }
 
     /// A number in 0.0 to 1.0 that is spread evenly over this core's picks, and over the cores
@@ -151,28 +158,33 @@ impl Roster {
         now: Moment,
         fits: impl Fn(usize, &Slot) -> bool,
     ) -> Option<usize> {
-        self.refresh(now);
         let point = self.spread();
         let count = self.live.len();
-        let compared = count.min(COMPARED_MAX);
-        let start = match count > compared {
-            true => (point * count as f64) as usize,
-            false => 0,
+        let compared = (READS_MAX / self.cores()).clamp(COMPARED_MIN, COMPARED_MAX);
+        let place = point * count as f64;
+        let (start, point) = match count > compared {
+            true => (place as usize, place.fract()),
+            false => (0, point),
         };
         let mut candidates = std::mem::take(&mut self.candidates);
         candidates.clear();
-        let round = self.live.iter().cycle().skip(start).take(count);
-        for at in round {
-            let slot = &self.slots[*at as usize];
-            if fits(*at as usize, slot) {
-                candidates.push((*at, slot.active(self.core), f64::from(slot.share)));
+        let mut unseen = 0.0;
+        for nth in 0..count {
+            let at = self.live[(start + nth) % count] as usize;
+            if !fits(at, &self.slots[at]) {
+                continue;
             }
+            self.refresh_one(at, now);
+            let slot = &self.slots[at];
+            unseen += slot.others.unseen(now);
+            let load = slot.active(self.core);
+            candidates.push((at as u32, load, f64::from(slot.share)));
             if candidates.len() == compared {
                 break;
             }
         }
-        let unseen = self.unseen() * candidates.len() as f64 / count as f64;
-        let found = fill(&candidates, 1.0 + unseen, point);
+        let burst = (self.cores() as f64 - 1.0) * BURST;
+        let found = fill(&candidates, 1.0 + burst + unseen, point);
         self.candidates = candidates;
         found
     }
@@ -185,26 +197,14 @@ impl Roster {
         measure: Measure,
         fits: impl Fn(usize, &Slot) -> bool,
     ) -> Option<usize> {
-        self.refresh(now);
-        let mut bits = random;
-        let mut draw = |other: Option<usize>| {
-            for _ in 0..DRAWS {
-                bits = super::ring::mix(bits.wrapping_add(GOLDEN));
-                let at = self.draw(bits)?;
-                if Some(at) != other && fits(at, &self.slots[at]) {
-                    return Some(at);
-                }
-            }
-            let mut rest = self.live.iter().map(|at| *at as usize);
-            let skipped = (bits >> 32) as usize % self.live.len();
-            let fitting = |at: &usize| Some(*at) != other && fits(*at, &self.slots[*at]);
-            let behind = rest.clone().skip(skipped).find(fitting);
-            behind.or_else(|| rest.find(fitting))
-        };
-        let first = draw(None)?;
-        let Some(second) = draw(Some(first)) else {
+        let fitting = |at: usize, slot: &Slot| fits(at, slot);
+        let first = self.draw_fitting(random, fitting)?;
+        let other = |at: usize, slot: &Slot| at != first && fits(at, slot);
+        let Some(second) = self.draw_fitting(mix(random ^ GOLDEN), other) else {
             return Some(first);
         };
+        self.refresh_one(first, now);
+        self.refresh_one(second, now);
         let (one, other) = (&self.slots[first], &self.slots[second]);
         let (mut slow, mut other_slow) = (1.0, 1.0);
         if measure == Measure::Latency {
@@ -219,6 +219,27 @@ impl Roster {
             true => Some(first),
             false => Some(second),
         }
+    }
+
+    /// One of those that `fits`, drawn by weight.
+    pub(super) fn draw_fitting(
+        &self,
+        random: u64,
+        fits: impl Fn(usize, &Slot) -> bool,
+    ) -> Option<usize> {
+        let mut bits = random;
+        for _ in 0..DRAWS {
+            bits = mix(bits.wrapping_add(GOLDEN));
+            let at = self.draw(bits)?;
+            if fits(at, &self.slots[at]) {
+                return Some(at);
+            }
+        }
+        let mut rest = self.live.iter().map(|at| *at as usize);
+        let skipped = (bits >> 32) as usize % self.live.len();
+        let fitting = |at: &usize| fits(*at, &self.slots[*at]);
+        let behind = rest.clone().skip(skipped).find(fitting);
+        behind.or_else(|| rest.find(fitting))
     }
 
     /// One in use, drawn by weight.
@@ -268,6 +289,8 @@ pub(super) enum Measure {
     Latency,
 }
 
+/// Share of the other cores that pick at the same moment.
+const BURST: f64 = 0.125;
 /// Draws before a search.
 const DRAWS: usize = 4;
 /// The fraction of the plastic number, in units of 2^-64: with the golden ratio beside it,

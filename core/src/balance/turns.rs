@@ -82,14 +82,15 @@ impl Turns {
         let known = endpoints.clone().any(|(_, _, _, wait)| wait.is_some());
         let first_weight = endpoints.clone().next().map(|(_, _, weight, _)| weight);
         let alike = endpoints.clone().all(|one| Some(one.2) == first_weight);
-        let start = Start::new(self.core, self.arranged, endpoints.clone());
+        let weights = endpoints.clone().map(|(_, _, weight, _)| weight);
+        let start = Start::new(self.core, self.arranged, weights);
         for (at, (index, id, weight, wait)) in endpoints.enumerate() {
             let period = PERIOD / u64::from(weight.max(1));
             let salt = (u64::from(self.core.0) << 32) ^ self.arranged;
             let wait = match wait {
                 Some(wait) => wait,
                 None if known => fraction(mix(id ^ mix(salt))),
-                None => start.wait(at),
+                None => start.wait(at, weight),
             };
             self.turns.push(Turn {
                 due: (wait * period as f64) as u64,
@@ -200,53 +201,45 @@ impl Turns {
     }
 }
 
-/// Where a core begins that knows none of its endpoints: cores spread over them by weight, and
-/// go on in strides of different lengths, so that what follows one endpoint differs as well.
+/// Where a core begins that knows none of its endpoints: all cores have one schedule and begin
+/// at other turns of it, so that even their first ones spread by weight.
 struct Start {
-    count: usize,
-    first: usize,
-    stride: usize,
+    /// In periods of weight 1.
+    time: f64,
 }
 
 impl Start {
-    fn new(
-        core: CoreIndex,
-        arranged: u64,
-        endpoints: impl Iterator<Item = (usize, u64, u32, Wait)> + Clone,
-    ) -> Start {
-        let weights = endpoints.map(|(_, _, weight, _)| u64::from(weight));
-        let (count, total) = (weights.clone().count(), weights.clone().sum::<u64>());
+    fn new(core: CoreIndex, arranged: u64, weights: impl Iterator<Item = u32> + Clone) -> Start {
         // Cores lie apart by the golden ratio, one arrangement from the next by another number.
         let turns = u64::from(core.0).wrapping_mul(GOLDEN);
-        let point = fraction(turns.wrapping_add(arranged.wrapping_mul(SILVER))) * total as f64;
-        let mut sum = 0;
-        let first = weights.clone().position(|weight| {
-            sum += weight;
-            sum as f64 > point
-        });
-        let mut stride = 1 + mix(u64::from(core.0)) as usize % count.max(1);
-        while greatest_divisor(stride, count) > 1 {
-            stride += 1;
+        let place = fraction(turns.wrapping_add(arranged.wrapping_mul(SILVER)));
+        let total: f64 = weights.clone().map(f64::from).sum();
+        let (mut low, mut high) = (0.0, 1.0 / f64::from(weights.clone().min().unwrap_or(1)));
+        let goal = place * total * high;
+        for _ in 0..HALVINGS {
+            let time = f64::midpoint(low, high);
+            let weights = weights.clone().enumerate();
+            let passed = weights.map(|(at, weight)| (time * f64::from(weight) - phase(at)).ceil());
+            match passed.sum::<f64>() > goal {
+                true => high = time,
+                false => low = time,
+            }
         }
-        Start {
-            count,
-            first: first.unwrap_or_default(),
-            stride,
-        }
+        Start { time: low }
     }
 
-    fn wait(&self, at: usize) -> f64 {
-        let behind = (at + self.count - self.first) % self.count;
-        ((behind * self.stride) % self.count) as f64 / self.count as f64
+    fn wait(&self, at: usize, weight: u32) -> f64 {
+        (phase(at) - self.time * f64::from(weight)).rem_euclid(1.0)
     }
 }
 
+/// When an endpoint's first turn is in the schedule of all cores, as a share of its period:
+/// without a rule, so that turns of different endpoints do not fall together.
+fn phase(at: usize) -> f64 {
+    fraction(mix(at as u64 + 1))
+}
+
+/// Steps of the search for a turn of the schedule.
+const HALVINGS: u32 = 40;
 /// The fraction of the square root of two, in units of 2^-64.
 const SILVER: u64 = 0x6a09_e667_f3bc_c908;
-
-fn greatest_divisor(one: usize, other: usize) -> usize {
-    match other {
-        0 => one,
-        _ => greatest_divisor(other, one % other),
-    }
-}
