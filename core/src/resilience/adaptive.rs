@@ -8,11 +8,12 @@
 //! routes of different cost do not look like queueing.
 //!
 //! The best latency is only worth something if it was had without a queue. So the limit is
-//! halved for two intervals out of every thirty, the second of which is measured; what was best
-//! before that is forgotten after a few such trials, so that an origin that has become slower
-//! gets a new measure (Envoy's gradient controller samples its minimum in the same way).
+//! halved for two intervals out of every thirty, the second of which is measured; as long as
+//! that finds the latency much better than any before, the next trial comes soon. What was best
+//! is forgotten after a few trials, so that an origin that has become slower gets a new measure
+//! (Envoy's gradient controller samples its minimum in the same way).
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam::utils::CachePadded;
@@ -24,8 +25,12 @@ use crate::stats::{CoreIndex, Counter, PerCore};
 
 /// Answers below which an interval goes on.
 const SAMPLES_MIN: u64 = 10;
-/// Intervals from one trial of half the limit to the next.
+/// Intervals from one trial of half the limit to the next, the trial included.
 const TRIAL_EVERY: u32 = 30;
+/// The same at first and behind a trial that has found a queue.
+const TRIAL_SOON: u32 = 8;
+/// Less than this share of the best latency so far is much better.
+const MUCH_BETTER: f64 = 0.9;
 /// Intervals of a trial.
 const TRIAL: u32 = 2;
 /// Intervals whose means are remembered: two trials and a half.
@@ -48,6 +53,10 @@ struct Shared {
     limit: AtomicU64,
     /// Intervals so far.
     intervals: AtomicU32,
+    /// Intervals to the end of the next trial; the last ones are the trial.
+    left: AtomicU32,
+    /// Whether the interval is the first one behind a trial.
+    is_behind_trial: AtomicBool,
     /// What the samples were when the interval began.
     count: AtomicU64,
     sum_us: AtomicU64,
@@ -69,6 +78,8 @@ impl Gradient {
             shared: CachePadded::new(Shared {
                 limit: AtomicU64::default(),
                 intervals: AtomicU32::default(),
+                left: AtomicU32::new(TRIAL_SOON),
+                is_behind_trial: AtomicBool::default(),
                 count: AtomicU64::default(),
                 sum_us: AtomicU64::default(),
                 means_us: [const { AtomicU64::new(0) }; REMEMBERED],
@@ -97,8 +108,7 @@ impl Gradient {
     #[inline]
     pub(super) fn limit(&self, max: u32, spec: &policy::Adaptive) -> u32 {
         let limit = self.target(max, spec);
-        let phase = self.shared.intervals.load(Ordering::Relaxed) % TRIAL_EVERY;
-        let limit = match phase < TRIAL_EVERY - TRIAL {
+        let limit = match self.shared.left.load(Ordering::Relaxed) > TRIAL {
             true => limit,
             false => within(limit / 2.0, max, spec),
         };
@@ -131,29 +141,33 @@ impl Gradient {
         }
         shared.count.store(count, Ordering::Relaxed);
         let spent_us = sum_us.wrapping_sub(shared.sum_us.swap(sum_us, Ordering::Relaxed));
-        let interval = shared.intervals.fetch_add(1, Ordering::Relaxed);
-        let mean = spent_us as f64 / seen as f64;
-        let limit = self.target(max, spec);
-        let phase = interval % TRIAL_EVERY;
+        let mean = (spent_us as f64 / seen as f64).max(1.0);
+        let interval = shared.intervals.fetch_add(1, Ordering::Relaxed) as usize;
+        let slot = &shared.means_us[interval % REMEMBERED];
+        slot.store(0, Ordering::Relaxed);
+        let known_best = self.best_us();
+
+        let left = shared.left.load(Ordering::Relaxed);
+        let next = match (left, known_best) {
+            (2.., _) => left - 1,
+            (_, Some(best)) if mean < best * MUCH_BETTER => TRIAL_SOON,
+            _ => TRIAL_EVERY,
+        };
+        shared.left.store(next, Ordering::Relaxed);
+        let is_trial = left <= TRIAL;
+        let was_behind_trial = shared.is_behind_trial.swap(left <= 1, Ordering::Relaxed);
         // Requests of the time before still end in the first interval of a trial, and those of
         // the trial in the first one behind it.
-        let (is_trial, is_mixed) = (
-            phase >= TRIAL_EVERY - TRIAL,
-            phase == TRIAL_EVERY - TRIAL || (phase == 0 && interval > 0),
-        );
-        let slot = &shared.means_us[interval as usize % REMEMBERED];
-        if is_mixed {
-            slot.store(0, Ordering::Relaxed);
+        if left == TRIAL || was_behind_trial {
             return;
         }
-        slot.store((mean as u64).max(1), Ordering::Relaxed);
+        slot.store(mean as u64, Ordering::Relaxed);
         if is_trial {
             return;
         }
-        let means = shared.means_us.iter();
-        let means = means.map(|mean| mean.load(Ordering::Relaxed));
-        let best = means.filter(|mean| *mean > 0).min().unwrap_or(1) as f64;
-        let gradient = (spec.tolerance.max(1.0) * best / mean.max(1.0)).clamp(0.5, 1.0);
+        let best = known_best.map_or(mean, |best| best.min(mean));
+        let limit = self.target(max, spec);
+        let gradient = (spec.tolerance.max(1.0) * best / mean).clamp(0.5, 1.0);
         let aim = limit * gradient + limit.sqrt();
         let moved = limit + (aim - limit) * STEP;
         let moved = match pressed {
@@ -162,6 +176,14 @@ impl Gradient {
         };
         let moved = within(moved, max, spec);
         shared.limit.store(moved.to_bits(), Ordering::Relaxed);
+    }
+
+    /// The best mean that is remembered.
+    fn best_us(&self) -> Option<f64> {
+        let means = self.shared.means_us.iter();
+        let means = means.map(|mean| mean.load(Ordering::Relaxed));
+        let best = means.filter(|mean| *mean > 0).min();
+        best.map(|best| best as f64)
     }
 }
 

@@ -11,7 +11,7 @@ pub fn pause(spec: &policy::Retry, retry: u8, random: u64) -> Duration {
     let doublings = u32::from(retry.saturating_sub(1)).min(30);
     let most = spec.backoff.saturating_mul(1 << doublings);
     let most = most.min(spec.backoff_max.max(spec.backoff));
-    let nanos = u128::from(random) * most.as_nanos() >> u64::BITS;
+    let nanos = (u128::from(random) * most.as_nanos()) >> u64::BITS;
     Duration::from_nanos(nanos as u64)
 }
 

@@ -143,18 +143,27 @@ impl RetryBudget {
         if Dated::of(was).second >= second {
             return;
         }
-        let value = self.spent.load(Ordering::Acquire);
+        let spent = self.spent.load(Ordering::Acquire);
+        // Of a core that is late: what later seconds have spent came behind this one's mark. A
+        // mark that is not seen here is of retries that `spent` does not hold yet.
+        let later = self.all_marks().filter(|mark| mark.second > second);
+        let value = later.map(|mark| mark.value).fold(spent, u64::min);
         let begun = Dated { second, value }.packed();
         // Who loses finds a mark that is no later than its own.
         let _ = mark.compare_exchange(was, begun, Ordering::AcqRel, Ordering::Relaxed);
     }
 
-    /// Retries of the window that ends with `second`, when `spent` is the number of all. A late
-    /// core may have written its second's mark behind the next one's: the least one counts.
-    fn spent_since(&self, second: u64, spent: u64) -> u64 {
+    fn all_marks(&self) -> impl Iterator<Item = Dated> {
         let marks = self.marks.iter();
-        let marks = marks.map(|mark| Dated::of(mark.load(Ordering::Acquire)));
-        let in_window = marks.filter(|mark| is_in_window(mark.second, second));
+        marks.map(|mark| Dated::of(mark.load(Ordering::Acquire)))
+    }
+
+    /// Retries since the beginning of the window that ends with `second`, when `spent` is the
+    /// number of all: for a core that is late, those of later seconds as well.
+    fn spent_since(&self, second: u64, spent: u64) -> u64 {
+        let in_window = self
+            .all_marks()
+            .filter(|mark| is_in_window(mark.second, second));
         let first = in_window.map(|mark| mark.value).min();
         first.map_or(0, |first| spent.wrapping_sub(first) & Dated::VALUE_MASK)
     }
