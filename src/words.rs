@@ -106,7 +106,7 @@ pub fn outlier(spec: &Outlier) -> String {
     }
     format!(
         "ejects on {}, for {} and up to {}, at most {} of endpoints",
-        criteria.join(", "),
+        criteria.join(" or "),
         time(spec.ejection),
         time(spec.ejection_max),
         percent(spec.ejected_max)
@@ -163,10 +163,9 @@ fn runs(statuses: &[u16]) -> Vec<String> {
     sorted.sort_unstable();
     sorted.dedup();
     let runs = sorted.chunk_by(|left, right| left + 1 == *right);
-    runs.filter_map(|run| match run {
-        [] => None,
-        [one] => Some(one.to_string()),
-        [first, .., last] => Some(format!("{first}..{last}")),
+    runs.flat_map(|run| match run {
+        [first, _, .., last] if run.len() > 2 => vec![format!("{first}..{last}")],
+        few => few.iter().map(ToString::to_string).collect(),
     })
     .collect()
 }
@@ -224,10 +223,10 @@ pub fn fallback<'n>(spec: &Fallback, name: impl Fn(usize) -> &'n str) -> String 
 /// Whose copy goes where. `name` tells an upstream's name.
 pub fn mirror<'n>(spec: &Mirror, name: impl Fn(usize) -> &'n str) -> String {
     format!(
-        "{} of requests go to upstream {} as well, with bodies up to {} bytes; its answers are thrown away",
+        "{} of requests go to upstream {} as well, with bodies up to {}; its answers are thrown away",
         percent(spec.share),
         name(spec.upstream),
-        spec.body_max
+        size(spec.body_max)
     )
 }
 
@@ -273,7 +272,25 @@ pub fn percent(share: f64) -> String {
 
 /// A time as the configuration writes it.
 pub fn time(span: Duration) -> String {
-    format!("{span:?}")
+    let seconds = span.as_secs();
+    let whole = |unit: u64| span.subsec_nanos() == 0 && seconds > 0 && seconds.is_multiple_of(unit);
+    match () {
+        () if whole(3_600) => format!("{}h", seconds / 3_600),
+        () if whole(60) => format!("{}m", seconds / 60),
+        () => format!("{span:?}"),
+    }
+}
+
+/// Bytes as the configuration writes them.
+pub fn size(bytes: u64) -> String {
+    let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    let mut fitting = units
+        .iter()
+        .filter(|(_, unit)| bytes > 0 && bytes % unit == 0);
+    match fitting.next() {
+        Some((name, unit)) => format!("{}{name}", bytes / unit),
+        None => format!("{bytes} bytes"),
+    }
 }
 
 /// The name of a gRPC status, as the configuration writes it.
@@ -334,6 +351,16 @@ mod tests {
             "retries and hedges are at most 20 % of live requests, 3 a second always"
         );
         assert_eq!(retry_on(&RetryOn::default()), "nothing");
+    }
+
+    #[test]
+    fn times_and_sizes_are_written_as_in_the_configuration() {
+        let times = [0, 25, 1_500, 60_000, 90_000, 7_200_000].map(Duration::from_millis);
+        assert_eq!(times.map(time), ["0ns", "25ms", "1.5s", "1m", "90s", "2h"]);
+        assert_eq!(
+            [0, 1_000, 65_536, 3 << 20].map(size),
+            ["0 bytes", "1000 bytes", "64KiB", "3MiB"]
+        );
     }
 
     #[test]

@@ -127,7 +127,7 @@ fn why_once(retry: &Retry, asked: &Asked) -> Option<String> {
     match asked.body_length {
         Some(length) if length > retry.body_max => Some(format!(
             "its body of {length} bytes is longer than `body_max` ({})",
-            retry.body_max
+            words::size(retry.body_max)
         )),
         _ => None,
     }

@@ -269,3 +269,87 @@ fn exit_codes_tell_whose_fault_it_is() {
     let said = said_of(&format!("{used}{later}"), &["GET", "/ping"]);
     assert_eq!(said.exit, Exit::Unsupported, "{}", said.err);
 }
+
+const POLICIES: &str = r#"[[listener]]
+name = "public"
+listen = "127.0.0.1:8080"
+
+[[upstream]]
+name = "orders"
+endpoints = ["10.0.0.7:8080", "10.0.0.8:8080"]
+balance = "least_connections"
+slow_start = "30s"
+endpoint_requests_max = 100
+[upstream.breaker]
+error_ratio = 0.5
+window = "10s"
+minimum_requests = 20
+open_for = "5s"
+probes = 3
+[upstream.outlier]
+consecutive_5xx = 5
+ejection = "30s"
+[upstream.retry]
+attempts = 2
+on = ["connect", "reset", "502", "503"]
+body_max = "1KiB"
+hedge = { after_percentile = 0.95, after_minimum = "10ms" }
+[upstream.concurrency]
+max = 200
+queue_max = 50
+
+[[upstream]]
+name = "standby"
+endpoints = ["10.0.1.7:8080"]
+
+[[upstream]]
+name = "shadow"
+endpoints = ["10.0.2.7:8080"]
+
+[[route]]
+name = "orders"
+path = "/orders/{rest*}"
+upstream = "orders"
+urgency = "high"
+deadline_header = "x-deadline-ms"
+mirror = { upstream = "shadow", share = 0.1 }
+[route.fallback]
+statuses = [502, 503, 504]
+upstream = "standby"
+"#;
+
+/// The lines of a section.
+fn section<'t>(text: &'t str, heading: &str) -> Vec<&'t str> {
+    let lines = text.lines().skip_while(|line| *line != heading).skip(1);
+    lines.take_while(|line| !line.is_empty()).collect()
+}
+
+#[test]
+fn traffic_policies_are_told_in_the_order_in_which_they_have_a_say() {
+    let said = said_of(POLICIES, &["GET", "/orders/7"]);
+    assert_eq!((said.exit, &*said.err), (Exit::Fine, ""));
+    let golden: Vec<&str> = include_str!("golden/policies.txt").lines().collect();
+    let told = section(&said.out, "Traffic policies");
+    assert_eq!(told, golden, "{}", said.out);
+}
+
+#[test]
+fn a_request_that_may_not_be_sent_twice_is_told_so() {
+    let policy = |name: &str, arguments: &[&str]| {
+        let said = said_of(POLICIES, arguments);
+        let told = section(&said.out, "Traffic policies");
+        let mut told = told.iter().map(|line| line.trim());
+        told.find(|line| line.starts_with(name)).unwrap().to_owned()
+    };
+    let once = policy("retry", &["POST", "/orders/7"]);
+    assert!(
+        once.contains("only what surely never reached the origin, as POST is not idempotent"),
+        "{once}"
+    );
+    let hedge = policy("hedge", &["POST", "/orders/7"]);
+    assert!(hedge.contains("no second attempt"), "{hedge}");
+    let keyed = policy("retry", &["POST", "/orders/7", "-H", "idempotency-key: 7"]);
+    assert!(keyed.contains("up to 2 times more"), "{keyed}");
+    let long = policy("retry", &["PUT", "/orders/7", "--body-length", "2000"]);
+    assert!(long.contains("its body of 2000 bytes is longer"), "{long}");
+}

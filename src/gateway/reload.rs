@@ -9,13 +9,14 @@ use ringgate_config::model::ListenAddr;
 use ringgate_config::{Style, Verdict};
 use ringgate_control::{Refusal, ReloadRefused, ReloadReport};
 use ringgate_core::rt::Addr;
+use ringgate_core::rt::clock::Moment;
 use ringgate_core::snapshot::Listener;
 use ringgate_core::worker::{Command, Installation, OpenListener};
 
 use super::access::{self, AccessLog};
 use super::announce::{self, Notice};
 use super::open::{Opened, Sharing};
-use super::{Gateway, StartError, changes, forget_path, process, start};
+use super::{Gateway, StartError, changes, endpoints, forget_path, process, start};
 use crate::checked::{self, Around, Checked, Refused};
 use crate::compile::Snapshot;
 
@@ -71,6 +72,7 @@ impl Gateway {
             // after a reload.
             state.addresses = addresses;
             self.tell_standings(&mut state);
+            ease_in(&state.snapshot, &snapshot);
             state.tls = tls;
             state.watched = watched;
             (
@@ -244,6 +246,17 @@ fn sharing(open: &[Listener], addr: &Addr) -> Sharing {
     {
         true => Sharing::Own,
         false => Sharing::Forbidden,
+    }
+}
+
+/// Has endpoints that an upstream did not have before begin with a small share.
+fn ease_in(former: &Snapshot, snapshot: &Snapshot) {
+    let now = Moment::now();
+    for upstream in &snapshot.upstreams {
+        let mut all = former.upstreams.iter();
+        if let Some(same) = all.find(|one| one.name == upstream.name) {
+            endpoints::begin_slowly(&same.endpoints, &upstream.endpoints, now);
+        }
     }
 }
 

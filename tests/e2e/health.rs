@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::certificates::Authority;
 use crate::support::python::{self, Server};
-use crate::support::{Driver, Gateway, Origin, Setup, ok, on_both_drivers, wait_until};
+use crate::support::{Driver, Gateway, Nginx, Origin, Setup, ok, on_both_drivers, wait_until};
 
 on_both_drivers!(
     takes_out_an_origin_whose_check_fails_and_brings_it_back,
@@ -22,6 +22,8 @@ on_both_drivers!(
     requests_under_way_on_an_endpoint_that_is_taken_out_go_on,
     calls_under_way_on_an_endpoint_that_is_taken_out_go_on,
     checks_grpc_in_tls_as_requests_speak_it,
+    a_tcp_check_asks_for_a_connection_alone,
+    a_check_may_want_a_text_in_the_body,
 );
 
 /// What an origin does with its check.
@@ -410,4 +412,42 @@ fn checks_grpc_in_tls_as_requests_speak_it(driver: Driver) {
     wait_for_state(&wrong, origin.address(), "unhealthy");
     let why = state(&wrong, origin.address())["why"].to_string();
     assert!(why.contains("no TLS: invalid peer certificate"), "{why}");
+}
+
+fn a_tcp_check_asks_for_a_connection_alone(driver: Driver) {
+    let nginx = Nginx::start("location / { return 200 well; }");
+    let a = Patient::named("a");
+    let (up, down) = (nginx.address(), a.address().to_owned());
+    let gateway = Setup::new(driver)
+        .body(&format!(
+            "[[upstream]]\nname = \"app\"\nendpoints = [{up:?}, {down:?}]\n{TCP_CHECK}"
+        ))
+        .catch_all("app")
+        .start();
+    wait_for_state(&gateway, &up, "healthy");
+    wait_for_state(&gateway, &down, "healthy");
+    drop(a);
+    wait_for_state(&gateway, &down, "unhealthy");
+    let why = state(&gateway, &down)["why"].to_string();
+    assert!(why.contains("no connection: "), "{why}");
+    wait_for_answers(&gateway, "well");
+    assert_eq!(state(&gateway, &up)["state"], "healthy");
+}
+
+const TCP_CHECK: &str = "[upstream.health]\ntype = \"tcp\"\ninterval = \"100ms\"\n\
+                         timeout = \"5s\"\nunhealthy_after = 2\n";
+
+fn a_check_may_want_a_text_in_the_body(driver: Driver) {
+    let nginx = Nginx::start("location /healthz { return 200 'status: up'; }");
+    let address = nginx.address();
+    let wants = |text: &str| format!("{CHECK}body = \"status: {text}\"\n");
+    let gateway = |text: &str| {
+        let setup = Setup::new(driver).upstream("app", &address, &wants(text));
+        setup.catch_all("app").start()
+    };
+    wait_for_state(&gateway("up"), &address, "healthy");
+    let wrong = gateway("down");
+    wait_for_state(&wrong, &address, "unhealthy");
+    let why = state(&wrong, &address)["why"].to_string();
+    assert!(why.contains("the body lacks the expected text"), "{why}");
 }
