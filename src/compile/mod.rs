@@ -2,6 +2,7 @@
 //! resolved, sockets opened and counters kept by whoever calls.
 
 mod conflicts;
+mod filters;
 mod listeners;
 mod patterns;
 mod policies;

@@ -1,23 +1,20 @@
 //! Routes: patterns and conditions into the router, actions and filters beside it.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use ringgate_config::model::{self, FilterId, FilterKind, ValueMatch};
+use ringgate_config::model::{self, ValueMatch};
 use ringgate_config::{Config, Diagnostic, Severity, Span};
-use ringgate_core::chain::{Answer, Program, Step};
-use ringgate_core::http::FieldLine;
+use ringgate_core::chain::{Answer, Program};
 use ringgate_core::key::RouteNames;
 use ringgate_core::policy::{Condition, Conditions, SplitBranch};
 use ringgate_core::snapshot::{self, Action, Redirect, Split, UpstreamHost};
 use ringgate_core::stats::Registry;
-use ringgate_filters::{BodyLimit, Filter, GrpcWeb, HeaderEdits, Headers, Rewrite};
+use ringgate_filters::Filter;
 use ringgate_router::path::{self, PathPolicy};
 use ringgate_router::{
     HeaderPredicate, HostPattern, MethodSet, PathPattern, PatternError, QueryPredicate, RouteId,
     RouteSpec, Router, RouterBuilder, RouterOptions, Template, TrailingSlash, ValueTest,
 };
 
+use super::filters::Filters;
 use super::listeners::{bytes, ticks};
 use super::policies::{self, Upstreams};
 
@@ -61,14 +58,19 @@ pub(super) fn lower(
     router: &Router,
     registry: &Registry,
 ) -> Result<Vec<Route>, Vec<Diagnostic>> {
-    let mut filters = Filters::new(config, registry);
+    let names = (0..).zip(&config.routes).filter_map(|(id, route)| {
+        let pattern = &router.spec(RouteId(id))?.path;
+        Some(names(route, pattern))
+    });
+    let mut filters = Filters::new(config, registry, names.collect());
+    let upstreams = Upstreams::of(config);
     let mut routes = Vec::with_capacity(config.routes.len());
     let mut faults = Vec::new();
     for (id, route) in (0..).zip(&config.routes) {
         let Some(spec) = router.spec(RouteId(id)) else {
             continue;
         };
-        match lower_route(route, &spec.path, &mut filters, registry) {
+        match lower_route(route, &spec.path, &mut filters, &upstreams, registry) {
             Ok(route) => routes.push(route),
             Err(fault) => faults.push(*fault),
         }
@@ -156,6 +158,7 @@ fn lower_route(
     route: &model::Route,
     pattern: &PathPattern,
     filters: &mut Filters<'_>,
+    upstreams: &Upstreams<'_>,
     registry: &Registry,
 ) -> Result<Route, Box<Diagnostic>> {
     let rewrite = route.rewrite.as_ref();
@@ -163,10 +166,7 @@ fn lower_route(
     let steps = steps.map(|filter| filters.step(filter.value, filter.span, pattern));
     Ok(Route {
         name: (&**route.name).into(),
-        names: RouteNames {
-            name: (&**route.name).into(),
-            captures: pattern.capture_names().into(),
-        },
+        names: names(route, pattern),
         action: action(&route.action, pattern)?,
         program: Program::new(steps.collect::<Result<_, _>>()?),
         rewrite: rewrite
@@ -184,8 +184,16 @@ fn lower_route(
             model::Upgrade::WebSocket => ["websocket".into()].into(),
         },
         stats: registry.route(&route.name),
-        policy: policies::route(&filters.upstreams, &route.policy),
+        policy: policies::route(upstreams, &route.policy),
     })
+}
+
+/// What keys of a route's requests are made with.
+fn names(route: &model::Route, pattern: &PathPattern) -> RouteNames {
+    RouteNames {
+        name: (&**route.name).into(),
+        captures: pattern.capture_names().into(),
+    }
 }
 
 fn action(action: &model::Action, pattern: &PathPattern) -> Result<Action, Box<Diagnostic>> {
@@ -239,108 +247,11 @@ pub(super) fn constant(respond: &model::Respond) -> Answer {
     }
 }
 
-fn template(text: &str, span: Span, pattern: &PathPattern) -> Result<Template, Box<Diagnostic>> {
+/// A template over the captures of a pattern.
+pub(super) fn template(
+    text: &str,
+    span: Span,
+    pattern: &PathPattern,
+) -> Result<Template, Box<Diagnostic>> {
     Template::parse(text, pattern).map_err(|error| pattern_fault(&error, span))
-}
-
-/// The filters, made once each and shared by the routes that name them.
-struct Filters<'c> {
-    config: &'c Config,
-    registry: &'c Registry,
-    upstreams: Upstreams<'c>,
-    /// A template is bound to the captures of a pattern; other filters have no captures here.
-    made: HashMap<(FilterId, Vec<Box<str>>), Arc<Filter>>,
-}
-
-impl<'c> Filters<'c> {
-    fn new(config: &'c Config, registry: &'c Registry) -> Self {
-        Filters {
-            config,
-            registry,
-            upstreams: Upstreams::of(config),
-            made: HashMap::new(),
-        }
-    }
-
-    fn step(
-        &mut self,
-        id: FilterId,
-        span: Span,
-        pattern: &PathPattern,
-    ) -> Result<Step<Filter>, Box<Diagnostic>> {
-        let filter = self.config.filter(id);
-        let captures = match &filter.kind {
-            FilterKind::Rewrite(model::PathRewrite::Template(_)) => {
-                pattern.capture_names().to_vec()
-            }
-            _ => Vec::new(),
-        };
-        let key = (id, captures);
-        let made = match self.made.get(&key) {
-            Some(made) => Arc::clone(made),
-            None => {
-                let made = Arc::new(make(&filter.kind, span, pattern)?);
-                self.made.insert(key, Arc::clone(&made));
-                made
-            }
-        };
-        Ok(Step {
-            name: (&**filter.name).into(),
-            filter: made,
-            stats: self.registry.filter(&filter.name),
-        })
-    }
-}
-
-fn make(kind: &FilterKind, span: Span, pattern: &PathPattern) -> Result<Filter, Box<Diagnostic>> {
-    Ok(match kind {
-        FilterKind::Headers(headers) => Filter::Headers(Headers {
-            request: edits(&headers.request),
-            response: edits(&headers.response),
-        }),
-        FilterKind::Rewrite(model::PathRewrite::Template(text)) => {
-            Filter::Rewrite(Rewrite::Template {
-                template: template(&text.value, text.span, pattern)?,
-                text: text.value.clone(),
-            })
-        }
-        FilterKind::Rewrite(model::PathRewrite::Prefix { strip, add }) => {
-            Filter::Rewrite(Rewrite::Prefix {
-                strip: strip.clone(),
-                add: add.clone(),
-            })
-        }
-        FilterKind::BodyLimit(limit) => Filter::BodyLimit(BodyLimit { max: limit.max }),
-        FilterKind::GrpcWeb => Filter::GrpcWeb(GrpcWeb),
-        FilterKind::RateLimit(_) => return Err(unsupported("rate_limit", span)),
-        FilterKind::Quota(_) => return Err(unsupported("quota", span)),
-        FilterKind::ConcurrencyLimit(_) => return Err(unsupported("concurrency_limit", span)),
-        FilterKind::Fault(_) => return Err(unsupported("fault", span)),
-        FilterKind::Maintenance(_) => return Err(unsupported("maintenance", span)),
-        FilterKind::Later(name) => return Err(unsupported(name, span)),
-    })
-}
-
-fn unsupported(name: &str, span: Span) -> Box<Diagnostic> {
-    let message = format!("filters of type \"{name}\" are not supported yet");
-    Box::new(Diagnostic::new(
-        Severity::Unsupported,
-        "unsupported",
-        message,
-        span,
-    ))
-}
-
-fn edits(edits: &model::HeaderEdits) -> HeaderEdits {
-    // Names and values were checked when the configuration was read: none is left out here.
-    let lines = |fields: &[model::Field]| {
-        let each = fields.iter();
-        each.filter_map(|field| FieldLine::new(&field.name.value, &field.value.value).ok())
-            .collect()
-    };
-    HeaderEdits {
-        remove: edits.remove.iter().map(|name| name.value.clone()).collect(),
-        set: lines(&edits.set),
-        add: lines(&edits.add),
-    }
 }

@@ -13,6 +13,8 @@ use ringgate_core::snapshot::{
 
 use super::*;
 
+mod policies;
+
 const LISTENER: &str = "[[listener]]\nname = \"l\"\nlisten = \"127.0.0.1:8080\"\n";
 const UPSTREAM: &str = "[[upstream]]\nname = \"a\"\nendpoints = [\"127.0.0.1:1\"]\n";
 
@@ -248,7 +250,7 @@ fn a_shadowed_route_is_a_warning() {
 #[test]
 fn routes_are_judged_even_when_other_parts_come_later() {
     let text = format!(
-        "{LISTENER}{UPSTREAM}[filter.f]\ntype = \"rate_limit\"\nkey = \"client_ip\"\nlimit = 1\nper = \"1s\"\n\
+        "{LISTENER}{UPSTREAM}[filter.f]\ntype = \"api_key\"\n\
          [[route]]\nname = \"one\"\npath = \"/a\"\nfilters = [\"f\"]\nupstream = \"a\"\n\
          [[route]]\nname = \"two\"\npath = \"/a\"\nupstream = \"a\"\n"
     );

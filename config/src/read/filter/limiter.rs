@@ -83,7 +83,7 @@ pub(super) static QUOTA: Section = Section {
             "limit",
             Kind::Integer {
                 min: 1,
-                max: 1_000_000_000_000,
+                max: 1_000_000_000,
             },
             "Requests, by weight, that a period allows.",
         ),

@@ -1,0 +1,175 @@
+//! Filters, made once each and shared by the routes that name them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ringgate_config::model::{self, FilterId, FilterKind};
+use ringgate_config::{Config, Diagnostic, Severity, Span};
+use ringgate_core::chain::Step;
+use ringgate_core::http::FieldLine;
+use ringgate_core::key::{Key, RouteNames};
+use ringgate_core::snapshot::TrustedNetworks;
+use ringgate_core::stats::Registry;
+use ringgate_filters::{
+    BodyLimit, ConcurrencyLimit, Enabled, Fault, Filter, GrpcWeb, HeaderEdits, Headers,
+    Maintenance, Page, Rewrite,
+};
+use ringgate_router::PathPattern;
+
+use super::policies::prefixed;
+use super::routes::template;
+
+/// The filters, made once each and shared by the routes that name them.
+pub(super) struct Filters<'c> {
+    config: &'c Config,
+    registry: &'c Registry,
+    /// The names of all routes, by index: what keys are made with.
+    routes: Arc<[RouteNames]>,
+    /// A template is bound to the captures of a pattern; other filters have no captures here.
+    made: HashMap<(FilterId, Vec<Box<str>>), Arc<Filter>>,
+}
+
+impl<'c> Filters<'c> {
+    pub(super) fn new(
+        config: &'c Config,
+        registry: &'c Registry,
+        routes: Arc<[RouteNames]>,
+    ) -> Self {
+        Filters {
+            config,
+            registry,
+            routes,
+            made: HashMap::new(),
+        }
+    }
+
+    /// A route's step through a filter; `span` is where the route names it.
+    pub(super) fn step(
+        &mut self,
+        id: FilterId,
+        span: Span,
+        pattern: &PathPattern,
+    ) -> Result<Step<Filter>, Box<Diagnostic>> {
+        let filter = self.config.filter(id);
+        let captures = match &filter.kind {
+            FilterKind::Rewrite(model::PathRewrite::Template(_)) => {
+                pattern.capture_names().to_vec()
+            }
+            _ => Vec::new(),
+        };
+        let key = (id, captures);
+        let made = match self.made.get(&key) {
+            Some(made) => Arc::clone(made),
+            None => {
+                let made = Arc::new(self.make(filter, span, pattern)?);
+                self.made.insert(key, Arc::clone(&made));
+                made
+            }
+        };
+        Ok(Step {
+            name: (&**filter.name).into(),
+            filter: made,
+            stats: self.registry.filter(&filter.name),
+        })
+    }
+
+    fn make(
+        &self,
+        filter: &model::Filter,
+        span: Span,
+        pattern: &PathPattern,
+    ) -> Result<Filter, Box<Diagnostic>> {
+        Ok(match &filter.kind {
+            FilterKind::Headers(headers) => Filter::Headers(Headers {
+                request: edits(&headers.request),
+                response: edits(&headers.response),
+            }),
+            FilterKind::Rewrite(model::PathRewrite::Template(text)) => {
+                Filter::Rewrite(Rewrite::Template {
+                    template: template(&text.value, text.span, pattern)?,
+                    text: text.value.clone(),
+                })
+            }
+            FilterKind::Rewrite(model::PathRewrite::Prefix { strip, add }) => {
+                Filter::Rewrite(Rewrite::Prefix {
+                    strip: strip.clone(),
+                    add: add.clone(),
+                })
+            }
+            FilterKind::BodyLimit(limit) => Filter::BodyLimit(BodyLimit { max: limit.max }),
+            FilterKind::GrpcWeb => Filter::GrpcWeb(GrpcWeb),
+            FilterKind::RateLimit(_) => return Err(unsupported("rate_limit", span)),
+            FilterKind::Quota(_) => return Err(unsupported("quota", span)),
+            FilterKind::ConcurrencyLimit(limit) => {
+                Filter::ConcurrencyLimit(self.concurrency_limit(&filter.name, limit))
+            }
+            FilterKind::Fault(fault) => Filter::Fault(Fault {
+                delay: fault.delay.map(|delay| (delay, fault.delay_share)),
+                abort: fault.abort.map(|status| (status, fault.abort_share)),
+                header: fault.header.clone(),
+            }),
+            FilterKind::Maintenance(written) => Filter::Maintenance(maintenance(written)),
+            FilterKind::Later(name) => return Err(unsupported(name, span)),
+        })
+    }
+
+    fn concurrency_limit(&self, name: &str, limit: &model::ConcurrencyLimit) -> ConcurrencyLimit {
+        ConcurrencyLimit {
+            key: counted(&limit.key),
+            routes: Arc::clone(&self.routes),
+            max: limit.max,
+            counts: self.registry.counts(name, keys_max(&limit.key)),
+            status: limit.status,
+        }
+    }
+}
+
+fn unsupported(name: &str, span: Span) -> Box<Diagnostic> {
+    let message = format!("filters of type \"{name}\" are not supported yet");
+    Box::new(Diagnostic::new(
+        Severity::Unsupported,
+        "unsupported",
+        message,
+        span,
+    ))
+}
+
+fn edits(edits: &model::HeaderEdits) -> HeaderEdits {
+    // Names and values were checked when the configuration was read: none is left out here.
+    let lines = |fields: &[model::Field]| {
+        let each = fields.iter();
+        each.filter_map(|field| FieldLine::new(&field.name.value, &field.value.value).ok())
+            .collect()
+    };
+    HeaderEdits {
+        remove: edits.remove.iter().map(|name| name.value.clone()).collect(),
+        set: lines(&edits.set),
+        add: lines(&edits.add),
+    }
+}
+
+fn counted(key: &model::LimiterKey) -> Key {
+    prefixed(&key.parts, (key.ipv4_prefix, key.ipv6_prefix))
+}
+
+fn keys_max(key: &model::LimiterKey) -> usize {
+    usize::try_from(key.keys_max).unwrap_or(usize::MAX)
+}
+
+fn maintenance(written: &model::Maintenance) -> Maintenance {
+    let enabled = match written.enabled {
+        true => Enabled::Yes,
+        false => Enabled::No,
+    };
+    let networks = written.allow.iter();
+    let networks = TrustedNetworks::new(networks.map(|net| (net.addr(), net.prefix_len())));
+    let pass = written.header.as_ref();
+    let pass = pass.map(|pass| (pass.name.value.clone(), pass.value.as_bytes().into()));
+    let body = (!written.body.is_empty()).then(|| written.body.as_bytes().to_vec().into());
+    let page = Page {
+        retry_after: written.retry_after,
+        body,
+        content_type: written.content_type.clone(),
+    };
+    Maintenance::new(enabled, networks, pass, page)
+}
