@@ -13,6 +13,8 @@ pub mod concurrency;
 pub mod hedge;
 pub mod outlier;
 pub mod retry;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use std::time::Duration;
