@@ -41,6 +41,8 @@ use turns::{Turns, Wait};
 #[derive(Debug)]
 pub struct Roster {
     core: CoreIndex,
+    /// How many there are.
+    cores: usize,
     /// What `UpstreamState::changes` said when it was sorted.
     changes: u32,
     /// When it must be sorted anew though nothing changes.
@@ -116,6 +118,7 @@ impl Roster {
     pub fn new(core: CoreIndex) -> Roster {
         Roster {
             core,
+            cores: 1,
             changes: 0,
             recheck_at: Moment(0),
             slots: Vec::new(),
@@ -291,6 +294,8 @@ impl Roster {
         if self.slots.len() == endpoints.len() && pairs.clone().all(is_same) {
             return;
         }
+        let first = endpoints.first().map(|one| one.state.stats.iter().count());
+        self.cores = first.unwrap_or(1).max(1);
         self.ring = None;
         self.reading = Reading::default();
         let former = std::mem::take(&mut self.slots);

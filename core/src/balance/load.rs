@@ -46,18 +46,23 @@ const COMPARED_MIN: usize = 16;
 const COMPARED_MAX: usize = 64;
 
 impl Others {
-    fn read(&mut self, slot: &Slot, core: CoreIndex, now: Moment) {
+    fn read(&mut self, slot: &Slot, core: CoreIndex, now: Moment, measure: Measure) {
         let mut fresh = Others {
             at: now,
             ..Others::default()
         };
+        if measure == Measure::Active {
+            (fresh.micros, fresh.estimates) = (self.micros, self.estimates);
+        }
         let cores = slot.state.stats.iter().enumerate();
         for (_, stats) in cores.filter(|(at, _)| *at != core.0 as usize) {
             let active = stats.active.value();
             fresh.active = fresh.active.wrapping_add(active);
             let begun = stats.requests.value().wrapping_add(active);
             fresh.begun = fresh.begun.wrapping_add(begun);
-            if let Some(micros) = stats.ewma.micros(now) {
+            if measure == Measure::Latency
+                && let Some(micros) = stats.ewma.micros(now)
+            {
                 fresh.micros += micros;
                 fresh.estimates += 1;
             }
@@ -105,10 +110,10 @@ impl Roster {
 
     /// Reads what other cores count of one endpoint, when that is due.
     #[inline]
-    fn refresh_one(&mut self, at: usize, now: Moment) {
-        if now.since(self.slots[at].others.at) >= REFRESH && self.cores() > 1 {
+    fn refresh_one(&mut self, at: usize, now: Moment, measure: Measure) {
+        if now.since(self.slots[at].others.at) >= REFRESH && self.cores > 1 {
             let mut others = self.slots[at].others;
-            others.read(&self.slots[at], self.core, now);
+            others.read(&self.slots[at], self.core, now, measure);
             self.slots[at].others = others;
         }
     }
@@ -120,19 +125,14 @@ impl Roster {
             let at = self.reading.next % self.slots.len();
             self.reading.next = at + 1;
             let mut others = self.slots[at].others;
-            others.read(&self.slots[at], self.core, now);
+            others.read(&self.slots[at], self.core, now, Measure::Active);
             self.slots[at].others = others;
         }
         self.reading.due = now.after(REFRESH);
     }
 
-    fn cores(&self) -> usize {
-        let first = self.slots.first();
-        first.map_or(1, |slot| slot.state.stats.iter().count())
-    }
-
     fn read_at_a_time(&self) -> usize {
-        (READS_MAX / self.cores()).max(1)
+        (READS_MAX / self.cores).max(1)
     }
 
     /// A number in 0.0 to 1.0 that is spread evenly over this core's picks, and over the cores
@@ -160,7 +160,7 @@ impl Roster {
     ) -> Option<usize> {
         let point = self.spread();
         let count = self.live.len();
-        let compared = (READS_MAX / self.cores()).clamp(COMPARED_MIN, COMPARED_MAX);
+        let compared = (READS_MAX / self.cores).clamp(COMPARED_MIN, COMPARED_MAX);
         let place = point * count as f64;
         let (start, point) = match count > compared {
             true => (place as usize, place.fract()),
@@ -174,7 +174,7 @@ impl Roster {
             if !fits(at, &self.slots[at]) {
                 continue;
             }
-            self.refresh_one(at, now);
+            self.refresh_one(at, now, Measure::Active);
             let slot = &self.slots[at];
             unseen += slot.others.unseen(now);
             let load = slot.active(self.core);
@@ -183,7 +183,7 @@ impl Roster {
                 break;
             }
         }
-        let burst = (self.cores() as f64 - 1.0) * BURST;
+        let burst = (self.cores as f64 - 1.0) * BURST;
         let found = fill(&candidates, 1.0 + burst + unseen, point);
         self.candidates = candidates;
         found
@@ -203,8 +203,8 @@ impl Roster {
         let Some(second) = self.draw_fitting(mix(random ^ GOLDEN), other) else {
             return Some(first);
         };
-        self.refresh_one(first, now);
-        self.refresh_one(second, now);
+        self.refresh_one(first, now, measure);
+        self.refresh_one(second, now, measure);
         let (one, other) = (&self.slots[first], &self.slots[second]);
         let (mut slow, mut other_slow) = (1.0, 1.0);
         if measure == Measure::Latency {
