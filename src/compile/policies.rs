@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringgate_config::Config;
 use ringgate_config::model::{self, KeyPart};
@@ -203,7 +204,9 @@ fn retry(written: &model::Retry) -> Retry {
             statuses: written.on.statuses.as_slice().into(),
             grpc: written.on.grpc.as_slice().into(),
         },
-        try_timeout: written.try_timeout.unwrap_or_default(),
+        try_timeout: written
+            .try_timeout
+            .map_or(Duration::ZERO, |limit| limit.value),
         backoff: written.backoff,
         backoff_max: written.backoff_max,
         methods: methods.map(|method| method.value.clone()).collect(),

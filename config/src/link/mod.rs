@@ -2,6 +2,7 @@
 //! checked: duplicates, unknown and unused things, templates of shared filters.
 
 mod acme;
+mod advice;
 mod listeners;
 mod policy;
 
@@ -234,6 +235,12 @@ pub(crate) fn link(r: &mut Reader<'_>, mut parts: Parts, root: Span) -> Option<C
         parts.upstreams[index].fallback = Some(fallback);
     }
     policy::check(r, &routes, &parts.upstreams);
+    if let Some(limits) = &parts.limits
+        && !has_errors(r)
+    {
+        let all = (&routes[..], &parts.upstreams[..], &parts.filters[..]);
+        advice::check(r, &parts.node, limits, all);
+    }
     Some(Config {
         runtime: parts.runtime?,
         admin: parts.admin,

@@ -162,7 +162,7 @@ pub struct Retry {
     /// What is retried.
     pub on: RetryOn,
     /// For one attempt, until its response head; `None` has no limit of its own.
-    pub try_timeout: Option<Duration>,
+    pub try_timeout: Option<Spanned<Duration>>,
     /// Upper bound of the first pause.
     pub backoff: Duration,
     /// Of any pause; not shorter than `backoff`.

@@ -9,7 +9,8 @@ use crate::diagnostic::Diagnostic;
 use crate::keys::{Key, Kind, Section, Word};
 use crate::leaf;
 use crate::model::{
-    Algorithm, ConcurrencyLimit, FilterKind, LimiterKey, Period, Quota, Rate, RateLimit, Weight,
+    Algorithm, ConcurrencyLimit, FilterKind, KeyPart, LimiterKey, Name, Period, Quota, Rate,
+    RateLimit, Weight,
 };
 use crate::read::policy::{LIMITER_KEY, ReadKey, key};
 use crate::read::rate::{BURST, LIMIT, PER, rate};
@@ -159,7 +160,7 @@ static WEIGHT: Section = Section {
             "max",
             Kind::Integer {
                 min: 1,
-                max: 1_000_000,
+                max: 10_000,
             },
             "100",
             "A larger number in `header` counts as this.",
@@ -169,7 +170,7 @@ static WEIGHT: Section = Section {
 
 static COST: Kind = Kind::Integer {
     min: 0,
-    max: 1_000_000,
+    max: 10_000,
 };
 
 const KEY: Key = Key::required(
@@ -246,7 +247,19 @@ pub(super) fn rate_limit(r: &mut Reader<'_>, table: &Table<'_>) -> Option<Filter
         table.bool_or_default(r, "fields"),
     );
     let status = status(r, table);
-    check_rates(r, table, &limits, reconcile, &weight);
+    let algorithm = match (written, has_burst) {
+        (Some(written), _) => written.value,
+        (None, true) => Algorithm::TokenBucket,
+        (None, false) => Algorithm::SlidingWindow,
+    };
+    check_reconcile(r, table, &limits, reconcile);
+    // Of a bucket without a burst one request passes at a time, however many a window has.
+    let capacity = limits.iter().map(|limit| match algorithm {
+        Algorithm::TokenBucket => limit.burst + 1,
+        Algorithm::FixedWindow | Algorithm::SlidingWindow => limit.limit + limit.burst,
+    });
+    check_weight(r, &weight, capacity.min());
+    check_shared(r, redis.as_ref(), &limits);
     let parts = match key? {
         Counted::Now(key) => key,
         Counted::Later(name) => return Some(FilterKind::Later(name)),
@@ -255,11 +268,7 @@ pub(super) fn rate_limit(r: &mut Reader<'_>, table: &Table<'_>) -> Option<Filter
         FilterKind::RateLimit(Box::new(RateLimit {
             key: parts,
             limits,
-            algorithm: match (written, has_burst) {
-                (Some(written), _) => written.value,
-                (None, true) => Algorithm::TokenBucket,
-                (None, false) => Algorithm::SlidingWindow,
-            },
+            algorithm,
             reconcile,
             weight,
             dry_run,
@@ -282,6 +291,7 @@ pub(super) fn quota(r: &mut Reader<'_>, table: &Table<'_>) -> Option<FilterKind>
         table.bool_or_default(r, "fields"),
     );
     let status = status(r, table);
+    check_weight(r, &weight, limit.map(i64::unsigned_abs));
     let parts = match key? {
         Counted::Now(key) => key,
         Counted::Later(name) => return Some(FilterKind::Later(name)),
@@ -330,9 +340,8 @@ fn limiter_key(r: &mut Reader<'_>, table: &Table<'_>, tag: &'static str) -> Opti
         ReadKey::Key(parts) => parts,
         ReadKey::Later => return Some(Counted::Later(tag)),
     };
-    let counts_addresses = parts
-        .iter()
-        .any(|part| part.value == crate::model::KeyPart::ClientIp);
+    let counts_addresses = parts.iter().any(|part| part.value == KeyPart::ClientIp);
+    check_forged(r, &parts);
     for prefix in ["ipv4_prefix", "ipv6_prefix"] {
         if let Some(span) = table.key_span(prefix).filter(|_| !counts_addresses) {
             let message = format!("`{prefix}` without \"client_ip\" in `key`");
@@ -350,6 +359,33 @@ fn limiter_key(r: &mut Reader<'_>, table: &Table<'_>, tag: &'static str) -> Opti
         ipv6_prefix,
     }))
 }
+
+/// A client that counts by what it says of its own address is never limited.
+fn check_forged(r: &mut Reader<'_>, parts: &[Spanned<KeyPart>]) {
+    for part in parts {
+        if let KeyPart::Header(name) = &part.value
+            && ADDRESS_HEADERS.contains(&&**name)
+        {
+            let message = format!("clients can write what they like in `{name}`");
+            r.report(
+                Diagnostic::warning("open-trust", message, part.span)
+                    .label("a new value is a new key, and is not limited yet")
+                    .help(
+                        "use \"client_ip\", and name the proxies in front of this gateway in \
+                         `trusted` of [forwarded]",
+                    ),
+            );
+        }
+    }
+}
+
+const ADDRESS_HEADERS: [&str; 5] = [
+    "x-forwarded-for",
+    "x-real-ip",
+    "forwarded",
+    "true-client-ip",
+    "cf-connecting-ip",
+];
 
 /// `limits`, or `limit`, `per` and `burst` as the only one; empty when that was wrong.
 fn limits(r: &mut Reader<'_>, table: &Table<'_>) -> Vec<Spanned<Rate>> {
@@ -396,7 +432,7 @@ fn limits(r: &mut Reader<'_>, table: &Table<'_>) -> Vec<Spanned<Rate>> {
     limits
 }
 
-const LIMITS_MAX: usize = 4; // a second, a minute, an hour and a day
+const LIMITS_MAX: usize = 8; // more say no more than these, and each costs time and memory
 
 /// A limit that another one keeps anybody from reaching says nothing.
 fn check_each_other(r: &mut Reader<'_>, limits: &[Spanned<Rate>]) {
@@ -431,12 +467,11 @@ fn check_each_other(r: &mut Reader<'_>, limits: &[Spanned<Rate>]) {
     }
 }
 
-fn check_rates(
+fn check_reconcile(
     r: &mut Reader<'_>,
     table: &Table<'_>,
     limits: &[Spanned<Rate>],
     reconcile: Duration,
-    weight: &Weight,
 ) {
     let Some(shortest) = limits.iter().min_by_key(|limit| limit.per) else {
         return;
@@ -455,22 +490,46 @@ fn check_rates(
                 .help("make `reconcile` shorter, or `per` longer with as much more `limit`"),
         );
     }
-    let lowest = limits.iter().map(|limit| limit.limit + limit.burst).min();
+}
+
+/// A request that counts for more than there ever is never passes.
+fn check_weight(r: &mut Reader<'_>, weight: &Weight, capacity: Option<u64>) {
     let heaviest = weight.methods.iter().max_by_key(|(_, cost)| *cost);
-    if let (Some(lowest), Some((method, cost))) = (lowest, heaviest)
-        && u64::from(*cost) > lowest
+    if let (Some(capacity), Some((method, cost))) = (capacity, heaviest)
+        && u64::from(*cost) > capacity
     {
         let message = format!(
-            "{} can never pass: it counts for more than the limit",
+            "{} can never pass: it counts for more than there ever is",
             method.value
         );
         r.report(
             Diagnostic::error("impossible-limit", message, method.span)
-                .label(format!("counts for {cost}, and {lowest} are allowed"))
-                .help("lower the weight, or raise `limit` or `burst`"),
+                .label(format!(
+                    "counts for {cost}, and {capacity} can come at once"
+                ))
+                .help("lower the weight, or raise `burst` (or `limit`, where windows are counted)"),
         );
     }
 }
+
+/// What nodes share is granted in parts of seconds.
+fn check_shared(r: &mut Reader<'_>, redis: Option<&Spanned<Name>>, limits: &[Spanned<Rate>]) {
+    let Some(redis) = redis else {
+        return;
+    };
+    let short = limits.iter().find(|limit| limit.per < SHARED_PER_MIN);
+    if let Some(limit) = short {
+        let message = "nodes cannot share a limit for less than a second";
+        r.report(
+            Diagnostic::error("impossible-limit", message, limit.span)
+                .label(format!("here `per` is {}", show_duration(limit.per)))
+                .help("make `per` \"1s\" or longer, or remove `redis`")
+                .related(redis.span, "shared through this"),
+        );
+    }
+}
+
+const SHARED_PER_MIN: Duration = Duration::from_secs(1);
 
 fn status(r: &mut Reader<'_>, table: &Table<'_>) -> u16 {
     u16::try_from(table.integer_or_default(r, "status")).unwrap_or(429)

@@ -148,7 +148,9 @@ pub(crate) fn retry(r: &mut Reader<'_>, parent: &Table<'_>) -> Option<Retry> {
     let retry = Retry {
         attempts: u8::try_from(table.integer_or_default(r, "attempts")).unwrap_or(u8::MAX),
         on: conditions(r, &table),
-        try_timeout: table.duration(r, "try_timeout"),
+        try_timeout: table
+            .duration(r, "try_timeout")
+            .map(|limit| Spanned::new(limit, table.span_of("try_timeout"))),
         backoff: table.duration_or_default(r, "backoff"),
         backoff_max: table.duration_or_default(r, "backoff_max"),
         methods: methods(r, &table),
@@ -167,6 +169,17 @@ pub(crate) fn retry(r: &mut Reader<'_>, parent: &Table<'_>) -> Option<Retry> {
 }
 
 fn check(r: &mut Reader<'_>, table: &Table<'_>, retry: &Retry) {
+    if let Some(item) = table.item("on")
+        && !retry.on.grpc.is_empty()
+        && !retry.methods.iter().any(|method| *method.value == *"POST")
+    {
+        let message = "gRPC statuses are not retried without POST in `methods`";
+        r.report(
+            Diagnostic::warning("no-effect", message, item.span())
+                .label("every call of gRPC is a POST, and POST may not be sent twice")
+                .help("add `methods = [\"POST\"]`, if the service can tell a repeated call"),
+        );
+    }
     if let Some(item) = table.item("budget")
         && retry.budget <= 0.0
         && retry.budget_minimum == 0
