@@ -11,6 +11,7 @@ mod fault;
 mod grpc_web;
 mod headers;
 mod maintenance;
+pub mod rate_limit;
 mod rewrite;
 #[cfg(test)]
 mod testing;
@@ -21,10 +22,12 @@ pub use fault::Fault;
 pub use grpc_web::GrpcWeb;
 pub use headers::{HeaderEdits, Headers};
 pub use maintenance::{Enabled, Maintenance, Page};
+pub use rate_limit::RateLimit;
 pub use rewrite::Rewrite;
 
 use ringgate_core::chain::{self, Answer, Bodies, BodyMode, BodyPhase, BodyVerdict};
 use ringgate_core::chain::{RequestPhase, ResponsePhase, Verdict};
+use ringgate_core::rt::clock::Moment;
 
 /// Every filter that the gateway knows.
 #[derive(Debug)]
@@ -43,6 +46,8 @@ pub enum Filter {
     Fault(Fault),
     /// Answers in place of origins that are being worked on.
     Maintenance(Maintenance),
+    /// Limits rates, and quotas of days and months. Boxed: it is much larger than the others.
+    RateLimit(Box<RateLimit>),
 }
 
 /// What the filters of one core remember between requests.
@@ -54,6 +59,8 @@ pub struct Core {
     pub(crate) text: Vec<u8>,
     /// For shares of requests.
     pub(crate) dice: dice::Dice,
+    /// Tokens of rate limits that this core may use.
+    pub(crate) leases: rate_limit::Leases,
 }
 
 /// What the filters of one exchange remember between its phases.
@@ -65,6 +72,8 @@ pub struct Scratch {
     pub(crate) grpc_web: grpc_web::Translation,
     /// Places among the requests of its keys.
     pub(crate) places: concurrency_limit::Held,
+    /// What rate limits have left, for the response's fields.
+    pub(crate) told: rate_limit::Told,
 }
 
 impl chain::Filter for Filter {
@@ -102,6 +111,7 @@ impl chain::Filter for Filter {
             Filter::ConcurrencyLimit(limit) => limit.request_head(phase),
             Filter::Fault(fault) => fault.request_head(phase),
             Filter::Maintenance(maintenance) => maintenance.request_head(phase),
+            Filter::RateLimit(limit) => limit.request_head(phase),
         }
     }
 
@@ -117,6 +127,7 @@ impl chain::Filter for Filter {
         match self {
             Filter::Headers(headers) => headers.response_head(phase),
             Filter::GrpcWeb(grpc_web) => grpc_web.response_head(phase),
+            Filter::RateLimit(limit) => limit.response_head(phase),
             _ => BodyVerdict::Continue,
         }
     }
@@ -137,7 +148,12 @@ impl chain::Filter for Filter {
             Filter::ConcurrencyLimit(limit) => limit.describe(),
             Filter::Fault(fault) => fault.describe(),
             Filter::Maintenance(maintenance) => maintenance.describe(),
+            Filter::RateLimit(limit) => limit.describe(),
         }
+    }
+
+    fn tick(core: &mut Core, now: Moment) {
+        core.leases.tick(now);
     }
 
     fn tell(&self, phase: &RequestPhase<'_, Self>) -> Option<String> {
@@ -145,6 +161,7 @@ impl chain::Filter for Filter {
             Filter::ConcurrencyLimit(limit) => limit.tell(phase),
             Filter::Fault(fault) => fault.tell(phase),
             Filter::Maintenance(maintenance) => maintenance.tell(phase),
+            Filter::RateLimit(limit) => limit.tell(phase),
             _ => None,
         }
     }

@@ -1,0 +1,534 @@
+//! The ledger of one limit: what all cores have drawn of it, key by key.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+
+use arc_swap::ArcSwap;
+use crossbeam::queue::ArrayQueue;
+use ringgate_core::rt::clock::Moment;
+use ringgate_core::stats::{CoreIndex, Counter, PerCore};
+
+use super::calendar::Window;
+use super::numbers::{Kind, Numbers, SUBS};
+use super::supply::Supply;
+use super::table::{Placed, Slot, Table, patiently};
+use super::{Algorithm, Cluster, Limit, Period, bucket, fixed, granted, sliding};
+
+/// What a core asks of a ledger.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ask {
+    pub(super) hash: u64,
+    /// Tokens without which it is refused; at least 1.
+    pub(super) need: u32,
+    /// Tokens that it would take, at least as many.
+    pub(super) want: u32,
+    /// How long it may put off its next question when there is nothing, in nanoseconds.
+    pub(super) patience: u64,
+    pub(super) now: Moment,
+}
+
+/// What a ledger answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answered {
+    /// So many tokens, good until a moment.
+    Granted {
+        tokens: u32,
+        until: Moment,
+        /// What is left for others.
+        left: u64,
+    },
+    /// Too few are there.
+    Refused {
+        /// Before that not one will be.
+        ask_at: Moment,
+        /// When there will be enough, if nobody else asks.
+        enough_at: Moment,
+        left: u64,
+    },
+    /// The key has no slot: too many others are in use.
+    Crowded,
+}
+
+/// What a ledger keeps account of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LedgerSpec {
+    /// The numbers.
+    pub limit: Limit,
+    /// Keys at a time.
+    pub keys_max: usize,
+    /// The store and the nodes that share it.
+    pub cluster: Option<Cluster>,
+}
+
+/// The account of one limit on all cores. Kept across reloads.
+#[derive(Debug)]
+pub struct Ledger {
+    name: Box<str>,
+    position: usize,
+    /// The key as the configuration has it: another key is another ledger.
+    key: Box<str>,
+    /// A small number of its own while it lives.
+    pub(super) index: usize,
+    /// A number that no other ledger of the process has had.
+    pub(super) serial: u64,
+    algorithm: Algorithm,
+    keys_max: usize,
+    cluster: Option<Cluster>,
+    numbers: ArcSwap<Numbers>,
+    pub(super) table: Table,
+    /// From milliseconds of the moment clock to those of the UNIX epoch.
+    unix_offset: Arc<AtomicI64>,
+    stats: PerCore<LimitStats>,
+    cores: u32,
+    seats: AtomicU32,
+    named: Option<ArrayQueue<(u64, Box<str>)>>,
+    supply: Option<Supply>,
+}
+
+/// What one core counts of one limit.
+#[derive(Debug, Default)]
+pub struct LimitStats {
+    /// Tokens that requests took.
+    pub admitted: Counter,
+    /// Requests that it refused.
+    pub limited: Counter,
+    /// Requests that it would have refused without dry run.
+    pub dry_limited: Counter,
+    /// Times the ledger was asked for tokens.
+    pub asked: Counter,
+    /// Tokens leased.
+    pub leased: Counter,
+    /// Tokens given back.
+    pub returned: Counter,
+    /// Requests refused because their key found no slot.
+    pub crowded: Counter,
+    /// Keys that took a slot.
+    pub keys: Counter,
+}
+
+/// The account of one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The key's hash.
+    pub hash: u64,
+    /// Tokens in use.
+    pub used: u64,
+    /// Of so many.
+    pub limit: u64,
+    /// The aligned window's number; 0 for algorithms without.
+    pub window: u64,
+    /// When nothing will be in use any more, unless more is asked for.
+    pub free_at: Moment,
+}
+
+/// Names of new keys that wait to be fetched.
+const NAMED_MAX: usize = 8192;
+
+impl Ledger {
+    pub(super) fn new(
+        place: Place<'_>,
+        spec: &LedgerSpec,
+        cores: usize,
+        unix_offset: &Arc<AtomicI64>,
+        now: Moment,
+    ) -> Ledger {
+        let nodes = spec.cluster.as_ref().map(|cluster| cluster.nodes);
+        let offset = unix_offset.load(Ordering::Relaxed);
+        let numbers = Numbers::new(&spec.limit, nodes, now, offset, None);
+        let extra = match numbers.kind {
+            Kind::Sliding(_) => SUBS as usize,
+            Kind::Granted(_) => 1,
+            Kind::Bucket(_) | Kind::Fixed(_) => 0,
+        };
+        let is_named = spec.limit.period.is_calendar() || nodes.is_some();
+        Ledger {
+            name: place.name.into(),
+            position: place.position,
+            key: place.key.into(),
+            index: place.index,
+            serial: place.serial,
+            algorithm: spec.limit.algorithm,
+            keys_max: spec.keys_max,
+            cluster: spec.cluster.clone(),
+            numbers: ArcSwap::from_pointee(numbers),
+            table: Table::new(spec.keys_max, extra),
+            unix_offset: Arc::clone(unix_offset),
+            stats: PerCore::new(cores.max(1)),
+            cores: cores.max(1) as u32,
+            seats: AtomicU32::new(0),
+            named: is_named.then(|| ArrayQueue::new(NAMED_MAX)),
+            supply: nodes.map(|_| Supply::new()),
+        }
+    }
+
+    /// Whether it can go on as the ledger of this key and specification.
+    pub(super) fn serves(&self, key: &str, spec: &LedgerSpec) -> bool {
+        let is_calendar = |period: Period| period.is_calendar();
+        *self.key == *key
+            && self.algorithm == spec.limit.algorithm
+            && self.cluster.is_some() == spec.cluster.is_some()
+            && is_calendar(self.limit().period) == is_calendar(spec.limit.period)
+    }
+
+    /// Takes over other numbers; what has been used stays used. For the control plane.
+    pub(super) fn adopt(&self, spec: &LedgerSpec, now: Moment) {
+        let former = self.numbers.load();
+        if former.limit == spec.limit {
+            return;
+        }
+        let nodes = spec.cluster.as_ref().map(|cluster| cluster.nodes);
+        let offset = self.unix_offset.load(Ordering::Relaxed);
+        let numbers = Numbers::new(&spec.limit, nodes, now, offset, Some(&former));
+        self.numbers.store(Arc::new(numbers));
+    }
+
+    /// The filter that it belongs to.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Which of the filter's limits it is.
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// The key as the configuration has it.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Its numbers.
+    pub fn limit(&self) -> Limit {
+        self.numbers.load().limit.clone()
+    }
+
+    /// The store and the nodes that share it.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
+    }
+
+    /// Which keys ask the store for tokens, when nodes share it.
+    pub(super) fn supply(&self) -> Option<&Supply> {
+        self.supply.as_ref()
+    }
+
+    /// Keys at a time. A reload does not change it: the table stays as long as the ledger.
+    pub fn keys_max(&self) -> usize {
+        self.keys_max
+    }
+
+    /// Bytes of its table when all of it is in use.
+    pub fn bytes(&self) -> usize {
+        self.table.bytes()
+    }
+
+    /// What the cores count.
+    pub fn stats(&self) -> &PerCore<LimitStats> {
+        &self.stats
+    }
+
+    /// A place for one core's counts.
+    pub(super) fn seat(&self) -> CoreIndex {
+        CoreIndex(self.seats.fetch_add(1, Ordering::Relaxed) % self.cores)
+    }
+
+    /// How long leases live, in nanoseconds.
+    pub(super) fn life(&self) -> u64 {
+        self.numbers.load().life
+    }
+
+    /// The aligned window of a moment: the number of the day or month for quotas.
+    pub fn window(&self, now: Moment) -> Window {
+        let offset = self.unix_offset.load(Ordering::Relaxed);
+        self.numbers.load().window(now, offset)
+    }
+
+    /// The next key that was seen for the first time, with its text, in ledgers that a store
+    /// knows: quotas, and limits of several nodes. Texts are dropped while nobody fetches them.
+    pub fn take_named(&self) -> Option<(u64, Box<str>)> {
+        self.named.as_ref()?.pop()
+    }
+
+    /// Whether texts of new keys are wanted.
+    pub(super) fn wants_names(&self) -> bool {
+        self.named.is_some()
+    }
+
+    /// Keeps the text of a new key.
+    pub(super) fn tell_name(&self, hash: u64, text: Box<str>) {
+        if let Some(named) = &self.named {
+            // When the queue is full nobody reads it.
+            let _ = named.push((hash, text));
+        }
+    }
+
+    /// Tokens for a core. Tells also whether the key is new here, and by which moment was
+    /// decided: a core whose clock was read before another core pushed keys out decides by
+    /// that core's.
+    #[inline]
+    pub(super) fn ask(&self, ask: &Ask) -> (Answered, Newness, Moment) {
+        let numbers = self.numbers.load();
+        let mut ask = *ask;
+        let mut newness = Newness::Known;
+        let answered = patiently(|| {
+            let window = self.window_of(&numbers, ask.now);
+            let slot = match self.table.find(nonzero(ask.hash)) {
+                Some(slot) => slot,
+                None => match self.place(&numbers, &window, ask.hash, ask.now)? {
+                    Placed::Known(slot) => slot,
+                    Placed::New(slot) => {
+                        newness = Newness::New;
+                        slot
+                    }
+                    Placed::Late(moment) => {
+                        ask.now = moment;
+                        return None;
+                    }
+                    Placed::Full => return Some(Answered::Crowded),
+                },
+            };
+            let word = self.table.word_of(slot, nonzero(ask.hash))?;
+            match self.issue(&numbers, &window, slot, word, &ask) {
+                Ok((by, answered)) => self.table.swap(slot, word, by).then_some(answered),
+                Err(refused) => Some(refused),
+            }
+        });
+        let answered = answered.unwrap_or(Answered::Crowded);
+        if let Some(supply) = &self.supply {
+            supply.note(self, &ask, answered);
+        }
+        (answered, newness, ask.now)
+    }
+
+    fn window_of(&self, numbers: &Numbers, now: Moment) -> Window {
+        match numbers.kind {
+            Kind::Fixed(_) => numbers.window(now, self.unix_offset.load(Ordering::Relaxed)),
+            _ => Window {
+                number: 0,
+                end: now,
+            },
+        }
+    }
+
+    /// Gives a key a slot.
+    fn place(&self, numbers: &Numbers, window: &Window, hash: u64, now: Moment) -> Option<Placed> {
+        let sub = numbers.sub_window(now);
+        let fresh = match &numbers.kind {
+            Kind::Bucket(_) => bucket::fresh(numbers, now),
+            Kind::Fixed(_) => fixed::word(window.number, 0),
+            Kind::Sliding(_) => sliding::fresh(sub),
+            Kind::Granted(_) => granted::fresh(),
+        };
+        let is_idle = |_: Slot, word: u64| match &numbers.kind {
+            Kind::Bucket(_) => bucket::is_idle(numbers, word, now),
+            Kind::Fixed(_) => fixed::is_idle(word, window),
+            Kind::Sliding(_) => sliding::is_idle(word, sub),
+            Kind::Granted(_) => granted::is_idle(word, now),
+        };
+        self.table.place(nonzero(hash), fresh, now, is_idle)
+    }
+
+    #[inline]
+    fn issue(
+        &self,
+        numbers: &Numbers,
+        window: &Window,
+        slot: Slot,
+        word: u64,
+        ask: &Ask,
+    ) -> Result<(u64, Answered), Answered> {
+        match &numbers.kind {
+            Kind::Bucket(pace) => bucket::issue(numbers, pace, word, ask),
+            Kind::Fixed(fixed) => fixed::issue(numbers, fixed, word, window, ask),
+            Kind::Sliding(kind) => sliding::issue(numbers, kind, word, self.table.extra(slot), ask),
+            Kind::Granted(kind) => granted::issue(numbers, kind, word, ask),
+        }
+    }
+
+    /// Takes back unused tokens of a lease that was issued at a moment; tells how many are
+    /// there again.
+    pub(super) fn give_back(&self, hash: u64, unused: u32, issued: Moment, now: Moment) -> u64 {
+        let numbers = self.numbers.load();
+        let unused = u64::from(unused);
+        let offset = self.unix_offset.load(Ordering::Relaxed);
+        let Some(slot) = self.table.find(nonzero(hash)) else {
+            return 0;
+        };
+        let swapped = patiently(|| {
+            let Some(word) = self.table.word_of(slot, nonzero(hash)) else {
+                return Some(false);
+            };
+            let by = match &numbers.kind {
+                Kind::Bucket(_) => bucket::give_back(&numbers, word, unused, issued, now),
+                Kind::Fixed(_) => fixed::give_back(word, unused, &numbers.window(issued, offset)),
+                Kind::Sliding(kind) => {
+                    sliding::give_back(kind, word, unused, numbers.sub_window(issued))
+                }
+                // What a grant is good for ends with it.
+                Kind::Granted(_) => None,
+            };
+            match by {
+                Some(by) => self.table.swap(slot, word, by).then_some(true),
+                None => Some(false),
+            }
+        });
+        if swapped == Some(true) { unused } else { 0 }
+    }
+
+    /// Visits the keys that have used something, in no order. For the control plane.
+    pub fn entries(&self, now: Moment, mut visit: impl FnMut(Entry)) {
+        for slot in self.table.slots() {
+            let hash = self.table.key(slot).load(Ordering::Acquire);
+            let word = (hash != 0)
+                .then(|| self.table.word_of(slot, hash))
+                .flatten();
+            let Some(word) = word else { continue };
+            let entry = self.entry(slot, hash, word, now);
+            if entry.used > 0 {
+                visit(entry);
+            }
+        }
+    }
+
+    /// The account of one key; `None` when nothing is known of it.
+    pub fn entry_of(&self, hash: u64, now: Moment) -> Option<Entry> {
+        let slot = self.table.find(nonzero(hash))?;
+        let word = self.table.word_of(slot, nonzero(hash))?;
+        Some(self.entry(slot, hash, word, now))
+    }
+
+    fn entry(&self, slot: Slot, hash: u64, word: u64, now: Moment) -> Entry {
+        let numbers = self.numbers.load();
+        let most = numbers.limit.limit + numbers.limit.burst;
+        let (used, limit, window, free_at) = match &numbers.kind {
+            Kind::Bucket(pace) => {
+                let (used, free_at) = bucket::used(&numbers, pace, word, now);
+                // The bucket lets one token more than its burst be in use.
+                (used, numbers.limit.burst + 1, 0, free_at)
+            }
+            Kind::Fixed(fixed) => {
+                let window = self.window_of(&numbers, now);
+                let used = fixed::used(word, &window);
+                (used, fixed.cap, window.number, window.end)
+            }
+            Kind::Sliding(kind) => {
+                let sub = numbers.sub_window(now);
+                let used = sliding::used(word, sub, self.table.extra(slot));
+                (used * kind.grain, most, 0, numbers.begin_of(sub + SUBS))
+            }
+            Kind::Granted(_) => {
+                let parts = granted::Parts::of(word, now);
+                let owed = (-parts.balance).max(0) as u64;
+                (owed, most, 0, Moment(now.0 + numbers.life))
+            }
+        };
+        Entry {
+            hash,
+            used,
+            limit,
+            window,
+            free_at,
+        }
+    }
+
+    /// Sets what a key has used in an aligned window, as a store remembers it: never less than
+    /// is known here. Nothing happens when that window is over, or when the ledger has no
+    /// aligned windows. For the control plane.
+    pub fn restore(&self, hash: u64, window: u64, used: u64, now: Moment) {
+        self.rewrite(hash, now, |numbers, here, _, word| {
+            let is_fixed = matches!(numbers.kind, Kind::Fixed(_));
+            let is_more = used > fixed::used(word, here);
+            (is_fixed && here.number == window && is_more).then(|| fixed::word(here.number, used))
+        });
+    }
+
+    /// Forgets what a key has used; tells whether anything was known of it. Leases of it stay
+    /// good until they run out. What nodes share is not forgotten: the store has the account.
+    /// For the control plane.
+    pub fn reset(&self, hash: u64, now: Moment) -> bool {
+        if self.table.find(nonzero(hash)).is_none() {
+            return false;
+        }
+        self.rewrite(hash, now, |numbers, here, slot, _| match &numbers.kind {
+            Kind::Fixed(_) => Some(fixed::word(here.number, 0)),
+            Kind::Bucket(_) => Some(bucket::fresh(numbers, now)),
+            Kind::Sliding(_) => {
+                let ring = self.table.extra(slot);
+                ring.iter()
+                    .for_each(|entry| entry.store(0, Ordering::Release));
+                Some(sliding::fresh(numbers.sub_window(now)))
+            }
+            Kind::Granted(_) => None,
+        });
+        true
+    }
+
+    /// Replaces the word of a key by what `by` says, if anything.
+    fn rewrite(
+        &self,
+        hash: u64,
+        now: Moment,
+        by: impl Fn(&Numbers, &Window, Slot, u64) -> Option<u64>,
+    ) {
+        let numbers = self.numbers.load();
+        let window = self.window_of(&numbers, now);
+        let key = nonzero(hash);
+        let _ = patiently(|| {
+            let slot = match self.table.find(key) {
+                Some(slot) => slot,
+                None => match self.place(&numbers, &window, hash, now)? {
+                    Placed::Known(slot) | Placed::New(slot) => slot,
+                    Placed::Full | Placed::Late(_) => return Some(()),
+                },
+            };
+            let word = self.table.word_of(slot, key)?;
+            match by(&numbers, &window, slot, word) {
+                Some(by) => self.table.swap(slot, word, by).then_some(()),
+                None => Some(()),
+            }
+        });
+    }
+
+    /// Applies a change to the word of a key that nodes share.
+    pub(super) fn change_granted(
+        &self,
+        hash: u64,
+        now: Moment,
+        change: impl Fn(granted::Parts) -> granted::Parts,
+    ) -> Option<Slot> {
+        let slot = self.table.find(nonzero(hash))?;
+        patiently(|| {
+            let Some(word) = self.table.word_of(slot, nonzero(hash)) else {
+                return Some(None);
+            };
+            let by = change(granted::Parts::of(word, now)).word();
+            self.table.swap(slot, word, by).then_some(Some(slot))
+        })?
+    }
+
+    pub(super) fn numbers(&self) -> Arc<Numbers> {
+        self.numbers.load_full()
+    }
+}
+
+/// Whether a key was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Newness {
+    Known,
+    New,
+}
+
+/// Which ledger one is.
+pub(super) struct Place<'a> {
+    pub(super) name: &'a str,
+    pub(super) position: usize,
+    pub(super) key: &'a str,
+    pub(super) index: usize,
+    pub(super) serial: u64,
+}
+
+/// Zero marks an empty slot.
+#[inline]
+pub(super) fn nonzero(hash: u64) -> u64 {
+    if hash == 0 { 1 } else { hash }
+}

@@ -1,0 +1,103 @@
+//! The ledgers of a process: kept across reloads by the names of their filters.
+#![allow(
+    clippy::disallowed_types,
+    reason = "the registry is for the control plane; workers hold their ledgers"
+)]
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use ringgate_core::rt::clock::Moment;
+
+use super::ledger::{Ledger, LedgerSpec, Place};
+
+/// Ledgers by filter and position.
+#[derive(Debug)]
+pub struct Ledgers {
+    cores: usize,
+    seed: u64,
+    unix_offset: Arc<AtomicI64>,
+    known: Mutex<Known>,
+}
+
+/// A ledger lives as long as a snapshot that refers to it.
+type Known = BTreeMap<(Box<str>, usize), Weak<Ledger>>;
+
+/// Numbers of ledgers, each used once in a process.
+static SERIALS: AtomicU64 = AtomicU64::new(1);
+
+impl Ledgers {
+    /// Ledgers for `cores` data-plane threads. Keys are hashed with `seed`: nodes that share
+    /// limits, and stores that outlive the process, need the same one.
+    pub fn new(cores: usize, seed: u64) -> Ledgers {
+        Ledgers {
+            cores,
+            seed,
+            unix_offset: Arc::new(AtomicI64::new(0)),
+            known: Mutex::default(),
+        }
+    }
+
+    /// What keys are hashed with.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Tells the wall time, in milliseconds since the UNIX epoch, which days and months go by.
+    /// Called at start, and again as the wall clock is corrected.
+    pub fn set_wall(&self, unix_ms: u64, now: Moment) {
+        let offset = unix_ms as i64 - (now.0 / 1_000_000) as i64;
+        self.unix_offset.store(offset, Ordering::Relaxed);
+    }
+
+    /// The ledger of a filter's limit. The same name, position, key and algorithm have the same
+    /// ledger as long as anything holds it; other numbers are taken over, and what keys have
+    /// used stays used.
+    pub fn ledger(
+        &self,
+        name: &str,
+        position: usize,
+        key: &str,
+        spec: &LedgerSpec,
+        now: Moment,
+    ) -> Arc<Ledger> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, ledger| ledger.strong_count() > 0);
+        let id = (name.into(), position);
+        if let Some(ledger) = known.get(&id).and_then(Weak::upgrade)
+            && ledger.serves(key, spec)
+        {
+            ledger.adopt(spec, now);
+            return ledger;
+        }
+        let held: Vec<usize> = known
+            .values()
+            .filter_map(Weak::upgrade)
+            .map(|ledger| ledger.index)
+            .collect();
+        let free = (0..).find(|index| !held.contains(index)).unwrap_or(0);
+        let place = Place {
+            name,
+            position,
+            key,
+            index: free,
+            serial: SERIALS.fetch_add(1, Ordering::Relaxed),
+        };
+        let ledger = Arc::new(Ledger::new(place, spec, self.cores, &self.unix_offset, now));
+        known.insert(id, Arc::downgrade(&ledger));
+        ledger
+    }
+
+    /// The ledgers that are alive, in the order of names.
+    pub fn all(&self) -> Vec<Arc<Ledger>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// The ledger of a filter's limit, if it is alive.
+    pub fn find(&self, name: &str, position: usize) -> Option<Arc<Ledger>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&(name.into(), position))?.upgrade()
+    }
+}
