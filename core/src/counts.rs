@@ -107,12 +107,15 @@ pub struct RateSpec {
 }
 
 impl RateSpec {
-    /// `limit` tokens, at least one, in `per`, and `burst` of them at once, at least one.
+    /// `limit` tokens, at least one, in `per`, and `burst` of them at once: zero is `limit`.
     pub fn new(limit: u32, per: Duration, burst: u32) -> RateSpec {
         let nanos = u64::try_from(per.as_nanos()).unwrap_or(u64::MAX);
         RateSpec {
             interval: nanos.div_ceil(u64::from(limit.max(1))).max(1),
-            burst: burst.max(1),
+            burst: match burst {
+                0 => limit.max(1),
+                burst => burst,
+            },
         }
     }
 

@@ -161,6 +161,7 @@ impl Setup {
             "admin",
             "log",
             "limits",
+            "overload",
             "path",
             "forwarded",
             "listener",

@@ -15,6 +15,10 @@ pub enum Signal {
     Hangup,
     /// SIGUSR1: open log files again.
     Reopen,
+    /// SIGSTOP: stand still.
+    Stop,
+    /// SIGCONT: go on.
+    Continue,
 }
 
 /// Sends `signal` to the process `pid`, which this test started and has not reaped.
@@ -24,6 +28,8 @@ pub fn signal(pid: u32, signal: Signal) {
         Signal::Interrupt => libc::SIGINT,
         Signal::Hangup => libc::SIGHUP,
         Signal::Reopen => libc::SIGUSR1,
+        Signal::Stop => libc::SIGSTOP,
+        Signal::Continue => libc::SIGCONT,
     };
     let pid = i32::try_from(pid).unwrap();
     // SAFETY: kill takes two integers and touches no memory of ours.
