@@ -9,6 +9,7 @@ use crate::block::Block;
 use crate::chain::{Call, CallOutcome, CallResponse, Calls, Filter};
 use crate::client::Ends;
 use crate::error::Fault;
+use crate::forward::{Trial, Wants};
 use crate::halves::{Deadline, Last, ORIGIN, Piece, Sink, Source};
 use crate::http::h1::BodyDecoder;
 use crate::http::{BodyLen, Method, RequestHead, ResponseHead, ResponseKind};
@@ -16,7 +17,7 @@ use crate::link::{Head, Link};
 use crate::outgoing::{self, Outward, Upgrade};
 use crate::reply::{INTERIM_MAX, receive_head};
 use crate::snapshot::Upstream;
-use crate::upstream::{Look, Use};
+use crate::upstream::{Asked, Look, Use};
 use crate::worker::{Installed, Worker};
 
 /// Runs calls in parallel; each has an outcome, in the order given.
@@ -65,7 +66,8 @@ enum Slot<T> {
     Done(Option<CallOutcome>),
 }
 
-async fn run<F: Filter>(
+/// Makes one call.
+pub(crate) async fn run<F: Filter>(
     worker: &Worker<F>,
     installed: &Installed<F>,
     call: &Call,
@@ -81,7 +83,9 @@ async fn run<F: Filter>(
     let stats = upstream.stats.of(worker.core());
     let mut pooled = true;
     for attempt in 1..=ATTEMPTS_MAX {
-        let choice = pool.choose()?;
+        let random = worker.ids.borrow_mut().random();
+        let choice = pool.choose(&Asked::of(upstream, random))?;
+        let trial = Trial::begin(upstream, &choice.endpoint, worker.core(), Wants::default())?;
         let idle = match pooled {
             true => pool.take(&choice, upstream, Look::Close),
             false => None,
@@ -91,7 +95,10 @@ async fn run<F: Filter>(
             None => {
                 let wait = deadline.within(upstream.connect_timeout);
                 let opened = pool.open(&choice, upstream, wait, Ends::default()).await;
-                opened.map_err(|fault| deadline.fault_if(fault, Fault::ConnectTimeout))?
+                opened.map_err(|fault| {
+                    trial.failed(fault);
+                    deadline.fault_if(fault, Fault::ConnectTimeout)
+                })?
             }
         };
         stats.requests.add(1);
@@ -102,8 +109,12 @@ async fn run<F: Filter>(
                 stats.retries.add(1);
                 pooled = false;
             }
-            Err(fault) => return Err(fault),
+            Err(fault) => {
+                trial.failed(fault);
+                return Err(fault);
+            }
             Ok((response, keep)) => {
+                trial.ended_with(response.head.status);
                 stats.responses[usize::from(response.head.status / 100).min(5)].add(1);
                 if keep {
                     pool.put_back(&choice, lease.link, upstream);
@@ -219,6 +230,21 @@ fn head_of<'h>(
     };
     outgoing::encode_plain(&head, &outward, None, out);
     outgoing::head(&head, &outward, out)
+}
+
+/// Whether a field is one that only the engine writes, or that speaks of one connection.
+pub(crate) fn is_own(name: &[u8]) -> bool {
+    const OF_ONE_HOP: [&[u8]; 6] = [
+        b"te",
+        b"trailer",
+        b"keep-alive",
+        b"proxy-connection",
+        b"http2-settings",
+        b"expect",
+    ];
+    let own = FRAMING.iter().map(|name| name.as_bytes());
+    own.chain(OF_ONE_HOP)
+        .any(|own| name.eq_ignore_ascii_case(own))
 }
 
 /// Fields that only the engine writes.

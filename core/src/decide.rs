@@ -1,14 +1,16 @@
 //! Deciding what answers a request: attributes, path, route, filters, action. Nothing here
 //! touches the network but the calls that a filter asks for.
 
+mod server;
+mod shares;
+
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use ringgate_router::path::{self, Normal};
-use ringgate_router::{Lookup, Probe, Request, RouteSpec, Slash};
+use ringgate_router::{Lookup, Probe, Request, RouteSpec};
 
 use crate::answer;
 use crate::call;
@@ -21,12 +23,16 @@ use crate::exchange::Exchange;
 use crate::grpc;
 use crate::halves::Deadline;
 use crate::http::request_id::{self, RequestIds};
-use crate::http::{BodyLen, Fields, Known, Method, RequestHead, TargetForm, Trust};
+use crate::http::{BodyLen, Fields, Known, Method, TargetForm, Trust};
 use crate::overload::Pressure;
 use crate::rt;
+use crate::rt::clock::Stamp;
 use crate::snapshot::{Action, ForwardingPolicy, Limits, Redirect, Route, Snapshot};
 use crate::stats::CoreIndex;
 use crate::worker::{Installed, Worker};
+
+use server::{Forwards, challenge_answer, count_forward, server_options, slash_redirect};
+use shares::{canary, point};
 
 /// What answers a request.
 pub(crate) enum Plan<'s> {
@@ -59,6 +65,11 @@ pub(crate) struct Caller<'c, F: Filter> {
 }
 
 impl<F: Filter> Caller<'_, F> {
+    /// Now, or the time that is told.
+    fn now(&self) -> Stamp {
+        self.rehearsal.map_or_else(Stamp::now, Rehearsal::now)
+    }
+
     /// A run of the route's filters on this core.
     fn run<'a>(&'a self, route: &'a Route<F>, scratch: &'a RefCell<F::Scratch>) -> Run<'a, F> {
         Run::new(&route.program, self.core, self.filters, scratch).rehearsed(self.rehearsal)
@@ -107,7 +118,7 @@ pub(crate) async fn decide<'s, F: Filter>(
                 time,
                 position,
             } => {
-                rt::pause(exchange.deadline.within(time.into())).await;
+                rt::sleep(exchange.deadline.left().map_or(time, |left| left.min(time))).await;
                 if exchange.deadline.has_passed() {
                     return Plan::Fault(Fault::RequestTimeout);
                 }
@@ -389,86 +400,12 @@ fn find_route<'s, F: Filter>(
     }
 }
 
-/// The proof that a certificate authority asks for (RFC 8555, 8.3).
-fn challenge_answer(proof: Bytes) -> Answer {
-    let content_type = b"application/octet-stream".as_slice();
-    Answer {
-        status: 200,
-        fields: vec![("content-type".into(), content_type.into())],
-        body: proof,
-        code: "",
-    }
-}
-
 /// Header predicates look at the fields of the head.
 struct FieldProbe<'a>(&'a Fields);
 
 impl Probe for FieldProbe<'_> {
     fn any_header(&self, lower_name: &str, test: impl FnMut(&[u8]) -> bool) -> bool {
         self.0.values_of(lower_name).any(test)
-    }
-}
-
-/// `OPTIONS *` asks about the server as a whole (RFC 9110, 9.3.7).
-fn server_options() -> Answer {
-    Answer {
-        status: 204,
-        fields: vec![("allow".into(), answer::SERVER_METHODS.as_bytes().into())],
-        ..Answer::default()
-    }
-}
-
-/// Whether a request may go on to another hop.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Forwards {
-    Left,
-    /// It is answered here, in the origin's place.
-    Spent,
-}
-
-/// Takes one off `Max-Forwards` of a TRACE or OPTIONS request (RFC 9110, 7.6.2).
-fn count_forward(head: &mut RequestHead) -> Forwards {
-    let value = head.fields.value(Known::MaxForwards).unwrap_or_default();
-    let number = std::str::from_utf8(value).ok().map(str::parse::<u64>);
-    let Some(Ok(left)) = number else {
-        return Forwards::Left;
-    };
-    match left.checked_sub(1) {
-        Some(left) => {
-            let mut digits = itoa::Buffer::new();
-            // Digits are a valid value.
-            let _ = head
-                .fields
-                .set("max-forwards", digits.format(left).as_bytes());
-            Forwards::Left
-        }
-        None => Forwards::Spent,
-    }
-}
-
-fn slash_redirect(head: &RequestHead, slash: Slash) -> Answer {
-    // Two slashes in front would name another host (RFC 3986, 4.2).
-    let path = head.path();
-    let slashes = path.iter().take_while(|b| **b == b'/').count();
-    let mut location = path[slashes.saturating_sub(1)..].to_vec();
-    match slash {
-        Slash::Add => location.push(b'/'),
-        Slash::Remove => {
-            let bare = location
-                .iter()
-                .rposition(|b| *b != b'/')
-                .map_or(1, |last| last + 1);
-            location.truncate(bare);
-        }
-    }
-    if let Some(query) = head.query() {
-        location.push(b'?');
-        location.extend_from_slice(query);
-    }
-    Answer {
-        status: 308,
-        fields: vec![("location".into(), location.into())],
-        ..Answer::default()
     }
 }
 
@@ -487,8 +424,11 @@ fn act<'s, F: Filter>(
         }
     }
     match &route.action {
-        Action::Upstream(upstream) => Plan::Forward(*upstream),
-        Action::Split(split) => Plan::Forward(split.pick(caller.ids.borrow_mut().random())),
+        Action::Upstream(upstream) => Plan::Forward(canary(caller, route, exchange, *upstream)),
+        Action::Split(split) => Plan::Forward(match split.asked(&exchange.request) {
+            Some(upstream) => upstream,
+            None => split.pick(point(caller, route, exchange)),
+        }),
         Action::Respond(answer) => Plan::Constant(answer),
         Action::Redirect(redirect) => Plan::Answer(Box::new(redirect_answer(redirect, exchange))),
     }

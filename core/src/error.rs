@@ -258,6 +258,16 @@ impl Fault {
         }
     }
 
+    /// Whether it says that an upstream cannot answer: its own faults, and those of the policies
+    /// that protect it.
+    pub fn is_of_upstream(self) -> bool {
+        let protected = matches!(
+            self,
+            Fault::CircuitOpen | Fault::ConcurrencyLimit | Fault::QueueTimeout
+        );
+        protected || self.row().origin == Origin::Upstream
+    }
+
     /// Two letters for the access log: who ended the exchange (`C`lient, `O`rigin,
     /// `G`ateway) and in which phase.
     pub fn termination(self, phase: Phase) -> [u8; 2] {

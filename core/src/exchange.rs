@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::access::{Plain, Record, Said, Timing};
 use crate::chain::{Attributes, Filter, Run, Summary};
@@ -12,6 +13,8 @@ use crate::error::{Fault, Phase};
 use crate::halves::Deadline;
 use crate::http::h1::BodyDecoder;
 use crate::http::{BodyLen, Known, RequestHead, ResponseHead};
+use crate::resilience::Outcome;
+use crate::resilience::canary::Side;
 use crate::rt::clock::Stamp;
 use crate::snapshot::Snapshot;
 use crate::upstream::Placed;
@@ -47,10 +50,14 @@ pub(crate) struct Account {
     pub(crate) parsed: Parsed,
     pub(crate) route: Option<usize>,
     pub(crate) upstream: Option<usize>,
+    /// The side of a canary release that it fell to.
+    pub(crate) side: Option<Side>,
     pub(crate) endpoint: Option<Rc<Placed>>,
     /// The filter that answered, by its place in the program.
     pub(crate) answered_by: Option<usize>,
     pub(crate) attempts: u8,
+    /// Whether any of the request's body has been taken from the client.
+    pub(crate) body_begun: bool,
     /// The status sent; 0 until then.
     pub(crate) status: u16,
     pub(crate) fault: Option<Fault>,
@@ -142,6 +149,10 @@ impl<F: Filter> Exchange<F> {
                 stats.latency.record(total);
                 stats.received.add(received);
                 stats.sent.add(account.sent);
+                if let (Some(spec), Some(side)) = (&route.policy.canary, account.side) {
+                    let (ramp, now) = (&route.state.ramp, now.moment());
+                    ramp.record(spec, side, worker.core(), now, account.outcome());
+                }
                 Run::new(
                     &route.program,
                     worker.core(),
@@ -223,6 +234,18 @@ impl<F: Filter> Exchange<F> {
 }
 
 impl Account {
+    /// How the upstream did, as far as it had a part in it.
+    pub(crate) fn outcome(&self) -> Outcome {
+        match (self.connected_at, self.answered_at, self.fault) {
+            (_, _, Some(fault)) => Outcome::of_fault(fault),
+            (Some(sent), Some(answered), None) => {
+                let head_after = Duration::from_nanos(answered.nanos_since(sent));
+                Outcome::of_status(self.status, head_after)
+            }
+            _ => Outcome::Neutral,
+        }
+    }
+
     /// The phases so far; one that was under way at the end counts until then.
     fn timing(&self, now: Stamp) -> Timing {
         let forwarded = self.decided_at.filter(|_| self.upstream.is_some());

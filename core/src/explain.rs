@@ -22,7 +22,7 @@ use crate::overload::Pressure;
 use crate::rt::clock::Stamp;
 use crate::snapshot::{Endpoint, Snapshot, UpstreamProtocol};
 use crate::stats::CoreIndex;
-use crate::upstream::Pool;
+use crate::upstream::{Asked, Pool};
 use crate::wire::Security;
 
 /// A core that only decides.
@@ -204,7 +204,9 @@ impl<F: Filter> DryCore<F> {
         exchange: &mut Exchange<F>,
         upstream: usize,
     ) -> Outcome {
-        let choice = self.pools[upstream].choose().ok();
+        let spec = &snapshot.upstreams[upstream];
+        let random = self.ids.borrow_mut().random();
+        let choice = self.pools[upstream].choose(&Asked::of(spec, random)).ok();
         let nowhere = Endpoint {
             addr: crate::rt::Addr::Tcp(([0, 0, 0, 0], 0).into()),
             weight: 1,
@@ -231,7 +233,7 @@ impl<F: Filter> DryCore<F> {
             let run = Run::new(&route.program, CoreIndex(0), filters, &exchange.scratch);
             let mode = run.request_body_mode();
             let upgrade = outgoing::wanted_upgrade(route, &exchange.request, |_| true);
-            outgoing::prepare(snapshot, exchange, version, upgrade);
+            outgoing::prepare(snapshot, route, exchange, version, upgrade);
             let mut out = std::mem::take(&mut exchange.out);
             let outward = Outward {
                 version,

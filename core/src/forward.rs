@@ -1,29 +1,39 @@
-//! Forwarding a request to an upstream: an endpoint, a connection, the request out, the
-//! response back, both directions at once.
+//! Forwarding: places, attempts at endpoints, the request out, the response back, both
+//! directions at once; and who answers when the upstream cannot.
 
+mod attempts;
 mod directions;
+mod hedge;
+mod kept;
+mod mirror;
+mod trial;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::answer;
 use crate::block::Block;
-use crate::chain::{Answer, BodyMode, Filter, Run};
+use crate::chain::{Answer, Filter, Run};
 use crate::client::{Client, Close, Next, close_behind};
-use crate::error::{Fault, Phase, Retry};
+use crate::error::Fault;
+use crate::error::Phase;
 use crate::exchange::Exchange;
-use crate::halves::{CLIENT, Last, ORIGIN, Piece, Sink, Source};
+use crate::halves::{Last, ORIGIN, Piece, Sink, Source};
 use crate::http::Version;
 use crate::http::h1;
 use crate::link::Link;
 use crate::outgoing::{self, Outward, Upgrade};
-use crate::reply::{Ended, gather};
-use crate::rt::clock::Stamp;
+use crate::policy::{Concurrency, Fallback, FallbackTo, Mirror, Retry};
+use crate::reply::Ended;
+use crate::resilience::concurrency::Gate;
+use crate::rt::wheel::Ticks;
 use crate::snapshot::{Route, Upstream};
 use crate::stats::Counter;
 use crate::tunnel::{Speaks, Tunnel};
-use crate::upstream::{Choice, Lease, Look, Pool, Use};
-use crate::worker::Installed;
+use crate::upstream::{Choice, Lease, Pool};
+use crate::worker::{Installed, Permit};
+
+pub(crate) use trial::{Trial, Unwanted, Wants};
 
 /// Bytes of a gathered request body that go out with the head; a larger one is sent while
 /// the response is awaited, as the origin may answer before it has read it.
@@ -37,30 +47,38 @@ pub(crate) async fn forward<F: Filter>(
     upstream: usize,
     body: &mut Source<'_>,
 ) -> Next {
-    let Some(route) = exchange
-        .account
-        .route
-        .and_then(|route| installed.snapshot.routes.get(route))
-    else {
+    let routes = &installed.snapshot.routes;
+    let Some(route) = exchange.account.route.and_then(|route| routes.get(route)) else {
         return answer::fault(client, installed, exchange, Fault::Internal, Close::Yes).await;
     };
-    exchange.account.upstream = Some(upstream);
-    let attempt = Attempt {
-        client,
-        installed,
-        route,
-        upstream: &installed.snapshot.upstreams[upstream],
-        pool: &installed.pools[upstream],
-        instead: RefCell::new(None),
-    };
-    let _active = Active::new(&attempt.upstream.stats.of(client.worker.core()).active);
-    let outcome = match attempt.whole_body(exchange, body).await {
-        Ok(whole) => attempt.run(exchange, body, whole).await,
-        Err(fault) => Err(fault),
-    };
-    match outcome {
-        Ok(next) => next,
-        Err(fault) => attempt.fail(exchange, fault, body).await,
+    let mut attempt = Attempt::new(client, installed, route, upstream);
+    let mut whole = attempt.take_whole(exchange, body).await;
+    if let Ok(whole) = &whole {
+        attempt.mirror(exchange, whole.as_ref());
+    }
+    loop {
+        let outcome = match &whole {
+            Ok(whole) => attempt.serve(exchange, body, whole.as_ref()).await,
+            Err(fault) => Err(Failure::Fault(*fault)),
+        };
+        let failure = match outcome {
+            Ok(next) => return next,
+            Err(failure) => failure,
+        };
+        match attempt.instead_of(exchange, failure, whole.as_ref().ok()) {
+            Some(FallbackTo::Respond(answer)) => {
+                let close = close_behind(exchange, body);
+                let next = answer::send(client, installed, exchange, answer, close).await;
+                return client.after_answer(next, body).await;
+            }
+            Some(FallbackTo::Upstream(other)) => {
+                attempt = Attempt::new(client, installed, route, *other);
+                // Whoever stands in has nobody who stands in for it.
+                attempt.fallback.set(None);
+                whole = whole.or(Ok(None));
+            }
+            None => return attempt.fail(exchange, failure.fault(), body).await,
+        }
     }
 }
 
@@ -80,42 +98,153 @@ impl Drop for Active<'_> {
     }
 }
 
+/// Why an upstream has not answered the client.
+#[derive(Clone, Copy)]
+enum Failure {
+    /// It could not.
+    Fault(Fault),
+    /// It did, but its answer is not wanted.
+    Unwanted(Unwanted),
+}
+
+impl Failure {
+    fn fault(self) -> Fault {
+        match self {
+            Failure::Fault(fault) => fault,
+            // Whoever does not want an answer has another one.
+            Failure::Unwanted(_) => Fault::Internal,
+        }
+    }
+}
+
 struct Attempt<'a, F: Filter> {
     client: &'a Client<F>,
     installed: &'a Installed<F>,
     route: &'a Route<F>,
     upstream: &'a Upstream,
+    index: usize,
     pool: &'a Rc<Pool>,
+    retry: Option<&'a Retry>,
+    mirror: Option<Mirror>,
+    /// Who answers when this upstream cannot.
+    fallback: Cell<Option<&'a Fallback>>,
+    /// What was taken of the body when it was looked at whether it is all there.
+    early: RefCell<Option<Piece>>,
     /// A filter's answer that takes the response's place.
     instead: RefCell<Option<Box<Answer>>>,
 }
 
-impl<F: Filter> Attempt<'_, F> {
-    /// The whole request body, for filters that need it.
-    async fn whole_body(
+impl<'a, F: Filter> Attempt<'a, F> {
+    fn new(
+        client: &'a Client<F>,
+        installed: &'a Installed<F>,
+        route: &'a Route<F>,
+        index: usize,
+    ) -> Attempt<'a, F> {
+        let upstream = &installed.snapshot.upstreams[index];
+        let (own, shared) = (&route.policy, &upstream.policy);
+        Attempt {
+            client,
+            installed,
+            route,
+            upstream,
+            index,
+            pool: &installed.pools[index],
+            retry: own.retry.as_deref().or(shared.retry.as_deref()),
+            mirror: own.mirror,
+            fallback: Cell::new(own.fallback.as_deref().or(shared.fallback.as_deref())),
+            early: RefCell::new(None),
+            instead: RefCell::new(None),
+        }
+    }
+
+    /// Has the upstream answer, once there is a place for the request.
+    async fn serve(
         &self,
         exchange: &mut Exchange<F>,
         body: &mut Source<'_>,
-    ) -> Result<Option<Block>, Fault> {
-        let BodyMode::Whole { max } = self.chain(exchange).request_body_mode() else {
+        whole: Option<&Block>,
+    ) -> Result<Next, Failure> {
+        let core = self.client.worker.core();
+        exchange.account.upstream = Some(self.index);
+        let _active = Active::new(&self.upstream.stats.of(core).active);
+        if self.retry.is_some() {
+            let budget = &self.upstream.state.budget;
+            budget.live(core, exchange.account.began.moment());
+        }
+        let limits = (
+            &self.route.policy.concurrency,
+            &self.upstream.policy.concurrency,
+        );
+        if limits == (&None, &None) {
+            return self.run(exchange, body, whole).await;
+        }
+        // The route's first: who waits there holds no place of the upstream's.
+        let _route = self.permit(&self.route.state.gate, limits.0).await?;
+        let upstream = self.permit(&self.upstream.state.gate, limits.1).await?;
+        let ran = self.run(exchange, body, whole).await;
+        if let Some(permit) = upstream {
+            permit.record(exchange.account.outcome());
+        }
+        ran
+    }
+
+    /// A permit of a limit of concurrency, where there is one.
+    async fn permit<'g>(
+        &self,
+        gate: &'g Gate,
+        spec: &'g Option<Concurrency>,
+    ) -> Result<Option<Permit<'g, F>>, Failure> {
+        let Some(spec) = spec else {
             return Ok(None);
         };
-        exchange.account.phase = Phase::RequestBody;
-        let max = max.min(self.body_max());
-        if exchange.request.expect_continue && !body.has_begun() {
-            // Nobody but us will read this body, so the client is asked for it here.
-            let wait = self.client.limits.send_timeout;
-            let wait = || exchange.deadline.within(wait);
-            let sent = self.client.link.send_continue(wait).await;
-            sent.map_err(|_| CLIENT.closed)?;
+        let stats = self.upstream.stats.of(self.client.worker.core());
+        let permit = self.client.worker.permit(gate, spec).await;
+        match permit {
+            Ok(_) => {}
+            Err(Fault::QueueTimeout) => stats.gate_timeouts.add(1),
+            Err(_) => stats.gate_refused.add(1),
         }
-        exchange.request.expect_continue = false;
-        let mut whole = gather(body, max).await?.ok_or(Fault::BodyTooLarge)?;
-        let seen = self
-            .chain(exchange)
-            .request_body(&mut whole, true, 0, body.trailers_mut());
-        self.accept(seen)?;
-        Ok(Some(whole))
+        permit.map(Some).map_err(Failure::Fault)
+    }
+
+    /// Who answers in the upstream's place.
+    fn instead_of(
+        &self,
+        exchange: &Exchange<F>,
+        failure: Failure,
+        whole: Option<&Option<Block>>,
+    ) -> Option<&'a FallbackTo> {
+        let fallback = self.fallback.get()?;
+        let covered = match failure {
+            Failure::Unwanted(unwanted) => unwanted == Unwanted::Replaced,
+            Failure::Fault(fault) => {
+                let status = fault.row().status;
+                fault.is_of_upstream()
+                    && status.is_some_and(|status| fallback.statuses.contains(&status))
+            }
+        };
+        let in_hand = exchange.request.framing.is_empty()
+            || whole.is_some_and(Option::is_some)
+            || !exchange.account.body_begun;
+        let able = match fallback.to {
+            FallbackTo::Respond(_) => true,
+            FallbackTo::Upstream(_) => in_hand && !exchange.deadline.has_passed(),
+        };
+        if !covered || !able || exchange.account.status != 0 {
+            return None;
+        }
+        let stats = self.upstream.stats.of(self.client.worker.core());
+        stats.fallbacks.add(1);
+        Some(&fallback.to)
+    }
+
+    /// The longest that one attempt may take until its response head.
+    fn try_timeout(&self) -> Ticks {
+        match self.retry {
+            Some(retry) if !retry.try_timeout.is_zero() => retry.try_timeout.into(),
+            _ => Ticks::NEVER,
+        }
     }
 
     fn body_max(&self) -> u64 {
@@ -139,75 +268,15 @@ impl<F: Filter> Attempt<'_, F> {
         })
     }
 
-    /// Tries an endpoint, and once more when a pooled connection turns out to be dead.
-    async fn run(
-        &self,
-        exchange: &mut Exchange<F>,
-        body: &mut Source<'_>,
-        whole: Option<Block>,
-    ) -> Result<Next, Fault> {
-        let core = self.client.worker.core();
-        let stats = self.upstream.stats.of(core);
-        let mut pooled = true;
-        loop {
-            exchange.account.phase = Phase::Connect;
-            let choice = self.pool.choose()?;
-            exchange.account.endpoint = Some(Rc::clone(&choice.endpoint));
-            exchange.account.attempts += 1;
-            let look = match is_repeatable(exchange, &whole) {
-                true => Look::Usual,
-                false => Look::Close,
-            };
-            let idle = match pooled {
-                true => self.pool.take(&choice, self.upstream, look),
-                false => None,
-            };
-            let lease = match idle {
-                Some(lease) => lease,
-                None => {
-                    let wait = exchange.deadline.within(self.upstream.connect_timeout);
-                    let peer = self.client.told_ends();
-                    let lease = self.pool.open(&choice, self.upstream, wait, peer).await;
-                    lease
-                        .map_err(|fault| exchange.deadline.fault_if(fault, Fault::ConnectTimeout))?
-                }
-            };
-            exchange.account.connected_at = Some(Stamp::now());
-            stats.requests.add(1);
-            let reused = lease.use_count;
-            match self
-                .exchange_on(exchange, body, whole.as_ref(), &choice, lease)
-                .await
-            {
-                Err(fault)
-                    if reused == Use::Reused
-                        && exchange.account.attempts < ATTEMPTS_MAX
-                        && may_repeat(exchange, &whole, fault) =>
-                {
-                    stats.retries.add(1);
-                    pooled = false;
-                }
-                // The origin has not looked at it.
-                Err(Fault::StreamRefused)
-                    if exchange.account.attempts < ATTEMPTS_MAX && is_in_hand(exchange, &whole) =>
-                {
-                    stats.retries.add(1);
-                    pooled = false;
-                }
-                outcome => return outcome,
-            }
-        }
-    }
-
     /// One exchange on one connection.
     async fn exchange_on(
         &self,
         exchange: &mut Exchange<F>,
         body: &mut Source<'_>,
         whole: Option<&Block>,
-        choice: &Choice,
+        (choice, trial): (&Choice, &Trial<'_>),
         lease: Lease,
-    ) -> Result<Next, Fault> {
+    ) -> Result<Option<Next>, Fault> {
         let origin = &lease.link;
         let takes = |protocol: &[u8]| origin.takes_upgrade(protocol);
         let upgrade = outgoing::wanted_upgrade(self.route, &exchange.request, takes);
@@ -236,7 +305,13 @@ impl<F: Filter> Attempt<'_, F> {
             sink = sink.without_waiting();
         }
         let version = origin.version();
-        outgoing::prepare(&self.installed.snapshot, exchange, version, upgrade);
+        outgoing::prepare(
+            &self.installed.snapshot,
+            self.route,
+            exchange,
+            version,
+            upgrade,
+        );
         let mut out = std::mem::take(&mut exchange.out);
         let sent = {
             let request = &exchange.request;
@@ -254,13 +329,15 @@ impl<F: Filter> Attempt<'_, F> {
         exchange.out = out;
         let ended = match sent {
             Ok(()) if !complete => {
-                self.duplex(exchange, body, later, (origin, &mut sink), upgrade)
+                self.duplex(exchange, (body, trial), later, (origin, &mut sink), upgrade)
                     .await?
             }
             // An origin that refuses a request may close before it has read it all: what it
             // answered counts more than that the rest could not be sent.
             Ok(()) | Err(Fault::OriginClosed) => {
-                let ended = self.reply_only(exchange, body, origin, upgrade).await?;
+                let ended = self
+                    .reply_only(exchange, (body, trial), origin, upgrade)
+                    .await?;
                 (ended, sent.is_ok() && body.is_ended())
             }
             Err(fault) => return Err(fault),
@@ -271,13 +348,17 @@ impl<F: Filter> Attempt<'_, F> {
     /// What is there of the body already, as the filters leave it.
     fn first_piece(
         &self,
-        exchange: &Exchange<F>,
+        exchange: &mut Exchange<F>,
         body: &mut Source<'_>,
     ) -> Result<Option<Piece>, Fault> {
-        let mut first = body.next_ready()?;
-        // A repeated request has no body, and the filters have seen that it has none.
+        let mut first = match self.early.take() {
+            None => body.next_ready()?,
+            early => early,
+        };
+        let begun = std::mem::replace(&mut exchange.account.body_begun, true);
+        // What is sent once more has no body, and the filters have seen that it has none.
         if let Some(piece) = &mut first
-            && exchange.account.attempts == 1
+            && !begun
         {
             let (chain, body_max) = (self.chain(exchange), self.body_max());
             let seen = (piece, body.trailers_mut());
@@ -294,8 +375,9 @@ impl<F: Filter> Attempt<'_, F> {
         choice: &Choice,
         origin: Link,
         (ended, request_read): (Ended, bool),
-    ) -> Result<Next, Fault> {
+    ) -> Result<Option<Next>, Fault> {
         match ended {
+            Ended::Unwanted => Ok(None),
             Ended::Whole {
                 origin: state,
                 client,
@@ -304,7 +386,7 @@ impl<F: Filter> Attempt<'_, F> {
                 if state == h1::Connection::KeepAlive && request_read {
                     self.pool.put_back(choice, origin, self.upstream);
                 }
-                Ok(match client {
+                Ok(Some(match client {
                     h1::Connection::KeepAlive | h1::Connection::Stream => {
                         self.client.after_answer(Next::KeepAlive, body).await
                     }
@@ -318,7 +400,7 @@ impl<F: Filter> Attempt<'_, F> {
                         Next::Close
                     }
                     _ => Next::Linger,
-                })
+                }))
             }
             Ended::Switched(behind) => {
                 let limits = &self.client.limits;
@@ -336,7 +418,7 @@ impl<F: Filter> Attempt<'_, F> {
                 if let Some(fault) = fault {
                     exchange.note(fault);
                 }
-                Ok(Next::Close)
+                Ok(Some(Next::Close))
             }
         }
     }
@@ -372,26 +454,3 @@ impl<F: Filter> Attempt<'_, F> {
         self.client.after_answer(next, body).await
     }
 }
-
-/// Whether a request whose pooled connection died may go out once more: nothing of an answer
-/// came, its body is in hand, and the origin acting twice would do no harm (RFC 9110, 9.2.2).
-fn may_repeat<F: Filter>(exchange: &Exchange<F>, whole: &Option<Block>, fault: Fault) -> bool {
-    fault == Fault::OriginClosed
-        && fault.row().retry == Retry::Idempotent
-        && exchange.account.status == 0
-        && is_repeatable(exchange, whole)
-}
-
-/// Whether a request can be sent twice.
-fn is_repeatable<F: Filter>(exchange: &Exchange<F>, whole: &Option<Block>) -> bool {
-    exchange.request.method.is_idempotent() && is_in_hand(exchange, whole)
-}
-
-/// Whether all of the body is here still.
-fn is_in_hand<F: Filter>(exchange: &Exchange<F>, whole: &Option<Block>) -> bool {
-    exchange.request.framing.is_empty() || whole.is_some()
-}
-
-/// Attempts behind which a request that origins refuse unseen, or that finds shared connections
-/// dead, is given up.
-const ATTEMPTS_MAX: u8 = 3;

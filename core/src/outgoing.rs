@@ -82,10 +82,19 @@ pub(crate) fn authority<'h, F: Filter>(
 /// Makes the exchange's request ready to go out; done before the rest, as it may write fields.
 pub(crate) fn prepare<F: Filter>(
     snapshot: &Snapshot<F>,
+    route: &Route<F>,
     exchange: &mut Exchange<F>,
     version: Version,
     upgrade: Upgrade,
 ) {
+    if let Some(field) = &route.policy.deadline_field
+        && let Some(left) = exchange.deadline.left()
+    {
+        let mut digits = itoa::Buffer::new();
+        let left = digits.format(left.as_millis() as u64);
+        // The name was checked with the configuration; digits are a valid value.
+        let _ = exchange.request.fields.set(field, left.as_bytes());
+    }
     if upgrade == Upgrade::Asked {
         upgrade::give_key(exchange, version);
     }

@@ -2,14 +2,18 @@
 
 use std::rc::Rc;
 
+use crate::balance;
 use crate::block::Block;
 use crate::chain::Filter;
 use crate::client::{Client, Loan};
 use crate::error::{Fault, Phase};
+use crate::forward::{Trial, Wants};
 use crate::link::Link;
 use crate::rt::clock::Stamp;
+use crate::snapshot::Upstream;
 use crate::tunnel::{Speaks, Tunnel};
-use crate::upstream::Pool;
+use crate::upstream::{Asked, Pool, Tried};
+use crate::wire::Wire;
 use crate::worker::Installed;
 
 /// Passes a connection on to the upstream of the snapshot that it was accepted under; `received`
@@ -49,11 +53,7 @@ async fn through<F: Filter>(
     ) else {
         return Err(Fault::NoEndpoint);
     };
-    let choice = pool.choose()?;
-    exchange.account.endpoint = Some(Rc::clone(&choice.endpoint));
-    exchange.account.attempts = 1;
-    let wait = spec.connect_timeout;
-    let wire = Pool::connect(&choice, spec, wait, client.told_ends()).await?;
+    let (wire, _trial) = connect(client, (spec, pool), exchange).await?;
     exchange.account.connected_at = Some(Stamp::now());
     exchange.account.phase = Phase::Tunnel;
     let origin = Link::Http1(Rc::new(wire));
@@ -63,4 +63,43 @@ async fn through<F: Filter>(
     exchange.account.received = passed.from_client;
     exchange.account.sent = passed.from_origin;
     fault.map_or(Ok(()), Err)
+}
+
+/// Connects to an endpoint, or to another one where connections that fail are retried.
+async fn connect<'u, F: Filter>(
+    client: &Client<F>,
+    (spec, pool): (&'u Upstream, &Pool),
+    exchange: &mut Loan<F>,
+) -> Result<(Wire, Trial<'u>), Fault> {
+    let (worker, policy) = (&client.worker, spec.policy.retry.as_deref());
+    let policy = policy.filter(|policy| policy.on.connect);
+    let mut tried = Tried::default();
+    loop {
+        let random = worker.ids.borrow_mut().random();
+        let choice = pool.choose(&Asked {
+            hash: balance::hash_address(client.peer.ip),
+            tried,
+            ..Asked::of(spec, random)
+        })?;
+        tried = tried.with(&choice);
+        exchange.account.endpoint = Some(Rc::clone(&choice.endpoint));
+        let trial = Trial::begin(spec, &choice.endpoint, worker.core(), Wants::default())?;
+        let retries = exchange.account.attempts;
+        exchange.account.attempts += 1;
+        let wait = spec.connect_timeout;
+        match Pool::connect(&choice, spec, wait, client.told_ends()).await {
+            Ok(wire) => {
+                trial.connected();
+                return Ok((wire, trial));
+            }
+            Err(fault) => {
+                trial.failed(fault);
+                let again = policy.filter(|policy| retries < policy.attempts);
+                if !again.is_some_and(|policy| trial.may_spend(policy)) {
+                    return Err(fault);
+                }
+                spec.stats.of(worker.core()).retries.add(1);
+            }
+        }
+    }
 }

@@ -13,6 +13,7 @@ use crate::client::{Client, Close};
 use crate::course::Course;
 use crate::error::{Fault, Phase};
 use crate::exchange::Account;
+use crate::forward::Trial;
 use crate::halves::{CLIENT, Deadline, Last, ORIGIN, Piece, Sink, Source};
 use crate::http::h1::{
     self, BodyDecoder, BodyError, HeadError, ResponseOut, client_framing, encode_response,
@@ -44,6 +45,8 @@ pub(crate) struct Reply<'x, F: Filter> {
     pub(crate) course: &'x Course,
     /// Body bytes sent to the client so far.
     pub(crate) sent: &'x Cell<u64>,
+    /// The attempt that this is the answer of.
+    pub(crate) trial: &'x Trial<'x>,
     /// An answer of a filter that takes the response's place.
     pub(crate) instead: &'x RefCell<Option<Box<Answer>>>,
     /// Whether the head was sent with an upgrade.
@@ -61,6 +64,8 @@ pub(crate) enum Ended {
     },
     /// The connection is a tunnel now; these bytes came behind the 101.
     Switched(Option<Block>),
+    /// It has come, but another attempt or somebody else answers the client.
+    Unwanted,
 }
 
 impl Ended {
@@ -71,7 +76,7 @@ impl Ended {
                 origin: h1::Connection::Close,
                 client,
             },
-            switched => switched,
+            other => other,
         }
     }
 }
@@ -82,7 +87,19 @@ pub(crate) const INTERIM_MAX: u32 = 16;
 impl<F: Filter> Reply<'_, F> {
     /// Relays the response.
     pub(crate) async fn relay(&mut self, origin: &Link) -> Result<Ended, Fault> {
-        let mut block = self.final_head(origin).await?;
+        let block = self.final_head(origin).await?;
+        if self.trial.unwanted().is_some() {
+            return Ok(Ended::Unwanted);
+        }
+        self.relay_behind(origin, block).await
+    }
+
+    /// Relays the response whose final head has come; `block` has what was received behind it.
+    pub(crate) async fn relay_behind(
+        &mut self,
+        origin: &Link,
+        mut block: Block,
+    ) -> Result<Ended, Fault> {
         if self.response.kind() == ResponseKind::Switch {
             return self.switch(block).await;
         }
@@ -101,6 +118,10 @@ impl<F: Filter> Reply<'_, F> {
             _ => (!block.is_empty()).then(|| block.split_off(0)),
         };
         self.response.fields.put_text(block);
+        if let Some(cookie) = self.trial.cookie() {
+            // Digits, letters and a dot are a valid value.
+            let _ = self.response.fields.add("set-cookie", cookie);
+        }
         let seen = self
             .run
             .response_head(self.response, self.request, self.attributes);
@@ -139,8 +160,7 @@ impl<F: Filter> Reply<'_, F> {
             };
             match self.response.kind() {
                 ResponseKind::Final => {
-                    self.answered();
-                    return Ok(block);
+                    return Ok(self.answered(block));
                 }
                 ResponseKind::Switch => {
                     // The text is looked at here and once more when it is sent on.
@@ -148,8 +168,8 @@ impl<F: Filter> Reply<'_, F> {
                     if self.upgrade == Upgrade::NotAsked || !self.switches_as_asked() {
                         return Err(Fault::BadUpgrade);
                     }
-                    self.answered();
-                    return Ok(self.response.fields.take_text());
+                    let block = self.response.fields.take_text();
+                    return Ok(self.answered(block));
                 }
                 ResponseKind::Interim => {
                     self.response.fields.put_text(block);
@@ -168,9 +188,22 @@ impl<F: Filter> Reply<'_, F> {
         }
     }
 
-    fn answered(&mut self) {
-        let now = Stamp::now();
+    /// The final head has come; `block` holds its text.
+    fn answered(&mut self, mut block: Block) -> Block {
         self.course.answered();
+        self.count_answer();
+        // The text is looked at here and once more when it is sent on.
+        let behind = block.window();
+        self.response.fields.put_text(block);
+        self.trial.answered(self.request, self.response);
+        block = self.response.fields.take_text();
+        block.set_window(behind);
+        block
+    }
+
+    /// Books the origin's answer.
+    pub(crate) fn count_answer(&mut self) {
+        let now = Stamp::now();
         self.account.answered_at = Some(now);
         let stats = self.upstream.stats.of(self.client.worker.core());
         let since = self.account.connected_at.unwrap_or(now);

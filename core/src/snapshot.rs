@@ -13,7 +13,7 @@ use ringgate_router::{Router, Template};
 use crate::acme::Challenges;
 use crate::arrivals::{Arrivals, Caps};
 use crate::chain::{Answer, Filter, Program};
-use crate::fleet::{EndpointState, UpstreamState};
+use crate::fleet::{EndpointState, RouteState, UpstreamState};
 use crate::http::h1::HeadLimits;
 use crate::key::{KeyNames, RouteNames};
 use crate::policy::{Overload, RoutePolicy, UpstreamPolicy};
@@ -283,6 +283,8 @@ pub struct Route<F: Filter> {
     pub stats: Arc<PerCore<RouteStats>>,
     /// Its traffic policies.
     pub policy: RoutePolicy,
+    /// What all cores know of it.
+    pub state: Arc<RouteState>,
 }
 
 impl<F: Filter> Route<F> {

@@ -5,27 +5,32 @@
 //! sends on unasked, is found before a request is lost on it. The last one put back is the
 //! first one taken.
 
+mod asked;
 mod connect;
+mod placed;
 mod shared;
 
 use std::cell::{Cell, RefCell};
-use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rustls::pki_types::ServerName;
-
+use crate::balance::sticky::Signer;
+use crate::balance::{Ask, Place, Roster};
 use crate::block::BlockClass;
 use crate::error::Fault;
-use crate::http::authority::Authority;
 use crate::link::Link;
+use crate::policy::{self, BreakerScope};
 use crate::rt::Liveness;
+use crate::rt::clock::Moment;
 use crate::rt::wheel::{self, Ticks};
 use crate::snapshot::{Endpoint, Upstream};
 use crate::stats::{CoreIndex, UpstreamStats};
 use crate::wire::Wire;
 
 use shared::Shared;
+
+pub(crate) use asked::{Asked, Tried};
+pub use placed::Placed;
 
 /// One core's endpoints and pool of one upstream; lives across reloads.
 pub struct Pool {
@@ -78,67 +83,18 @@ pub enum Use {
     Reused,
 }
 
-/// An endpoint in a pool, with the text that logs name it by.
-#[derive(Debug)]
-pub struct Placed {
-    endpoint: Endpoint,
-    /// The address as text.
-    pub label: Box<str>,
-    /// The name that its certificate has to prove, where the upstream names none.
-    server_name: Option<ServerName<'static>>,
-}
-
-impl Placed {
-    fn new(endpoint: &Endpoint) -> Placed {
-        let host = Authority::parse(endpoint.authority.as_bytes());
-        let host = host.and_then(|parts| endpoint.authority.get(..parts.host_len));
-        let name = host.and_then(|host| {
-            let bare = host.trim_start_matches('[').trim_end_matches(']');
-            ServerName::try_from(bare.to_owned()).ok()
-        });
-        Placed {
-            label: endpoint.addr.to_string().into(),
-            endpoint: endpoint.clone(),
-            server_name: name,
-        }
-    }
-}
-
-impl Placed {
-    /// Whether connections to one are connections to the other: the name is what a certificate
-    /// has proved.
-    fn is_same_place(&self, other: &Endpoint) -> bool {
-        self.endpoint.addr == other.addr && self.endpoint.authority == other.authority
-    }
-}
-
-impl Deref for Placed {
-    type Target = Endpoint;
-
-    fn deref(&self) -> &Endpoint {
-        &self.endpoint
-    }
-}
-
 struct State {
     slots: Vec<Slot>,
     /// Changes with the endpoints, so that an old choice is not taken for a new index.
     epoch: u64,
-    /// The slot where the search for the next turn starts.
-    turn: usize,
-    uniform: Uniform,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Uniform {
-    Yes,
-    No,
+    /// The endpoints, sorted for picking.
+    roster: Roster,
+    endpoints: Arc<[Endpoint]>,
+    signer: Option<(Arc<[u8]>, Rc<Signer>)>,
 }
 
 struct Slot {
     endpoint: Rc<Placed>,
-    /// Smooth weighted round robin: credit gathered so far.
-    credit: i64,
     idle: Vec<Idle>,
     shared: Shared,
 }
@@ -149,17 +105,17 @@ struct Idle {
 }
 
 impl Pool {
-    /// A pool over the endpoints. Cores start at different endpoints, so that few requests
-    /// per core still spread.
-    pub fn new(core: CoreIndex, endpoints: &[Endpoint]) -> Pool {
+    /// A pool over the endpoints.
+    pub fn new(core: CoreIndex, endpoints: &Arc<[Endpoint]>) -> Pool {
         let pool = Pool {
             core,
             keeping: Cell::new(Keeping::Yes),
             state: RefCell::new(State {
                 slots: Vec::new(),
                 epoch: 0,
-                turn: core.0 as usize,
-                uniform: Uniform::Yes,
+                roster: Roster::new(core),
+                endpoints: [].into(),
+                signer: None,
             }),
         };
         pool.replace_endpoints(endpoints, &UpstreamStats::default());
@@ -167,15 +123,11 @@ impl Pool {
     }
 
     /// Takes over a new set of endpoints; connections to those that stay are kept.
-    pub fn replace_endpoints(&self, endpoints: &[Endpoint], stats: &UpstreamStats) {
+    pub fn replace_endpoints(&self, endpoints: &Arc<[Endpoint]>, stats: &UpstreamStats) {
         let mut state = self.state.borrow_mut();
-        if state.slots.len() == endpoints.len()
-            && state
-                .slots
-                .iter()
-                .map(|slot| &slot.endpoint.endpoint)
-                .eq(endpoints)
-        {
+        // What the roster was sorted by may have changed, even if the endpoints have not.
+        state.roster.expire();
+        if state.endpoints == *endpoints {
             return;
         }
         let mut former = std::mem::take(&mut state.slots);
@@ -192,49 +144,80 @@ impl Pool {
                     })
                     .unwrap_or_default();
                 Slot {
-                    endpoint: Rc::new(Placed::new(endpoint)),
-                    credit: 0,
+                    endpoint: Rc::new(Placed::new(endpoint, endpoints)),
                     idle,
                     shared,
                 }
             })
             .collect();
         state.epoch += 1;
-        let first = endpoints.first().map(|endpoint| endpoint.weight);
-        state.uniform = match endpoints
-            .iter()
-            .all(|endpoint| Some(endpoint.weight) == first)
-        {
-            true => Uniform::Yes,
-            false => Uniform::No,
-        };
+        state.endpoints = Arc::clone(endpoints);
         let dropped: usize = former.iter().map(|slot| slot.idle.len()).sum();
         drop(state);
         stats.idle.sub(dropped as u64);
     }
 
-    /// The endpoint whose turn it is.
+    /// Picks an endpoint.
     ///
     /// # Errors
-    /// [`Fault::NoEndpoint`] when there is none.
-    pub fn choose(&self) -> Result<Choice, Fault> {
-        let mut state = self.state.borrow_mut();
-        let count = state.slots.len();
-        let index = match (count, state.uniform) {
-            (0, _) => return Err(Fault::NoEndpoint),
-            (1, _) => 0,
-            (_, Uniform::Yes) => {
-                state.turn = (state.turn + 1) % count;
-                state.turn
+    /// Why there is none: [`Fault::NoEndpoint`], [`Fault::CircuitOpen`] when breakers keep all
+    /// of them out, [`Fault::ConcurrencyLimit`] when all have as many requests as they may.
+    pub(crate) fn choose(&self, asked: &Asked<'_>) -> Result<Choice, Fault> {
+        let state = &mut *self.state.borrow_mut();
+        state.sort(asked.spec, asked.now);
+        let mut tried = [0; asked::TRIED_MAX];
+        let mut count = 0;
+        for id in asked.tried.ids() {
+            if let Some(index) = state.roster.index_of(*id) {
+                tried[count] = index;
+                count += 1;
             }
-            (_, Uniform::No) => state.smooth_turn(),
+        }
+        let policy = &asked.spec.policy;
+        let index = state.roster.pick(&Ask {
+            choice: asked.choice,
+            state: &asked.spec.state,
+            hash: asked.hash,
+            random: asked.random,
+            now: asked.now,
+            tried: &tried[..count],
+            requests_max: policy.endpoint_requests_max,
+            pinned: asked.pinned.and_then(|id| state.roster.index_of(id)),
+        });
+        let Some(slot) = index.and_then(|index| state.slots.get(index)) else {
+            return Err(state.why_none());
         };
         Ok(Choice {
-            endpoint: Rc::clone(&state.slots[index].endpoint),
+            endpoint: Rc::clone(&slot.endpoint),
             core: self.core,
-            index,
+            index: index.unwrap_or_default(),
             epoch: state.epoch,
         })
+    }
+
+    /// How the endpoints stand, for those who look.
+    pub(crate) fn look<R>(
+        &self,
+        spec: &Upstream,
+        now: Moment,
+        look: impl FnOnce(&Roster, &[Endpoint]) -> R,
+    ) -> R {
+        let state = &mut *self.state.borrow_mut();
+        state.sort(spec, now);
+        look(&state.roster, &state.endpoints)
+    }
+
+    /// Who signs and reads the upstream's sticky cookies on this core.
+    pub(crate) fn signer(&self, sticky: &policy::Sticky) -> Rc<Signer> {
+        let mut state = self.state.borrow_mut();
+        match &state.signer {
+            Some((secret, signer)) if Arc::ptr_eq(secret, &sticky.secret) => Rc::clone(signer),
+            _ => {
+                let signer = Rc::new(Signer::new(sticky));
+                state.signer = Some((Arc::clone(&sticky.secret), Rc::clone(&signer)));
+                signer
+            }
+        }
     }
 
     /// A link to the chosen endpoint over what there is: a stream of a shared connection, or a
@@ -324,20 +307,33 @@ impl Pool {
 }
 
 impl State {
-    /// Smooth weighted round robin: everyone gains its weight, the richest pays the sum.
-    fn smooth_turn(&mut self) -> usize {
-        let mut total = 0;
-        let mut best = 0;
-        for index in 0..self.slots.len() {
-            let slot = &mut self.slots[index];
-            slot.credit += i64::from(slot.endpoint.weight);
-            total += i64::from(slot.endpoint.weight);
-            if slot.credit > self.slots[best].credit {
-                best = index;
-            }
+    /// Sorts the endpoints anew where something has changed about them.
+    #[inline]
+    fn sort(&mut self, spec: &Upstream, now: Moment) {
+        if self.roster.is_stale(&spec.state, now) {
+            let endpoints = &self.endpoints;
+            let blocked = |index: usize| {
+                let breaks = spec.policy.breaker.as_ref();
+                breaks.filter(|spec| spec.scope != BreakerScope::Upstream)?;
+                endpoints[index].state.breaker.blocked_until(now)
+            };
+            let policy = &spec.policy.balance;
+            self.roster
+                .sort(policy, endpoints, &spec.state, now, blocked);
         }
-        self.slots[best].credit -= total;
-        best
+    }
+
+    /// Why no endpoint could be picked.
+    fn why_none(&self) -> Fault {
+        let indexes = || 0..self.endpoints.len();
+        let places = || indexes().filter_map(|index| self.roster.place(index));
+        if places().any(|place| matches!(place, Place::Used { .. })) {
+            Fault::ConcurrencyLimit
+        } else if places().any(|place| matches!(place, Place::Broken { .. })) {
+            Fault::CircuitOpen
+        } else {
+            Fault::NoEndpoint
+        }
     }
 
     fn slot_of(&mut self, choice: &Choice) -> Option<&mut Slot> {
@@ -379,8 +375,11 @@ pub struct EndpointUpdate {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::fleet::EndpointState;
+    use crate::fleet::{EndpointState, UpstreamState};
+    use crate::policy::UpstreamPolicy;
     use crate::rt::Addr;
+    use crate::snapshot::{UpstreamHttp2, UpstreamProtocol};
+    use crate::stats::PerCore;
 
     fn endpoint(port: u16, weight: u32) -> Endpoint {
         Endpoint {
@@ -393,44 +392,73 @@ mod tests {
         }
     }
 
-    fn turns(pool: &Pool, count: usize) -> Vec<usize> {
-        (0..count).map(|_| pool.choose().unwrap().index).collect()
+    fn upstream(endpoints: &Arc<[Endpoint]>) -> Upstream {
+        Upstream {
+            name: "origin".into(),
+            endpoints: Arc::clone(endpoints),
+            connect_timeout: Ticks(20),
+            response_timeout: Ticks(50),
+            read_timeout: Ticks(50),
+            idle_timeout: Ticks(600),
+            idle_max: 64,
+            protocol: UpstreamProtocol::Http1,
+            tls: None,
+            http2: UpstreamHttp2::default(),
+            proxy: None,
+            stats: Arc::new(PerCore::new(1)),
+            policy: UpstreamPolicy::default(),
+            state: Arc::new(UpstreamState::new(1)),
+        }
+    }
+
+    fn endpoints(ports: &[u16]) -> Arc<[Endpoint]> {
+        ports.iter().map(|port| endpoint(*port, 1)).collect()
     }
 
     #[test]
-    fn equal_weights_take_turns_from_each_cores_own_start() {
-        let endpoints = [endpoint(1, 1), endpoint(2, 1), endpoint(3, 1)];
-        let first = Pool::new(CoreIndex(0), &endpoints);
-        let second = Pool::new(CoreIndex(1), &endpoints);
-        assert_eq!(turns(&first, 4), [1, 2, 0, 1]);
-        assert_eq!(turns(&second, 4), [2, 0, 1, 2]);
-    }
-
-    #[test]
-    fn weights_are_met_exactly_and_smoothly() {
-        let pool = Pool::new(
-            CoreIndex(0),
-            &[endpoint(1, 5), endpoint(2, 1), endpoint(3, 1)],
-        );
-        assert_eq!(turns(&pool, 7), [0, 0, 1, 0, 2, 0, 0]);
+    fn what_was_tried_is_left_for_the_last() {
+        let all = endpoints(&[1, 2, 3]);
+        let (pool, spec) = (Pool::new(CoreIndex(0), &all), upstream(&all));
+        let mut tried = Tried::default();
+        for _ in 0..3 {
+            let choice = pool.choose(&Asked {
+                tried,
+                ..Asked::of(&spec, 7)
+            });
+            let choice = choice.unwrap();
+            assert!(!tried.has(&choice));
+            tried = tried.with(&choice);
+        }
+        let again = pool.choose(&Asked {
+            tried,
+            ..Asked::of(&spec, 7)
+        });
+        assert!(tried.has(&again.unwrap()));
     }
 
     #[test]
     fn no_endpoint_is_a_fault() {
-        let pool = Pool::new(CoreIndex(0), &[]);
-        assert_eq!(pool.choose().unwrap_err(), Fault::NoEndpoint);
+        let none = endpoints(&[]);
+        let pool = Pool::new(CoreIndex(0), &none);
+        let choice = pool.choose(&Asked::of(&upstream(&none), 0));
+        assert_eq!(choice.unwrap_err(), Fault::NoEndpoint);
     }
 
     #[test]
     fn a_choice_survives_new_endpoints_by_its_address() {
-        let pool = Pool::new(CoreIndex(0), &[endpoint(1, 1), endpoint(2, 1)]);
-        let choice = pool.choose().unwrap();
-        pool.replace_endpoints(&[endpoint(3, 1), endpoint(2, 1)], &UpstreamStats::default());
-        let mut state = pool.state.borrow_mut();
-        assert_eq!(choice.index, 1);
-        assert!(state.slot_of(&choice).is_some());
-        drop(state);
-        pool.replace_endpoints(&[endpoint(3, 1)], &UpstreamStats::default());
+        let all = endpoints(&[1, 2]);
+        let (pool, spec) = (Pool::new(CoreIndex(0), &all), upstream(&all));
+        let choice = loop {
+            let choice = pool.choose(&Asked::of(&spec, 0)).unwrap();
+            if choice.index == 1 {
+                break choice;
+            }
+        };
+        let stats = UpstreamStats::default();
+        let moved: Arc<[Endpoint]> = [endpoint(3, 1), all[1].clone()].into();
+        pool.replace_endpoints(&moved, &stats);
+        assert!(pool.state.borrow_mut().slot_of(&choice).is_some());
+        pool.replace_endpoints(&endpoints(&[3]), &stats);
         assert!(pool.state.borrow_mut().slot_of(&choice).is_none());
     }
 }

@@ -3,6 +3,7 @@
 
 mod accept;
 mod mailbox;
+mod permits;
 mod refusals;
 mod spread;
 mod thread;
@@ -20,6 +21,7 @@ use crate::exchange::Exchange;
 use crate::http::date::DateCache;
 use crate::http::request_id::RequestIds;
 use crate::overload::Pressure;
+use crate::resilience::outlier;
 use crate::rt::clock::{Moment, Stamp};
 use crate::rt::wheel::{self, Due, Ticks, TimerId};
 use crate::rt::{self, Liveness};
@@ -29,12 +31,14 @@ use crate::upstream::{self, EndpointUpdate, Pool};
 use crate::wall::WallClock;
 use crate::wire::Wire;
 
+use permits::Waiting;
 use refusals::Refusals;
 use spread::Peers;
 
 pub(crate) use accept::{Acceptor, Place};
 pub use accept::{Handed, OpenListener};
 pub use mailbox::{Command, InstallReport, Installation, Mailbox};
+pub(crate) use permits::Permit;
 pub use thread::{WorkerOptions, WorkerThread, start};
 
 /// What one data-plane thread knows.
@@ -57,6 +61,7 @@ pub(crate) struct Worker<F: Filter> {
     /// Whether there is too much to do, and for which requests.
     pub(crate) pressure: Pressure,
     peers: Peers<F>,
+    waiting: Waiting,
 }
 
 /// A snapshot with this core's pools of its upstreams.
@@ -64,6 +69,19 @@ pub(crate) struct Installed<F: Filter> {
     pub(crate) snapshot: Arc<Snapshot<F>>,
     /// By the index of the upstream.
     pub(crate) pools: Vec<Rc<Pool>>,
+}
+
+impl<F: Filter> Installed<F> {
+    /// Compares the endpoints of upstreams, where that is due and no other core does it.
+    fn sweep_outliers(&self, now: Moment) {
+        for (upstream, pool) in self.snapshot.upstreams.iter().zip(&self.pools) {
+            if let Some(spec) = &upstream.policy.outlier {
+                pool.look(upstream, now, |_, endpoints| {
+                    outlier::sweep(spec, endpoints, &upstream.state, now);
+                });
+            }
+        }
+    }
 }
 
 /// Where a worker stands in its life.
@@ -227,8 +245,10 @@ impl<F: Filter> Worker<F> {
 
     fn on_tick(&self, housekeeping: Housekeeping) {
         self.wall.set(WallClock::read());
-        F::tick(&mut self.filters.borrow_mut(), Moment::now());
+        let now = Moment::now();
         self.weigh();
+        F::tick(&mut self.filters.borrow_mut(), now);
+        self.installed().sweep_outliers(now);
         if let Some(log) = self.log.borrow_mut().as_mut()
             && !log.flush()
         {

@@ -185,6 +185,7 @@ fn lower_route(
         },
         stats: registry.route(&route.name),
         policy: policies::route(upstreams, &route.policy),
+        state: registry.route_state(&route.name),
     })
 }
 

@@ -29,6 +29,7 @@ mod pace;
 mod passthrough;
 mod patience;
 mod peers_alone;
+mod policies;
 mod protocol;
 mod proxy_protocol;
 mod real_peers;

@@ -99,6 +99,11 @@ impl Rehearsal {
         }
     }
 
+    /// The time that is told.
+    pub fn now(&self) -> Stamp {
+        self.now
+    }
+
     /// What filters said, by their places in the program.
     pub fn into_told(self) -> Vec<(usize, String)> {
         self.told.into_inner()

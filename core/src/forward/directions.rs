@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::net::Shutdown;
 use std::pin::{Pin, pin};
 
-use super::Attempt;
+use super::{Attempt, Trial};
 use crate::block::Block;
 use crate::chain::{Answer, BodyMode, Filter, Run};
 use crate::client::{DRAIN_MAX, DRAIN_TIMEOUT};
@@ -29,22 +29,22 @@ impl<F: Filter> Attempt<'_, F> {
     pub(super) async fn reply_only(
         &self,
         exchange: &mut Exchange<F>,
-        body: &Source<'_>,
+        (body, trial): (&Source<'_>, &Trial<'_>),
         origin: &Link,
         upgrade: Upgrade,
     ) -> Result<Ended, Fault> {
         let course = match body.is_ended() {
-            true => Course::sent(self.upstream.response_timeout),
+            true => Course::sent(self.answer_timeout()),
             // The origin has closed its side while the request was being sent.
             false => {
                 let course = Course::sending(body.left(), Withheld::No);
-                course.expect_answer(self.upstream.response_timeout);
+                course.expect_answer(self.answer_timeout());
                 course
             }
         };
         let sent = Cell::new(0);
         let ended = {
-            let (_, mut reply) = self.reply(exchange, (&course, &sent), upgrade);
+            let (_, mut reply) = self.reply(exchange, (&course, &sent), (trial, upgrade));
             let mut relaying = pin!(reply.relay(origin));
             self.unless_gone(origin, &mut relaying).await
         };
@@ -52,9 +52,16 @@ impl<F: Filter> Attempt<'_, F> {
         ended
     }
 
+    /// How long an origin that has the request may take to its response head.
+    pub(super) fn answer_timeout(&self) -> Ticks {
+        self.upstream
+            .response_timeout
+            .or_shorter(self.try_timeout())
+    }
+
     /// Waits for the response, and looks after the client meanwhile, which only waits: one that
     /// has gone needs no answer, and what its departure brings about is its own fault.
-    async fn unless_gone<T>(
+    pub(super) async fn unless_gone<T>(
         &self,
         origin: &Link,
         relaying: &mut Pin<&mut impl Future<Output = Result<T, Fault>>>,
@@ -101,11 +108,11 @@ impl<F: Filter> Attempt<'_, F> {
         client.recv_timer().arm(WATCH_EVERY, watch);
     }
 
-    fn reply<'x>(
+    pub(super) fn reply<'x>(
         &'x self,
         exchange: &'x mut Exchange<F>,
         (course, sent): (&'x Course, &'x Cell<u64>),
-        upgrade: Upgrade,
+        (trial, upgrade): (&'x Trial<'x>, Upgrade),
     ) -> (Run<'x, F>, Reply<'x, F>) {
         let worker = &self.client.worker;
         let run = Run::new(
@@ -128,6 +135,7 @@ impl<F: Filter> Attempt<'_, F> {
             deadline: exchange.deadline,
             course,
             sent,
+            trial,
             instead: &self.instead,
             upgrade,
         };
@@ -139,7 +147,7 @@ impl<F: Filter> Attempt<'_, F> {
     pub(super) async fn duplex(
         &self,
         exchange: &mut Exchange<F>,
-        body: &mut Source<'_>,
+        (body, trial): (&mut Source<'_>, &Trial<'_>),
         later: Option<&Block>,
         (origin, sink): (&Link, &mut Sink<'_>),
         upgrade: Upgrade,
@@ -150,15 +158,15 @@ impl<F: Filter> Attempt<'_, F> {
                 // The client waits rightly; what it waits for has its own deadline.
                 body.wait_long_for_first();
                 let course = Course::sending(None, Withheld::Yes);
-                course.expect_answer(self.upstream.response_timeout);
+                course.expect_answer(self.answer_timeout());
                 course
             }
             false => Course::sending(body.left(), Withheld::No),
         };
         let (sent, wanted) = (Cell::new(0), Wanted::default());
-        let (response_timeout, deadline) = (self.upstream.response_timeout, exchange.deadline);
+        let (response_timeout, deadline) = (self.answer_timeout(), exchange.deadline);
         let outcome = {
-            let (chain, mut reply) = self.reply(exchange, (&course, &sent), upgrade);
+            let (chain, mut reply) = self.reply(exchange, (&course, &sent), (trial, upgrade));
             let mut relaying = pin!(reply.relay(origin));
             let mut pumping = pin!(self.send_rest(
                 chain,

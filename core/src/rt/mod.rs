@@ -9,6 +9,8 @@ pub mod addr;
 #[allow(unsafe_code)]
 mod affinity;
 #[allow(unsafe_code)]
+mod alarm;
+#[allow(unsafe_code)]
 pub mod clock;
 #[allow(unsafe_code)]
 mod epoll;
@@ -39,6 +41,7 @@ use std::io;
 
 pub use addr::Addr;
 pub use affinity::{available_cores, pin_to};
+pub use alarm::{ring_alarms, sleep, sleep_until};
 pub use isolate::isolate;
 pub use join::{First, join, race};
 pub use limits::raise_descriptor_limit;

@@ -9,6 +9,7 @@ use super::accept::{Handed, OpenListener};
 use super::spread::UnderWay;
 use crate::access::LogBuffer;
 use crate::chain::Filter;
+use crate::resilience::concurrency::WaiterId;
 use crate::rt::WakeHandle;
 use crate::rt::wheel::Ticks;
 use crate::snapshot::Snapshot;
@@ -23,6 +24,8 @@ pub enum Command<F: Filter> {
     Endpoints(EndpointUpdate),
     /// The workers there are, by core, so that they can share connections.
     Peers(Arc<[Mailbox<F>]>),
+    /// A request that waits here has its turn.
+    Place(WaiterId),
     /// A connection that another worker has accepted.
     Adopt(Handed),
     /// Stop accepting, end what is idle, let requests finish, and say when that is done.

@@ -67,6 +67,13 @@ impl<F: Filter> Peers<F> {
         is_better(least.0, load(self.own.0 as usize)).then_some(CoreIndex(least.1 as u32))
     }
 
+    /// Tells another worker something.
+    pub(super) fn tell(&self, to: CoreIndex, command: Command<F>) {
+        if let Some(mailbox) = self.mailboxes.borrow().get(to.0 as usize) {
+            mailbox.send(command);
+        }
+    }
+
     /// Hands a connection over.
     pub(super) fn hand(&self, to: CoreIndex, handed: Handed) {
         if let Some(mailbox) = self.mailboxes.borrow().get(to.0 as usize) {

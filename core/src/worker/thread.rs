@@ -11,6 +11,7 @@ use crossbeam::queue::SegQueue;
 
 use super::accept::{self, Acceptor, OpenListener};
 use super::mailbox::{Command, InstallReport, Installation, Mailbox};
+use super::permits::Waiting;
 use super::refusals::Refusals;
 use super::spread::{Peers, UnderWay};
 use super::{Housekeeping, Installed, Stage, Worker};
@@ -163,6 +164,7 @@ fn set_up<F: Filter>(options: WorkerOptions<F>) -> io::Result<(Rc<Worker<F>>, Ac
         refusals: Refusals::default(),
         pressure: Pressure::default(),
         peers: Peers::new(options.core),
+        waiting: Waiting::default(),
     });
     let generation = worker.installed().snapshot.generation;
     worker.stats().generation.set(generation);
@@ -198,11 +200,18 @@ async fn live<F: Filter>(
 ) {
     let drain = Rc::new(RefCell::new(None));
     rt::spawn(tick(Rc::clone(worker), Rc::clone(&drain)));
+    rt::spawn(async {
+        // Without a timer descriptor there would be no end to pauses and queues.
+        if let Err(error) = rt::ring_alarms().await {
+            panic!("the alarms of a worker cannot ring: {error}");
+        }
+    });
     let on_wake = || {
         while let Some(command) = queue.pop() {
             match command {
                 Command::Install(installation) => install(worker, &acceptors, installation),
                 Command::Endpoints(update) => worker.update_endpoints(&update),
+                Command::Place(waiter) => worker.waiting.wake(waiter),
                 Command::Peers(mailboxes) => worker.peers.meet(mailboxes),
                 Command::Adopt(handed) => {
                     under_way.sub();

@@ -125,6 +125,7 @@ pub fn snapshot_of<F: Filter>(
             upgrades: ["websocket".into()].into(),
             stats: registry.route("all"),
             policy: RoutePolicy::default(),
+            state: registry.route_state("all"),
         }],
         upstreams: vec![Upstream {
             name: "origin".into(),

@@ -1,0 +1,287 @@
+//! Hedging: a second attempt beside one that is slow. Whoever has an answer first wins, the
+//! other one is cut. Both have the whole request; none of their answers reaches the client
+//! before it is known which it is.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::attempts::{Tries, is_in_hand};
+use super::trial::{Trial, Unwanted, idempotency};
+use super::{Attempt, Failure};
+use crate::block::Block;
+use crate::chain::Filter;
+use crate::client::Next;
+use crate::course::Course;
+use crate::error::Fault;
+use crate::exchange::Exchange;
+use crate::halves::{Deadline, Last, ORIGIN, Piece, Sink, Source};
+use crate::http::{ResponseHead, ResponseKind, Version};
+use crate::link::Link;
+use crate::outgoing::{self, Outward, Upgrade};
+use crate::reply::{INTERIM_MAX, receive_head};
+use crate::resilience::retry::{self, Replay};
+use crate::rt::clock::Stamp;
+use crate::rt::{First, race, sleep};
+use crate::upstream::{Choice, Lease};
+
+/// An attempt whose answer has begun.
+struct Fetched<'t> {
+    choice: Choice,
+    trial: Trial<'t>,
+    lease: Lease,
+    connected_at: Stamp,
+    head: ResponseHead,
+    /// What was received behind the head.
+    behind: Block,
+}
+
+impl<F: Filter> Attempt<'_, F> {
+    /// Behind which time a second attempt is made, where one may be.
+    pub(super) fn hedge_after(
+        &self,
+        exchange: &Exchange<F>,
+        whole: Option<&Block>,
+        tries: &Tries,
+    ) -> Option<Duration> {
+        let policy = self.retry?;
+        let hedge = policy.hedge.as_ref()?;
+        let fit = tries.is_first() && exchange.request.upgrade().is_none();
+        let request = &exchange.request;
+        let name = std::str::from_utf8(request.method_text()).unwrap_or_default();
+        let body = match is_in_hand(exchange, whole) {
+            true => Replay::Whole,
+            false => Replay::Gone,
+        };
+        let key = idempotency(exchange);
+        if !fit || retry::may_hedge(policy, request.method, name, key, body).is_err() {
+            return None;
+        }
+        // Until enough is known of the origin's latency, attempts are only timed.
+        let now = Stamp::now().moment();
+        Some(
+            self.upstream
+                .state
+                .latency
+                .after(hedge, now)
+                .unwrap_or(Duration::MAX),
+        )
+    }
+
+    /// An attempt, and a second one beside it when the first has no answer in time.
+    pub(super) async fn hedged(
+        &self,
+        exchange: &mut Exchange<F>,
+        body: &mut Source<'_>,
+        whole: Option<&Block>,
+        tries: &Tries,
+        (choice, trial): (Choice, Trial<'_>),
+        after: Duration,
+    ) -> Result<Next, Failure> {
+        let snapshot = &self.installed.snapshot;
+        outgoing::prepare(
+            snapshot,
+            self.route,
+            exchange,
+            Version::Http11,
+            Upgrade::NotAsked,
+        );
+        let (fetched, hedged) = {
+            let mut first = pin!(self.fetch(exchange, whole, tries, (choice, trial)));
+            match race(&mut first, &mut pin!(alarm(after))).await {
+                First::Left(fetched) => (fetched, false),
+                First::Right(()) => match self.second(exchange, whole, tries) {
+                    None => (first.await, false),
+                    Some(begun) => {
+                        let mut second = pin!(self.fetch(exchange, whole, tries, begun));
+                        (first_good(&mut first, &mut second).await, true)
+                    }
+                },
+            }
+        };
+        exchange.account.attempts += u8::from(hedged);
+        let fetched = fetched?;
+        self.answer(exchange, body, fetched).await
+    }
+
+    /// A second attempt, if the budget has one and there is another endpoint.
+    fn second(
+        &self,
+        exchange: &Exchange<F>,
+        whole: Option<&Block>,
+        tries: &Tries,
+    ) -> Option<(Choice, Trial<'_>)> {
+        let policy = self.retry?;
+        let core = self.client.worker.core();
+        let (choice, trial) = self.begin(exchange, whole, tries).ok()?;
+        if tries.has_before(&choice) || !trial.may_spend(policy) {
+            return None;
+        }
+        self.upstream.stats.of(core).hedges.add(1);
+        Some((choice, trial))
+    }
+
+    /// Sends the request and waits for the head of its answer.
+    async fn fetch<'t>(
+        &self,
+        exchange: &Exchange<F>,
+        whole: Option<&Block>,
+        tries: &Tries,
+        (choice, trial): (Choice, Trial<'t>),
+    ) -> Result<Fetched<'t>, Failure> {
+        let fetching = self.fetch_head(exchange, whole, tries, &choice);
+        match fetching.await {
+            Ok((lease, connected_at, mut head, behind)) => {
+                head.fields.put_text(behind);
+                let unwanted = trial.answered(&exchange.request, &head);
+                trial.timed();
+                let behind = head.fields.take_text();
+                match unwanted {
+                    Some(unwanted) => Err(Failure::Unwanted(unwanted)),
+                    None => Ok(Fetched {
+                        choice,
+                        trial,
+                        lease,
+                        connected_at,
+                        head,
+                        behind,
+                    }),
+                }
+            }
+            Err(fault) => {
+                let fault = self.try_fault(fault);
+                trial.failed(fault);
+                Err(Failure::Fault(fault))
+            }
+        }
+    }
+
+    async fn fetch_head(
+        &self,
+        exchange: &Exchange<F>,
+        whole: Option<&Block>,
+        tries: &Tries,
+        choice: &Choice,
+    ) -> Result<(Lease, Stamp, ResponseHead, Block), Fault> {
+        let lease = self.lease(exchange, whole, choice, tries).await?;
+        let connected_at = Stamp::now();
+        self.send_whole(exchange, whole, choice, &lease.link)
+            .await?;
+        let mut head = ResponseHead::default();
+        let head_by = Deadline::after(self.answer_timeout());
+        let mut block = Block::empty();
+        for _ in 0..INTERIM_MAX {
+            let asked = (exchange.request.method, Upgrade::NotAsked);
+            let receiving = receive_head(&lease.link, block, asked, &mut head);
+            block = receiving.by(|| head_by, exchange.deadline).await?;
+            match head.kind() {
+                ResponseKind::Final => return Ok((lease, connected_at, head, block)),
+                ResponseKind::Switch => return Err(Fault::BadUpgrade),
+                // A client that may get another one's answer is told of nobody's hints.
+                ResponseKind::Interim => {}
+            }
+        }
+        Err(Fault::ResponseHead(crate::http::h1::HeadError::StatusLine))
+    }
+
+    async fn send_whole(
+        &self,
+        exchange: &Exchange<F>,
+        whole: Option<&Block>,
+        choice: &Choice,
+        origin: &Link,
+    ) -> Result<(), Fault> {
+        let mode = self.chain(exchange).request_body_mode();
+        let request = &exchange.request;
+        let outward = Outward {
+            version: origin.version(),
+            authority: outgoing::authority(self.route, request, &choice.endpoint),
+            security: self.upstream.security(),
+            framing: outgoing::framing(mode, request, whole),
+            upgrade: Upgrade::NotAsked,
+        };
+        let mut out = Vec::with_capacity(1 << 10);
+        outgoing::encode(&self.installed.snapshot, exchange, &outward, &mut out);
+        let head = outgoing::head(request, &outward, &out)?;
+        let wait = self.upstream.read_timeout;
+        let mut sink = Sink::new(origin, outward.framing, wait, exchange.deadline, &ORIGIN);
+        let piece = Piece {
+            block: whole.map_or_else(Block::empty, |whole| Block::from_slice(whole)),
+            last: Last::Yes,
+        };
+        match sink.start(head, Some(piece), b"").await {
+            // It may have answered already.
+            Err(Fault::OriginClosed) => Ok(()),
+            sent => sent,
+        }
+    }
+
+    /// Relays the winner's answer.
+    async fn answer(
+        &self,
+        exchange: &mut Exchange<F>,
+        body: &mut Source<'_>,
+        fetched: Fetched<'_>,
+    ) -> Result<Next, Failure> {
+        let Fetched {
+            choice,
+            trial,
+            lease,
+            connected_at,
+            head,
+            behind,
+        } = fetched;
+        let stats = self.upstream.stats.of(self.client.worker.core());
+        if exchange.account.attempts > 1
+            && !exchange
+                .account
+                .endpoint
+                .as_ref()
+                .is_some_and(|first| Rc::ptr_eq(first, &choice.endpoint))
+        {
+            stats.hedge_wins.add(1);
+        }
+        exchange.account.endpoint = Some(Rc::clone(&choice.endpoint));
+        exchange.account.connected_at = Some(connected_at);
+        exchange.response = head;
+        let (course, sent) = (Course::sent(self.answer_timeout()), Cell::new(0));
+        let ended = {
+            let (_, mut reply) =
+                self.reply(exchange, (&course, &sent), (&trial, Upgrade::NotAsked));
+            reply.count_answer();
+            let mut relaying = pin!(reply.relay_behind(&lease.link, behind));
+            self.unless_gone(&lease.link, &mut relaying).await
+        };
+        exchange.account.sent = sent.get();
+        let ended = ended.map_err(Failure::Fault)?;
+        let read = body.is_ended() || exchange.request.framing.is_empty();
+        let finished = self.finish(exchange, body, &choice, lease.link, (ended, read));
+        match finished.await {
+            Ok(Some(next)) => Ok(next),
+            Ok(None) => Err(Failure::Unwanted(Unwanted::Replaced)),
+            Err(fault) => Err(Failure::Fault(fault)),
+        }
+    }
+}
+
+/// Waits so long; for ever where that is as long as there is.
+async fn alarm(after: Duration) {
+    match after {
+        Duration::MAX => std::future::pending().await,
+        after => sleep(after).await,
+    }
+}
+
+/// The first of two that is good, or what became of the one that ended last.
+async fn first_good<T, E>(
+    first: &mut Pin<&mut impl Future<Output = Result<T, E>>>,
+    second: &mut Pin<&mut impl Future<Output = Result<T, E>>>,
+) -> Result<T, E> {
+    match race(first, second).await {
+        First::Left(Ok(good)) | First::Right(Ok(good)) => Ok(good),
+        First::Left(Err(_)) => second.as_mut().await,
+        First::Right(Err(_)) => first.as_mut().await,
+    }
+}
