@@ -9,6 +9,7 @@
 //! windows 792, limits that nodes share 36; and on each core 32 bytes for each key up to the
 //! next power of two, at most 32 MiB.
 
+mod accounts;
 mod bucket;
 mod calendar;
 mod fixed;
@@ -37,11 +38,12 @@ use ringgate_core::key::{Key, KeyNames, RouteNames};
 use ringgate_core::rt::clock::Moment;
 
 use crate::Filter;
+pub use accounts::Entry;
 pub use calendar::Window;
 pub(crate) use lease::Leases;
 use lease::{Claim, Hold};
 use ledger::Newness;
-pub use ledger::{Entry, Ledger, LedgerSpec, LimitStats};
+pub use ledger::{Ledger, LedgerSpec, LimitStats};
 pub use ledgers::Ledgers;
 pub use supply::{Alone, Store, Want};
 use tell::Policies;
