@@ -2,8 +2,6 @@
 //! average that takes peaks over at once, as Finagle's "peak EWMA" does. A slow answer counts
 //! fully from the moment it is known; trust comes back with time and with good answers.
 
-use std::time::Duration;
-
 use crate::rt::clock::Moment;
 use crate::stats::Counter;
 
@@ -16,8 +14,8 @@ pub struct PeakEwma {
     at: Counter,
 }
 
-/// After this much time a value weighs 1/e.
-const DECAY: Duration = Duration::from_secs(10);
+/// After this much time, in nanoseconds, a value weighs 1/e.
+const DECAY_NS: f64 = 10e9;
 /// What failures take an estimate for at least: one that fails at once would win every
 /// comparison.
 const FAILURE_US_MIN: f64 = 1_000.0;
@@ -31,7 +29,7 @@ impl PeakEwma {
         let value = match self.last() {
             Some((value, _)) if sample >= value => sample,
             Some((value, at)) => {
-                let keep = decay(now.since(at));
+                let keep = decay(at, now);
                 value * keep + sample * (1.0 - keep)
             }
             None => sample,
@@ -50,7 +48,7 @@ impl PeakEwma {
     /// zero while nothing is, so that an endpoint that was slow is tried again.
     pub fn micros(&self, now: Moment) -> Option<f64> {
         let (value, at) = self.last()?;
-        Some(value * decay(now.since(at)))
+        Some(value * decay(at, now))
     }
 
     fn last(&self) -> Option<(f64, Moment)> {
@@ -66,12 +64,14 @@ impl PeakEwma {
     }
 }
 
-fn decay(span: Duration) -> f64 {
-    (-(span.as_nanos() as f64) / DECAY.as_nanos() as f64).exp()
+fn decay(from: Moment, to: Moment) -> f64 {
+    (-(to.0.saturating_sub(from.0) as f64) / DECAY_NS).exp()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn at(seconds: u64) -> Moment {

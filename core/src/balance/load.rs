@@ -67,7 +67,7 @@ impl Others {
                 fresh.estimates += 1;
             }
         }
-        let span = now.since(self.at).as_nanos() as f64;
+        let span = nanos(self.at, now);
         if self.at != Moment::default() && span > 0.0 {
             fresh.rate = fresh.begun.saturating_sub(self.begun) as f64 / span;
         }
@@ -76,7 +76,7 @@ impl Others {
 
     /// Requests that the others may have begun since, at the rate of late.
     fn unseen(&self, now: Moment) -> f64 {
-        self.rate * now.since(self.at).as_nanos() as f64
+        self.rate * nanos(self.at, now)
     }
 }
 
@@ -111,7 +111,7 @@ impl Roster {
     /// Reads what other cores count of one endpoint, when that is due.
     #[inline]
     fn refresh_one(&mut self, at: usize, now: Moment, measure: Measure) {
-        if now.since(self.slots[at].others.at) >= REFRESH && self.cores > 1 {
+        if self.cores > 1 && now >= self.slots[at].others.at.after(REFRESH) {
             let mut others = self.slots[at].others;
             others.read(&self.slots[at], self.core, now, measure);
             self.slots[at].others = others;
@@ -278,6 +278,11 @@ impl Roster {
             .min_by(|one, other| one.1.total_cmp(&other.1))
             .map(|(at, _)| at)
     }
+}
+
+/// From one moment to the next; [`Duration`] counts in 128 bits, which are slow to convert.
+fn nanos(from: Moment, to: Moment) -> f64 {
+    to.0.saturating_sub(from.0) as f64
 }
 
 /// What two endpoints are compared by.

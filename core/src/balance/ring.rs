@@ -36,7 +36,7 @@ pub struct SharedRing(ArcSwapOption<Ring>);
 
 /// Points that the endpoint of the largest weight has at least, while all fit.
 const POINTS_EACH: u64 = 512;
-/// Points in all: bounds memory (1 MiB) and the time to build (a millisecond).
+/// Points in all: bounds memory (1.3 MiB) and the time to build (some milliseconds).
 const POINTS_MAX: u64 = 1 << 16;
 
 impl SharedRing {

@@ -83,14 +83,14 @@ impl Turns {
         let first_weight = endpoints.clone().next().map(|(_, _, weight, _)| weight);
         let alike = endpoints.clone().all(|one| Some(one.2) == first_weight);
         let weights = endpoints.clone().map(|(_, _, weight, _)| weight);
-        let start = Start::new(self.core, self.arranged, weights);
+        let start = (!known).then(|| Start::new(self.core, self.arranged, weights));
         for (at, (index, id, weight, wait)) in endpoints.enumerate() {
             let period = PERIOD / u64::from(weight.max(1));
             let salt = (u64::from(self.core.0) << 32) ^ self.arranged;
-            let wait = match wait {
-                Some(wait) => wait,
-                None if known => fraction(mix(id ^ mix(salt))),
-                None => start.wait(at, weight),
+            let wait = match (wait, &start) {
+                (Some(wait), _) => wait,
+                (None, Some(start)) => start.wait(at, weight),
+                (None, None) => fraction(mix(id ^ mix(salt))),
             };
             self.turns.push(Turn {
                 due: (wait * period as f64) as u64,
