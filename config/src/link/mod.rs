@@ -186,24 +186,7 @@ pub(crate) fn link(r: &mut Reader<'_>, mut parts: Parts, root: Span) -> Option<C
     let filter_names = parts.filters.iter().map(|filter| &filter.name);
     let mut filters = Index::new(r, "filter", filter_names);
     let any_http = parts.listeners.iter().any(is_http);
-    if parts.routes.is_empty() && any_http && !has_errors(r) {
-        r.report(
-            Diagnostic::warning("no-routes", "no route is defined", root)
-                .label("every request will get 404")
-                .help("add a [[route]] with a `path` and an action"),
-        );
-    }
-    if let Some(first) = parts.routes.first()
-        && !any_http
-        && !has_errors(r)
-    {
-        let message = "no listener serves the routes";
-        r.report(
-            Diagnostic::warning("unused", message, first.name.span)
-                .label("no request gets here")
-                .help("every listener passes bytes on: add one of protocol \"http\""),
-        );
-    }
+    check_served(r, &parts.routes, any_http, root);
     let fallbacks = policy::fallbacks(r, parts.fallbacks, &mut upstreams);
     let mut redis = Index::new(r, "redis", parts.redis.iter().map(|redis| &redis.name));
     policy::check_stores(r, &parts.filters, parts.quotas.as_ref(), &mut redis);
@@ -259,6 +242,28 @@ pub(crate) fn link(r: &mut Reader<'_>, mut parts: Parts, root: Span) -> Option<C
         routes,
         sources: Arc::new(Sources::default()),
     })
+}
+
+/// Routes without listeners, and the other way round.
+fn check_served(r: &mut Reader<'_>, routes: &[RawRoute], any_http: bool, root: Span) {
+    if routes.is_empty() && any_http && !has_errors(r) {
+        r.report(
+            Diagnostic::warning("no-routes", "no route is defined", root)
+                .label("every request will get 404")
+                .help("add a [[route]] with a `path` and an action"),
+        );
+    }
+    if let Some(first) = routes.first()
+        && !any_http
+        && !has_errors(r)
+    {
+        let message = "no listener serves the routes";
+        r.report(
+            Diagnostic::warning("unused", message, first.name.span)
+                .label("no request gets here")
+                .help("every listener passes bytes on: add one of protocol \"http\""),
+        );
+    }
 }
 
 fn is_http(raw: &RawListener) -> bool {

@@ -1,237 +1,26 @@
 //! Filters that count: `rate_limit`, `quota` and `concurrency_limit`.
 
+mod keys;
+
 use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::TYPE;
 use crate::diagnostic::Diagnostic;
-use crate::keys::{Key, Kind, Section, Word};
 use crate::leaf;
 use crate::model::{
     Algorithm, ConcurrencyLimit, FilterKind, KeyPart, LimiterKey, Name, Period, Quota, Rate,
     RateLimit, Weight,
 };
-use crate::read::policy::{LIMITER_KEY, ReadKey, key};
-use crate::read::rate::{BURST, LIMIT, PER, rate};
+use crate::read::policy::{ReadKey, key};
+use crate::read::rate::rate;
 use crate::read::reader::Reader;
 use crate::read::table::{Item, Table, bounded_integer, entries_of, no_entries};
 use crate::span::Spanned;
 use crate::units::show_duration;
+use keys::{COST, RATE, WEIGHT};
 
-pub(super) static RATE_LIMIT: Section = Section {
-    title: "[filter.NAME] of type \"rate_limit\"",
-    doc: "Limits how often something may be asked for, over all workers: never more than `limit` \
-          and `burst` in any `per`. What is beyond gets 429 with `Retry-After`. Either `limit` and \
-          `per`, or `limits`.",
-    keys: &[
-        TYPE,
-        KEY,
-        Key::optional("limit", LIMIT, "Requests, by weight, that `per` allows."),
-        Key::optional("per", PER, "The time that `limit` is for."),
-        Key::optional(
-            "burst",
-            BURST,
-            "Requests beyond `limit` that may come at once; 0 without it.",
-        ),
-        Key::optional(
-            "limits",
-            Kind::List(&Kind::Table(&RATE)),
-            "Several limits that hold at once, such as 10 in a second and 1000 in an hour, in \
-             place of `limit`, `per` and `burst`.",
-        ),
-        Key::optional(
-            "algorithm",
-            Kind::Choice(Algorithm::WORDS),
-            "How requests are counted: a bucket that fills steadily; a count that begins anew with \
-             each `per`; or a count of the last `per`. Without it \"token_bucket\" where a burst is \
-             given, else \"sliding_window\".",
-        ),
-        Key::default(
-            "reconcile",
-            Kind::Duration {
-                min: "1ms",
-                max: "10s",
-            },
-            "10ms",
-            "How often the workers settle accounts, and ask the server in `redis`.",
-        ),
-        WEIGHT_KEY,
-        KEYS_MAX,
-        IPV4_PREFIX,
-        IPV6_PREFIX,
-        DRY_RUN,
-        FIELDS,
-        Key::optional(
-            "redis",
-            Kind::Text("the name of a [redis.NAME]"),
-            "The server that nodes share the limit through; each node counts for itself without \
-             it.",
-        ),
-        STATUS,
-    ],
-};
-
-pub(super) static QUOTA: Section = Section {
-    title: "[filter.NAME] of type \"quota\"",
-    doc: "Limits how much may be asked for in a day or a month (UTC). What was used is kept in the \
-          store of [quotas] over restarts, and is read and reset through the admin API. What is \
-          beyond gets 429 with `Retry-After`.",
-    keys: &[
-        TYPE,
-        KEY,
-        Key::required(
-            "limit",
-            Kind::Integer {
-                min: 1,
-                max: 1_000_000_000,
-            },
-            "Requests, by weight, that a period allows.",
-        ),
-        Key::required(
-            "per",
-            Kind::Choice(Period::WORDS),
-            "The period, in UTC: from midnight, or from the first of the month.",
-        ),
-        WEIGHT_KEY,
-        KEYS_MAX,
-        IPV4_PREFIX,
-        IPV6_PREFIX,
-        DRY_RUN,
-        FIELDS,
-        STATUS,
-    ],
-};
-
-pub(super) static CONCURRENCY_LIMIT: Section = Section {
-    title: "[filter.NAME] of type \"concurrency_limit\"",
-    doc: "Limits how many requests of one key are under way at a time, over all workers; one more \
-          is refused at once.",
-    keys: &[
-        TYPE,
-        KEY,
-        Key::required(
-            "max",
-            Kind::Integer {
-                min: 1,
-                max: 1_000_000,
-            },
-            "Requests of one key at a time.",
-        ),
-        KEYS_MAX,
-        IPV4_PREFIX,
-        IPV6_PREFIX,
-        STATUS,
-    ],
-};
-
-static RATE: Section = Section {
-    title: "an entry of `limits`",
-    doc: "One of several limits.",
-    keys: &[
-        Key::required("limit", LIMIT, "Requests, by weight, that `per` allows."),
-        Key::required("per", PER, "The time that `limit` is for."),
-        Key::default(
-            "burst",
-            BURST,
-            "0",
-            "Requests beyond `limit` that may come at once.",
-        ),
-    ],
-};
-
-static WEIGHT: Section = Section {
-    title: "`weight` of a limiter",
-    doc: "What a request counts for: the number in `header` where the request has one, else that \
-          of its method, else 1.",
-    keys: &[
-        Key::optional(
-            "methods",
-            Kind::Map(&COST),
-            "By method, such as { POST = 5 }; 0 counts for nothing.",
-        ),
-        Key::optional(
-            "header",
-            Kind::Text("a header name"),
-            "A request header that holds a whole number. Clients can write what they like in it, \
-             unless somebody in front of this gateway sets it.",
-        ),
-        Key::default(
-            "max",
-            Kind::Integer {
-                min: 1,
-                max: 10_000,
-            },
-            "100",
-            "A larger number in `header` counts as this.",
-        ),
-    ],
-};
-
-static COST: Kind = Kind::Integer {
-    min: 0,
-    max: 10_000,
-};
-
-const KEY: Key = Key::required(
-    "key",
-    LIMITER_KEY,
-    "What each limit is counted for: one part of the request or a list of them. Requests without \
-     a part count together. \"consumer\" and \"claim:NAME\" are **not supported yet**.",
-);
-
-const WEIGHT_KEY: Key = Key::optional(
-    "weight",
-    Kind::Table(&WEIGHT),
-    "What a request counts for; 1 without it.",
-);
-
-const KEYS_MAX: Key = Key::default(
-    "keys_max",
-    Kind::Integer {
-        min: 1,
-        max: 10_000_000,
-    },
-    "100000",
-    "Keys that are counted at a time. It bounds memory; when more are in use, the oldest idle one \
-     makes room, which never grants a request too many.",
-);
-
-const IPV4_PREFIX: Key = Key::default(
-    "ipv4_prefix",
-    Kind::Integer { min: 1, max: 32 },
-    "32",
-    "Leading bits of an IPv4 address that \"client_ip\" counts by.",
-);
-
-const IPV6_PREFIX: Key = Key::default(
-    "ipv6_prefix",
-    Kind::Integer { min: 1, max: 128 },
-    "64",
-    "Leading bits of an IPv6 address that \"client_ip\" counts by: a customer has a /64 at least, \
-     and could change addresses in it at will.",
-);
-
-const DRY_RUN: Key = Key::default(
-    "dry_run",
-    Kind::Bool,
-    "false",
-    "Whether nothing is refused: what would be shows in the metrics and the access log.",
-);
-
-const FIELDS: Key = Key::default(
-    "fields",
-    Kind::Bool,
-    "true",
-    "Whether answers tell clients how much is left, in `RateLimit` and `RateLimit-Policy`.",
-);
-
-const STATUS: Key = Key::default(
-    "status",
-    Kind::Integer { min: 400, max: 599 },
-    "429",
-    "The status of refusals.",
-);
+pub(super) use keys::{CONCURRENCY_LIMIT, QUOTA, RATE_LIMIT};
 
 pub(super) fn rate_limit(r: &mut Reader<'_>, table: &Table<'_>) -> Option<FilterKind> {
     let key = limiter_key(r, table, "rate_limit");
