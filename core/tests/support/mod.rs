@@ -153,19 +153,7 @@ pub fn snapshot_of<F: Filter>(
             policy: UpstreamPolicy::default(),
             state: registry.upstream_state("origin"),
         }],
-        listeners: vec![Listener {
-            name: "test".into(),
-            addr: Addr::Tcp(addr),
-            limits: limits(),
-            half_close: HalfClose::Abort,
-            carries: Carries::default(),
-            tls: None,
-            http2: Http2Limits::default(),
-            h2c: Http2Unasked::Accepted,
-            proxies: TrustedNetworks::default(),
-            caps: Caps::default(),
-            connections: Arc::default(),
-        }],
+        listeners: vec![listener(addr)],
         path_policy: PathPolicy::default(),
         forwarding: ForwardingPolicy {
             trusted: TrustedNetworks::default(),
@@ -175,6 +163,23 @@ pub fn snapshot_of<F: Filter>(
         },
         challenges: Arc::default(),
         overload: Overload::default(),
+    }
+}
+
+/// A plain listener without bounds.
+fn listener(addr: SocketAddr) -> Listener {
+    Listener {
+        name: "test".into(),
+        addr: Addr::Tcp(addr),
+        limits: limits(),
+        half_close: HalfClose::Abort,
+        carries: Carries::default(),
+        tls: None,
+        http2: Http2Limits::default(),
+        h2c: Http2Unasked::Accepted,
+        proxies: TrustedNetworks::default(),
+        caps: Caps::default(),
+        connections: Arc::default(),
     }
 }
 
