@@ -263,9 +263,8 @@ fn exit_codes_tell_whose_fault_it_is() {
     );
     assert_eq!(said(&["G T", "/ping"]).exit, Exit::Failed);
     assert_eq!(said_of("[[listner]]\n", &["GET", "/"]).exit, Exit::Invalid);
-    let later =
-        "[filter.limit]\ntype = \"rate_limit\"\nkey = \"client_ip\"\nlimit = 1\nper = \"1s\"\n";
-    let used = CONFIG.replace("filters = [\"small\"", "filters = [\"limit\", \"small\"");
+    let later = "[filter.who]\ntype = \"api_key\"\n";
+    let used = CONFIG.replace("filters = [\"small\"", "filters = [\"who\", \"small\"");
     let said = said_of(&format!("{used}{later}"), &["GET", "/ping"]);
     assert_eq!(said.exit, Exit::Unsupported, "{}", said.err);
 }
