@@ -1,5 +1,6 @@
 //! Families about endpoints and the state that all cores share of upstreams and routes.
 
+mod places;
 mod routes;
 
 use std::collections::BTreeMap;
@@ -170,35 +171,30 @@ fn write_ejections(all: &[View<'_>], out: &mut Exposition) {
 /// Retry budgets and places.
 fn write_shares(all: &[View<'_>], out: &mut Exposition) {
     out.family(
-        "ringgate_upstream_retry_budget",
+        "ringgate_upstream_retry_budget_spent",
         Kind::Gauge,
-        "Retries and hedges of the last ten seconds, and how many there might be: spent, allowed.",
+        "Retries and hedges of the last ten seconds.",
     );
     for view in all {
-        let Some(usage) = view.budget() else { continue };
-        for (of, count) in [("spent", usage.spent), ("allowed", usage.allowed)] {
-            out.sample(&[("upstream", &view.upstream.name), ("of", of)], count);
+        if let Some(usage) = view.budget() {
+            out.sample(&[("upstream", &view.upstream.name)], usage.spent);
         }
     }
     out.family(
-        "ringgate_upstream_concurrency",
+        "ringgate_upstream_retry_budget_allowed",
         Kind::Gauge,
-        "Requests that an upstream's limit counts: in flight, queued, and how many there may be (max).",
+        "Retries and hedges that there might have been in the last ten seconds.",
     );
     for view in all {
-        let Some(limit) = &view.upstream.policy.concurrency else {
-            continue;
-        };
-        let gate = &view.upstream.state.gate;
-        let figures = [
-            ("in_flight", gate.inside()),
-            ("queued", gate.waiting()),
-            ("max", gate.limit(limit)),
-        ];
-        for (of, count) in figures {
-            out.sample(&[("upstream", &view.upstream.name), ("of", of)], count);
+        if let Some(usage) = view.budget() {
+            out.sample(&[("upstream", &view.upstream.name)], usage.allowed);
         }
     }
+    let limited = all.iter().filter_map(|view| {
+        let limit = view.upstream.policy.concurrency.as_ref()?;
+        Some((&*view.upstream.name, limit, &view.upstream.state.gate))
+    });
+    places::write("upstream", &limited.collect::<Vec<_>>(), out);
 }
 
 type Figure = (&'static str, Kind, &'static str, fn(&Row) -> u64);

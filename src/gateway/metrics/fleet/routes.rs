@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use ringgate_control::{Exposition, Kind};
 use ringgate_core::fleet::RouteState;
-use ringgate_core::policy::Canary;
+use ringgate_core::policy::{Canary, Concurrency};
 use ringgate_core::resilience::canary::Side;
 use ringgate_core::rt::clock::Moment;
 use ringgate_core::stats::Registry;
 
+use super::places;
 use crate::compile::Snapshot;
 
 pub(super) fn write(snapshot: &Snapshot, registry: &Registry, out: &mut Exposition) {
@@ -17,25 +18,17 @@ pub(super) fn write(snapshot: &Snapshot, registry: &Registry, out: &mut Expositi
 }
 
 fn write_places(snapshot: &Snapshot, registry: &Registry, out: &mut Exposition) {
-    out.family(
-        "ringgate_route_concurrency",
-        Kind::Gauge,
-        "Requests that a route's limit counts: in flight, queued, and how many there may be (max).",
-    );
-    for route in &snapshot.routes {
-        let Some(limit) = &route.policy.concurrency else {
-            continue;
-        };
-        let gate = &registry.route_state(&route.name).gate;
-        let figures = [
-            ("in_flight", gate.inside()),
-            ("queued", gate.waiting()),
-            ("max", gate.limit(limit)),
-        ];
-        for (of, count) in figures {
-            out.sample(&[("route", &route.name), ("of", of)], count);
-        }
-    }
+    let routes = snapshot.routes.iter();
+    let limited: Vec<(&str, &Concurrency, Arc<RouteState>)> = routes
+        .filter_map(|route| {
+            let limit = route.policy.concurrency.as_ref()?;
+            Some((&*route.name, limit, registry.route_state(&route.name)))
+        })
+        .collect();
+    let places = limited
+        .iter()
+        .map(|(name, limit, state)| (*name, *limit, &state.gate));
+    places::write("route", &places.collect::<Vec<_>>(), out);
 }
 
 fn write_canaries(snapshot: &Snapshot, registry: &Registry, out: &mut Exposition) {
