@@ -94,7 +94,6 @@ impl Gateway {
         }
         let around = (&state.addresses, &*self.registry);
         state.drains.renew(&state.config, around, Moment::now());
-        self.send_endpoints(state, written);
         let addresses: Vec<String> = meant.iter().map(|one| one.addr.to_string()).collect();
         let active: u64 = meant.iter().map(|one| one.state.active()).sum();
         let left = all.iter().filter(|one| !one.state.is_drained()).count();

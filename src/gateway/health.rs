@@ -102,20 +102,6 @@ pub(super) fn place(endpoint: &Endpoint) -> Place {
     }
 }
 
-/// The endpoints that requests are sent to: those that are fit for it, or all of them where
-/// none is.
-pub(super) fn usable(upstream: &Written, all: Arc<[Endpoint]>) -> Arc<[Endpoint]> {
-    let fit = |endpoint: &&Endpoint| {
-        let well = upstream.health.is_none() || endpoint.state.health() != Health::Bad;
-        well && !endpoint.state.is_drained()
-    };
-    let left: Arc<[Endpoint]> = all.iter().filter(fit).cloned().collect();
-    match left.is_empty() {
-        true => all,
-        false => left,
-    }
-}
-
 /// Has every core go by what checks say of an upstream's endpoints now; nothing of those that
 /// are checked no longer.
 pub(super) fn tell(

@@ -126,7 +126,6 @@ impl Node for Gateway {
         if let Some(written) = upstreams.find(|written| &**written.name == upstream) {
             let around = (&state.addresses, &*self.registry);
             super::health::tell(written, around, &state.health, Moment::now());
-            self.send_endpoints(&state, written);
         }
     }
 
@@ -168,9 +167,8 @@ impl Node for Gateway {
 impl Gateway {
     /// Tells the workers where an upstream's requests go now. The state is locked, so they hear
     /// of changes in the order they happened.
-    pub(super) fn send_endpoints(&self, state: &State, upstream: &Upstream) {
+    fn send_endpoints(&self, state: &State, upstream: &Upstream) {
         let endpoints = compile::endpoints(upstream, &state.addresses, &self.registry);
-        let endpoints = super::health::usable(upstream, endpoints);
         for mailbox in &self.mailboxes {
             mailbox.send(Command::Endpoints(EndpointUpdate {
                 upstream: (&**upstream.name).into(),

@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use super::access::AccessLog;
 use super::announce::{self, Notice};
 use super::drains::Drains;
-use super::health::{self, Standings};
+use super::health::Standings;
 use super::machine::{self, Layout};
 use super::open::{self, Opened, Sharing};
 use super::{Gateway, NotStarted, Running, StartError, State, node};
@@ -329,9 +329,11 @@ pub(super) fn put_endpoints(
     snapshot: &mut Snapshot,
     (addresses, registry): (&Addresses, &Registry),
 ) {
+    if addresses.is_empty() {
+        return;
+    }
     for (written, upstream) in config.upstreams.iter().zip(&mut snapshot.upstreams) {
-        let all = compile::endpoints(written, addresses, registry);
-        upstream.endpoints = health::usable(written, all);
+        upstream.endpoints = compile::endpoints(written, addresses, registry);
     }
 }
 
