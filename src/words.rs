@@ -286,7 +286,7 @@ pub fn size(bytes: u64) -> String {
     let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     let mut fitting = units
         .iter()
-        .filter(|(_, unit)| bytes > 0 && bytes % unit == 0);
+        .filter(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit));
     match fitting.next() {
         Some((name, unit)) => format!("{}{name}", bytes / unit),
         None => format!("{bytes} bytes"),

@@ -20,9 +20,9 @@ use crate::http::{RequestHead, Version};
 use crate::outgoing::{self, Outward, Upgrade};
 use crate::overload::Pressure;
 use crate::rt::clock::Stamp;
-use crate::snapshot::{Endpoint, Snapshot, UpstreamProtocol};
+use crate::snapshot::{Action, Endpoint, Route, Snapshot, UpstreamProtocol};
 use crate::stats::CoreIndex;
-use crate::upstream::{Asked, Pool};
+use crate::upstream::{Asked, Pool, balance_hash};
 use crate::wire::Security;
 
 /// A core that only decides.
@@ -59,10 +59,23 @@ pub struct Explanation {
     pub answered_by: Option<usize>,
     /// What filters say of their decisions, by their places in the program.
     pub told: Vec<(usize, String)>,
+    /// What made the choice among several upstreams, where the route has several.
+    pub chosen_by: Option<ChosenBy>,
     /// The client's address as trusted proxies tell it.
     pub client: IpAddr,
     /// The end of it.
     pub outcome: Outcome,
+}
+
+/// What makes the choice among several upstreams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChosenBy {
+    /// The conditions of a branch hold.
+    Conditions,
+    /// The hash of the route's key, which is this.
+    Key(String),
+    /// A draw, with each request anew.
+    Chance,
 }
 
 /// What the router saw.
@@ -127,6 +140,7 @@ impl<F: Filter> DryCore<F> {
             route: None,
             answered_by: None,
             told: Vec::new(),
+            chosen_by: None,
             client: described.peer,
             outcome: Outcome::Refused(HeadError::RequestLine),
         };
@@ -171,7 +185,22 @@ impl<F: Filter> DryCore<F> {
         explanation.answered_by = exchange.account.answered_by;
         explanation.client = exchange.attributes.client.ip;
         explanation.routed = Some(routed(&exchange, before));
-        explanation.outcome = match decision {
+        let route = explanation
+            .route
+            .and_then(|route| snapshot.routes.get(route));
+        explanation.chosen_by = route.and_then(|route| chosen_by(route, &exchange));
+        explanation.outcome = self.outcome(snapshot, &mut exchange, decision);
+        explanation.told = rehearsal.into_told();
+        explanation
+    }
+
+    fn outcome(
+        &self,
+        snapshot: &Snapshot<F>,
+        exchange: &mut Exchange<F>,
+        decision: Decision<'_, F>,
+    ) -> Outcome {
+        match decision {
             Decision::Waits { calls, .. } => {
                 let calls = calls.calls.into_iter();
                 Outcome::Calls(
@@ -190,12 +219,8 @@ impl<F: Filter> DryCore<F> {
                 let id = exchange.attributes.request_id.as_bytes();
                 Outcome::Fault(fault, answer::of_fault(fault, &exchange.request, id))
             }
-            Decision::Made(Plan::Forward(upstream)) => {
-                self.forward(snapshot, &mut exchange, upstream)
-            }
-        };
-        explanation.told = rehearsal.into_told();
-        explanation
+            Decision::Made(Plan::Forward(upstream)) => self.forward(snapshot, exchange, upstream),
+        }
     }
 
     fn forward(
@@ -206,7 +231,15 @@ impl<F: Filter> DryCore<F> {
     ) -> Outcome {
         let spec = &snapshot.upstreams[upstream];
         let random = self.ids.borrow_mut().random();
-        let choice = self.pools[upstream].choose(&Asked::of(spec, random)).ok();
+        let route = exchange.account.route.map(|route| &snapshot.routes[route]);
+        let own = route.and_then(|route| route.policy.balance.as_ref());
+        let way = own.unwrap_or(&spec.policy.balance.choice);
+        let asked = Asked {
+            choice: way,
+            hash: route.map_or(random, |route| balance_hash(way, route, exchange)),
+            ..Asked::of(spec, random)
+        };
+        let choice = self.pools[upstream].choose(&asked).ok();
         let nowhere = Endpoint {
             addr: crate::rt::Addr::Tcp(([0, 0, 0, 0], 0).into()),
             weight: 1,
@@ -218,11 +251,7 @@ impl<F: Filter> DryCore<F> {
         let endpoint = choice
             .as_ref()
             .map_or(&nowhere, |choice| &**choice.endpoint);
-        if let Some(route) = exchange
-            .account
-            .route
-            .and_then(|route| snapshot.routes.get(route))
-        {
+        if let Some(route) = route {
             let upstream = &snapshot.upstreams[upstream];
             // What an origin picks in TLS is not known here: HTTP/1.1 stands for both.
             let version = match upstream.protocol {
@@ -281,6 +310,23 @@ fn pseudo_fields(request: &RequestHead, outward: &Outward<'_>) -> Vec<u8> {
     }
     out.extend_from_slice(b"\r\n");
     out
+}
+
+fn chosen_by<F: Filter>(route: &Route<F>, exchange: &Exchange<F>) -> Option<ChosenBy> {
+    let head = &exchange.request;
+    match &route.action {
+        Action::Split(split) if split.asked(head).is_some() => {
+            return Some(ChosenBy::Conditions);
+        }
+        Action::Split(_) => {}
+        _ => drop(route.policy.canary.as_ref()?),
+    }
+    let Some(key) = &route.policy.split_key else {
+        return Some(ChosenBy::Chance);
+    };
+    let mut text = Vec::new();
+    key.write(head, &exchange.attributes, &route.key_names(), &mut text);
+    Some(ChosenBy::Key(String::from_utf8_lossy(&text).into_owned()))
 }
 
 type FieldList = Vec<(Vec<u8>, Vec<u8>)>;

@@ -29,7 +29,7 @@ use crate::wire::Wire;
 
 use shared::Shared;
 
-pub(crate) use asked::{Asked, Tried};
+pub(crate) use asked::{Asked, Tried, balance_hash};
 pub use placed::Placed;
 
 /// One core's endpoints and pool of one upstream; lives across reloads.

@@ -120,6 +120,9 @@ impl Place {
             answer["in_flight"],
             answer["endpoints_left"]
         ));
+        if let Some(note) = answer["note"].as_str() {
+            complain(&format!("warning: {note}"));
+        }
         if answer["endpoints_left"] == 0 {
             complain(&format!(
                 "warning: upstream {} has no endpoint left: its requests are answered 503",

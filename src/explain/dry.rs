@@ -263,6 +263,7 @@ impl Dry {
                 let forward = self.forward(told.route, *upstream, endpoint.as_ref(), head);
                 let route = told.route.unwrap_or_default();
                 Outcome::Forward(Forward {
+                    chosen_by: told.chosen_by.as_ref().map(policies::chosen_by),
                     policies: policies::of(&self.snapshot, route, *upstream, asked),
                     ..forward
                 })
@@ -325,6 +326,7 @@ impl Dry {
         let rewrite = route.rewrite.as_ref();
         Forward {
             policies: Vec::new(),
+            chosen_by: None,
             route: route.name.to_string(),
             upstream: self.upstream(upstream),
             split,

@@ -1,5 +1,6 @@
 //! What the policies of a route and its upstream do about one request, in words.
 
+use ringgate_core::explain::ChosenBy;
 use ringgate_core::http::Method;
 use ringgate_core::policy::{Choice, Retry, UpstreamPolicy, Urgency};
 use serde::Serialize;
@@ -20,6 +21,7 @@ pub struct Policy {
 /// Every policy that concerns a request for an upstream, in the order in which they have a say.
 pub fn of(snapshot: &Snapshot, route: usize, upstream: usize, asked: &Asked) -> Vec<Policy> {
     let name = |index: usize| snapshot.upstreams.get(index).map_or("", |one| &*one.name);
+    let target = upstream;
     let route = &snapshot.routes[route].policy;
     let choices = snapshot.upstreams[upstream].endpoints.len();
     let upstream = &snapshot.upstreams[upstream].policy;
@@ -59,7 +61,12 @@ pub fn of(snapshot: &Snapshot, route: usize, upstream: usize, asked: &Asked) -> 
         say("fallback", words::fallback(fallback, name));
     }
     if let Some(canary) = &route.canary {
-        say("canary", words::canary(canary, name));
+        let this = match target == canary.upstream {
+            true => "this request is among them",
+            false => "this request is not among them",
+        };
+        let text = words::canary(canary, name);
+        say("canary", format!("{text}; {this}"));
     }
     if let Some(mirror) = &route.mirror {
         say("mirror", words::mirror(mirror, name));
@@ -69,6 +76,17 @@ pub fn of(snapshot: &Snapshot, route: usize, upstream: usize, asked: &Asked) -> 
         say("deadline", text);
     }
     said
+}
+
+/// What made the choice among several upstreams.
+pub fn chosen_by(chosen_by: &ChosenBy) -> String {
+    match chosen_by {
+        ChosenBy::Conditions => "the conditions of its branch, which hold".to_owned(),
+        ChosenBy::Key(key) => {
+            format!("the hash of {key:?}: the same key goes the same way")
+        }
+        ChosenBy::Chance => "a draw; each request draws anew".to_owned(),
+    }
 }
 
 fn urgency(urgency: Urgency) -> String {

@@ -127,8 +127,11 @@ pub struct Forward {
     pub route: String,
     /// The upstream's name.
     pub upstream: String,
-    /// Upstreams and weights when the route splits: a live request draws its own.
+    /// Upstreams and weights when the route splits.
     pub split: Vec<(String, u32)>,
+    /// What made the choice among several upstreams, in words: a live request draws its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chosen_by: Option<String>,
     /// The endpoint as configured.
     pub endpoint: String,
     /// Whether that is an address to connect to: names are not resolved here.

@@ -315,6 +315,22 @@ mirror = { upstream = "shadow", share = 0.1 }
 [route.fallback]
 statuses = [502, 503, 504]
 upstream = "standby"
+
+[[route]]
+name = "split"
+path = "/split"
+split = [
+    { upstream = "orders", weight = 9 },
+    { upstream = "standby", weight = 1 },
+    { upstream = "shadow", headers = { x-beta = "1" } },
+]
+split_key = "cookie:uid"
+
+[[route]]
+name = "ramp"
+path = "/ramp"
+upstream = "standby"
+canary = { upstream = "shadow", from = 0.05, to = 0.5, over = "1h", halt = { error_ratio = 0.05, minimum_requests = 50, window = "1m" } }
 "#;
 
 /// The lines of a section.
@@ -351,4 +367,34 @@ fn a_request_that_may_not_be_sent_twice_is_told_so() {
     assert!(keyed.contains("up to 2 times more"), "{keyed}");
     let long = policy("retry", &["PUT", "/orders/7", "--body-length", "2000"]);
     assert!(long.contains("its body of 2000 bytes is longer"), "{long}");
+}
+
+#[test]
+fn the_choice_among_upstreams_has_its_reason() {
+    let told = |arguments: &[&str]| {
+        let said = said_of(POLICIES, arguments);
+        section(&said.out, "Upstream").join("\n")
+    };
+    let asked = told(&["GET", "/split", "-H", "x-beta: 1"]);
+    assert!(asked.contains("shadow   10.0.2.7:8080"), "{asked}");
+    assert!(
+        asked.contains("chosen by the conditions of its branch, which hold"),
+        "{asked}"
+    );
+    let first = told(&["GET", "/split", "-H", "cookie: uid=alice"]);
+    assert!(first.contains("alice"), "{first}");
+    assert!(first.contains("the same key goes the same way"), "{first}");
+    let chosen = |text: &str| text.split_whitespace().next().map(str::to_owned);
+    let again = told(&["GET", "/split", "-H", "cookie: uid=alice"]);
+    assert_eq!(chosen(&again), chosen(&first));
+    let drawn = told(&["GET", "/ramp"]);
+    assert!(
+        drawn.contains("chosen by a draw; each request draws anew"),
+        "{drawn}"
+    );
+    let said = said_of(POLICIES, &["GET", "/ramp"]);
+    let policies = section(&said.out, "Traffic policies").join("\n");
+    let ramp = "shadow gets 5 %, growing to 50 % over 1h, and none any more at 5 % failed of at \
+                least 50 requests in 1m; this request is";
+    assert!(policies.contains(ramp), "{policies}");
 }

@@ -260,10 +260,10 @@ impl Page {
             let shares: Vec<String> = shares
                 .map(|(upstream, weight)| format!("{upstream} {weight}"))
                 .collect();
-            self.line(&format!(
-                "  drawn from {}; each request draws anew",
-                shares.join(", ")
-            ));
+            self.line(&format!("  one of {}", shares.join(", ")));
+        }
+        if let Some(chosen_by) = &forward.chosen_by {
+            self.line(&format!("  chosen by {chosen_by}"));
         }
         if let (Some(rewrite), Some(place)) = (&forward.rewrite, &forward.rewrite_place) {
             let at = self.dim(&place.to_string());

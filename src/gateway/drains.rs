@@ -96,7 +96,9 @@ impl Gateway {
         state.drains.renew(&state.config, around, Moment::now());
         let addresses: Vec<String> = meant.iter().map(|one| one.addr.to_string()).collect();
         let active: u64 = meant.iter().map(|one| one.state.active()).sum();
-        let left = all.iter().filter(|one| !one.state.is_drained()).count();
+        let takes = |one: &&Endpoint| one.weight > 0 && !one.state.is_drained();
+        let left = all.iter().filter(takes).count();
+        let stays = to == Drain::End && meant.iter().any(|one| one.weight == 0);
         let what = match to {
             Drain::Begin => "an operator has the endpoint drained: it gets no new requests",
             Drain::End => "an operator has brought the endpoint back",
@@ -114,6 +116,7 @@ impl Gateway {
             "drained": to == Drain::Begin,
             "in_flight": active,
             "endpoints_left": left,
+            "note": stays.then_some("the configuration drains it, so it stays out"),
         }))
     }
 }

@@ -7,20 +7,19 @@ use std::time::Duration;
 
 use super::trial::{Sendable, Trial, Unwanted, Wants, idempotency};
 use super::{Attempt, Failure};
-use crate::balance;
 use crate::block::Block;
 use crate::chain::Filter;
 use crate::client::Next;
 use crate::error::Fault;
 use crate::exchange::Exchange;
 use crate::halves::Source;
-use crate::key::{Key, cookie};
-use crate::policy::{self, Algorithm};
+use crate::key::cookie;
+use crate::policy;
 use crate::resilience::backoff;
 use crate::resilience::retry::{Ended, Replay};
 use crate::rt;
 use crate::rt::clock::Stamp;
-use crate::upstream::{Asked, Choice, Lease, Look, Tried, Use};
+use crate::upstream::{Asked, Choice, Lease, Look, Tried, Use, balance_hash};
 
 /// How far the attempts of an exchange have come.
 #[derive(Default)]
@@ -143,7 +142,7 @@ impl<F: Filter> Attempt<'_, F> {
         let choice = self.pool.choose(&Asked {
             spec: self.upstream,
             choice: self.balance(),
-            hash: self.balance_hash(exchange),
+            hash: balance_hash(self.balance(), self.route, exchange),
             random: worker.ids.borrow_mut().random(),
             now: Stamp::now().moment(),
             tried,
@@ -296,25 +295,10 @@ impl<F: Filter> Attempt<'_, F> {
 }
 
 impl<F: Filter> Attempt<'_, F> {
-    /// What the endpoint is hashed by, where it is.
-    fn balance_hash(&self, exchange: &Exchange<F>) -> u64 {
-        let choice = self.balance();
-        match (choice.algorithm, &choice.key) {
-            (Algorithm::ConsistentHash, Some(key)) => self.key_hash(key, exchange),
-            (Algorithm::IpHash, _) => balance::hash_address(exchange.attributes.client.ip),
-            _ => 0,
-        }
-    }
-
     /// The way of picking that holds for the route.
     fn balance(&self) -> &policy::Choice {
         let own = self.route.policy.balance.as_ref();
         own.unwrap_or(&self.upstream.policy.balance.choice)
-    }
-
-    fn key_hash(&self, key: &Key, exchange: &Exchange<F>) -> u64 {
-        let (head, attributes) = (&exchange.request, &exchange.attributes);
-        key.hash(0, head, attributes, &self.route.key_names())
     }
 
     /// The endpoint that the client's cookie names.

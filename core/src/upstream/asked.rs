@@ -1,9 +1,12 @@
 //! What an endpoint is chosen by.
 
 use super::Choice;
-use crate::policy;
+use crate::balance;
+use crate::chain::Filter;
+use crate::exchange::Exchange;
+use crate::policy::{self, Algorithm};
 use crate::rt::clock::Moment;
-use crate::snapshot::Upstream;
+use crate::snapshot::{Route, Upstream};
 
 /// What an endpoint is chosen by.
 pub(crate) struct Asked<'a> {
@@ -43,6 +46,20 @@ impl<'a> Asked<'a> {
             tried: Tried::default(),
             pinned: None,
         }
+    }
+}
+
+/// What an endpoint is hashed by, where the way of picking hashes.
+pub(crate) fn balance_hash<F: Filter>(
+    choice: &policy::Choice,
+    route: &Route<F>,
+    exchange: &Exchange<F>,
+) -> u64 {
+    let (head, attributes) = (&exchange.request, &exchange.attributes);
+    match (choice.algorithm, &choice.key) {
+        (Algorithm::ConsistentHash, Some(key)) => key.hash(0, head, attributes, &route.key_names()),
+        (Algorithm::IpHash, _) => balance::hash_address(attributes.client.ip),
+        _ => 0,
     }
 }
 
