@@ -9,6 +9,7 @@ use ringgate_config::{Config, Diagnostic, Severity, Sources, Style, Verdict};
 use ringgate_core::acme::Challenges;
 use ringgate_core::arrivals::Arrivals;
 use ringgate_core::stats::Registry;
+use ringgate_filters::rate_limit::Ledgers;
 
 use crate::compile::{self, Addresses, RouterPatterns, Snapshot, Surroundings};
 use crate::tls::Configured;
@@ -101,6 +102,8 @@ pub struct Around<'a> {
     pub tls: Option<&'a Configured>,
     /// What an authority's challenges are answered from.
     pub challenges: &'a Arc<Challenges>,
+    /// What rate limits have counted, kept across reloads.
+    pub ledgers: &'a Ledgers,
     /// The number of the snapshot.
     pub generation: u64,
 }
@@ -164,6 +167,7 @@ impl Read {
                 connections: around.connections,
                 tls: &loaded.configured,
                 challenges: around.challenges,
+                ledgers: around.ledgers,
                 generation: around.generation,
             },
         );
@@ -200,6 +204,7 @@ pub fn check(file: &Path) -> Result<Checked, Refused> {
         connections: &|_| Arc::default(),
         tls: None,
         challenges: &Arc::default(),
+        ledgers: &Ledgers::new(1, 0),
         generation: 1,
     })
 }

@@ -152,17 +152,23 @@ pub struct RateLimit {
 /// Limits of one filter that are looked at without memory of their own.
 const LIMITS_MAX: usize = 8;
 
+impl Settings {
+    fn spec(&self, limit: &Limit) -> LedgerSpec {
+        LedgerSpec {
+            limit: limit.clone(),
+            keys_max: self.keys_max,
+            cluster: self.cluster.clone(),
+        }
+    }
+}
+
 impl RateLimit {
     /// A filter that goes on with the ledgers of its name, or begins new ones.
     pub fn new(settings: Settings, ledgers: &Ledgers, now: Moment) -> RateLimit {
         let key = settings.key_text();
         let limits = settings.limits.iter().take(LIMITS_MAX).enumerate();
         let found = limits.map(|(position, limit)| {
-            let spec = LedgerSpec {
-                limit: limit.clone(),
-                keys_max: settings.keys_max,
-                cluster: settings.cluster.clone(),
-            };
+            let spec = settings.spec(limit);
             ledgers.ledger(&settings.name, position, &key, &spec, now)
         });
         RateLimit {
@@ -170,6 +176,14 @@ impl RateLimit {
             policies: Policies::new(&settings),
             seed: ledgers.seed(),
             settings,
+        }
+    }
+
+    /// Has its ledgers go by its settings again, and later filters of its name find them: when
+    /// a configuration that was made after it is refused. For the control plane.
+    pub fn hold(&self, ledgers: &Ledgers, now: Moment) {
+        for (ledger, limit) in self.ledgers.iter().zip(&self.settings.limits) {
+            ledgers.hold(ledger, &self.settings.spec(limit), now);
         }
     }
 

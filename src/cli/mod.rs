@@ -8,6 +8,7 @@ mod admin;
 mod check;
 mod drain;
 pub mod print;
+mod quotas;
 mod reload;
 mod run;
 mod upstreams;
@@ -45,6 +46,8 @@ enum Command {
     Demo(Demo),
     /// Has a running gateway read its configuration again.
     Reload(reload::Reload),
+    /// Shows and resets what keys have used of quotas.
+    Quotas(quotas::Quotas),
     /// Shows how the upstreams of a running gateway stand, endpoint by endpoint.
     Upstreams(upstreams::Upstreams),
     /// Gives an endpoint of a running gateway no new requests.
@@ -108,6 +111,7 @@ pub fn main() -> ExitCode {
         Command::Explain(explain) => explain.execute(),
         Command::Demo(demo) => demo.execute(),
         Command::Reload(reload) => reload.execute(),
+        Command::Quotas(quotas) => quotas.execute(),
         Command::Upstreams(upstreams) => upstreams.execute(),
         Command::Drain(drain) => drain.execute(),
         Command::Undrain(undrain) => undrain.execute(),

@@ -8,14 +8,17 @@ use ringgate_config::{Config, Diagnostic, Severity, Span};
 use ringgate_core::chain::Step;
 use ringgate_core::http::FieldLine;
 use ringgate_core::key::{Key, RouteNames};
+use ringgate_core::rt::clock::Moment;
 use ringgate_core::snapshot::TrustedNetworks;
 use ringgate_core::stats::Registry;
+use ringgate_filters::rate_limit::{Ledgers, RateLimit, Settings};
 use ringgate_filters::{
     BodyLimit, ConcurrencyLimit, Enabled, Fault, Filter, GrpcWeb, HeaderEdits, Headers,
     Maintenance, Page, Rewrite,
 };
 use ringgate_router::PathPattern;
 
+use super::limits;
 use super::policies::prefixed;
 use super::routes::template;
 
@@ -23,6 +26,7 @@ use super::routes::template;
 pub(super) struct Filters<'c> {
     config: &'c Config,
     registry: &'c Registry,
+    ledgers: &'c Ledgers,
     /// The names of all routes, by index: what keys are made with.
     routes: Arc<[RouteNames]>,
     /// A template is bound to the captures of a pattern; other filters have no captures here.
@@ -33,11 +37,13 @@ impl<'c> Filters<'c> {
     pub(super) fn new(
         config: &'c Config,
         registry: &'c Registry,
+        ledgers: &'c Ledgers,
         routes: Arc<[RouteNames]>,
     ) -> Self {
         Filters {
             config,
             registry,
+            ledgers,
             routes,
             made: HashMap::new(),
         }
@@ -98,8 +104,14 @@ impl<'c> Filters<'c> {
             }
             FilterKind::BodyLimit(limit) => Filter::BodyLimit(BodyLimit { max: limit.max }),
             FilterKind::GrpcWeb => Filter::GrpcWeb(GrpcWeb),
-            FilterKind::RateLimit(_) => return Err(unsupported("rate_limit", span)),
-            FilterKind::Quota(_) => return Err(unsupported("quota", span)),
+            FilterKind::RateLimit(limit) => {
+                let settings = limits::rate_limit(&filter.name, limit, self.config);
+                Filter::RateLimit(Box::new(self.limit(settings)))
+            }
+            FilterKind::Quota(quota) => {
+                let settings = limits::quota(&filter.name, quota);
+                Filter::RateLimit(Box::new(self.limit(settings)))
+            }
             FilterKind::ConcurrencyLimit(limit) => {
                 Filter::ConcurrencyLimit(self.concurrency_limit(&filter.name, limit))
             }
@@ -111,6 +123,14 @@ impl<'c> Filters<'c> {
             FilterKind::Maintenance(written) => Filter::Maintenance(maintenance(written)),
             FilterKind::Later(name) => return Err(unsupported(name, span)),
         })
+    }
+
+    fn limit(&self, settings: Settings) -> RateLimit {
+        let settings = Settings {
+            routes: Arc::clone(&self.routes),
+            ..settings
+        };
+        RateLimit::new(settings, self.ledgers, Moment::now())
     }
 
     fn concurrency_limit(&self, name: &str, limit: &model::ConcurrencyLimit) -> ConcurrencyLimit {

@@ -3,6 +3,7 @@
 
 mod conflicts;
 mod filters;
+mod limits;
 mod listeners;
 mod patterns;
 mod policies;
@@ -21,6 +22,7 @@ use ringgate_core::rt::Addr;
 use ringgate_core::snapshot::{self, ForwardingPolicy, TrustedNetworks};
 use ringgate_core::stats::Registry;
 use ringgate_filters::Filter;
+use ringgate_filters::rate_limit::Ledgers;
 
 use crate::tls::Configured;
 use conflicts::conflicts;
@@ -45,6 +47,8 @@ pub struct Surroundings<'a> {
     pub tls: &'a Configured,
     /// What a certificate authority's challenges are answered from.
     pub challenges: &'a Arc<Challenges>,
+    /// What rate limits have counted, kept across reloads.
+    pub ledgers: &'a Ledgers,
     /// The number of the snapshot.
     pub generation: u64,
 }
@@ -62,7 +66,7 @@ pub fn compile(
     if findings.iter().any(|f| f.severity != Severity::Warning) {
         return Err(findings);
     }
-    let routes = routes::lower(config, &router, around.registry)?;
+    let routes = routes::lower(config, &router, around.registry, around.ledgers)?;
     let snapshot = Snapshot {
         generation: around.generation,
         router,

@@ -8,6 +8,7 @@ use ringgate_core::policy::{Condition, Conditions, SplitBranch};
 use ringgate_core::snapshot::{self, Action, Redirect, Split, UpstreamHost};
 use ringgate_core::stats::Registry;
 use ringgate_filters::Filter;
+use ringgate_filters::rate_limit::Ledgers;
 use ringgate_router::path::{self, PathPolicy};
 use ringgate_router::{
     HeaderPredicate, HostPattern, MethodSet, PathPattern, PatternError, QueryPredicate, RouteId,
@@ -57,12 +58,13 @@ pub(super) fn lower(
     config: &Config,
     router: &Router,
     registry: &Registry,
+    ledgers: &Ledgers,
 ) -> Result<Vec<Route>, Vec<Diagnostic>> {
     let names = (0..).zip(&config.routes).filter_map(|(id, route)| {
         let pattern = &router.spec(RouteId(id))?.path;
         Some(names(route, pattern))
     });
-    let mut filters = Filters::new(config, registry, names.collect());
+    let mut filters = Filters::new(config, registry, ledgers, names.collect());
     let upstreams = Upstreams::of(config);
     let mut routes = Vec::with_capacity(config.routes.len());
     let mut faults = Vec::new();

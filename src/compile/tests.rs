@@ -38,6 +38,7 @@ fn compiled_with(
         connections: &|_| Arc::default(),
         tls: &Configured::default(),
         challenges: &Arc::default(),
+        ledgers: &Ledgers::new(1, 0),
         generation: 3,
     };
     compile(&config(text), &around)

@@ -26,6 +26,7 @@ impl Gateway {
         write_routes(&self.registry, out);
         write_upstreams(&self.registry, out);
         write_filters(&self.registry, out);
+        self.limits.write_metrics(out);
         write_workers(&self.registry.workers, out);
         let snapshot = self.state().snapshot.clone();
         write_listeners(&snapshot, out);

@@ -9,6 +9,7 @@ mod drains;
 mod endpoints;
 mod error;
 mod health;
+mod limits;
 mod machine;
 mod metrics;
 mod node;
@@ -58,6 +59,7 @@ pub struct Gateway {
     log: OperationalLog,
     /// What a certificate authority's challenges are answered from.
     challenges: Arc<Challenges>,
+    limits: limits::Limits,
     state: Mutex<State>,
     pulses: Mutex<Vec<node::Pulse>>,
     draining: AtomicBool,
@@ -102,6 +104,7 @@ impl Gateway {
 
     /// Looks after what nobody asks for: former snapshots, and workers that stand still.
     fn make_round(&self) {
+        self.limits.tell_time();
         self.weigh();
         let buried = self.bury_former();
         self.give_memory_back(buried);
@@ -211,6 +214,7 @@ impl Running {
         let began = Instant::now();
         let grace = gateway.state().config.runtime.shutdown_grace;
         let outcome = gateway.drain(grace);
+        gateway.limits.flush();
         let took_ms = began.elapsed().as_millis() as u64;
         match outcome {
             Drained { cut: 0, silent: 0 } => info!(took_ms, "stopped: no request was cut"),

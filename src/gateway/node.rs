@@ -9,6 +9,8 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use ringgate_config::model::Upstream;
+use ringgate_control::cluster::Cluster;
+use ringgate_control::quota::Quotas;
 use ringgate_control::{
     Cause, Drain, Exposition, Node, NotReady, Readiness, ReloadRefused, ReloadReport, Shutdown,
     Target,
@@ -147,6 +149,19 @@ impl Node for Gateway {
 
     fn withdraw(&self, proof: &Proof) {
         acme::withdraw(&self.challenges, proof);
+    }
+
+    fn limits(&self) -> Value {
+        self.limits.show()
+    }
+
+    fn quotas(&self) -> Option<Quotas> {
+        self.limits.quotas()
+    }
+
+    fn clusters(&self) -> Vec<Cluster> {
+        let config = self.state().config.clone();
+        self.limits.clusters(&config)
     }
 
     fn shutdown(&self, _cause: Shutdown) {

@@ -28,6 +28,10 @@ impl Gateway {
         }
         announce::notify(Notice::Reloading);
         let result = self.try_reload();
+        if result.is_err() {
+            let snapshot = self.state().snapshot.clone();
+            self.limits.hold(&snapshot);
+        }
         announce::notify(Notice::Ready);
         result
     }
@@ -42,6 +46,9 @@ impl Gateway {
             tls,
             watched,
         } = self.compile_anew()?;
+        self.limits
+            .restore(&config)
+            .map_err(|error| not_possible(&error))?;
         let known = self.state().addresses.clone();
         let (addresses, unresolved) = start::resolve(&config, &known, RELOAD_LOOKUPS_MAX);
         start::put_endpoints(&config, &mut snapshot, (&addresses, &self.registry));
@@ -120,6 +127,7 @@ impl Gateway {
             connections: &connections,
             tls: Some(&tls),
             challenges: &self.challenges,
+            ledgers: &self.limits.ledgers,
             generation: former.generation + 1,
         })
         .map_err(|refused| self.refused(refused))

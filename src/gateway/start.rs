@@ -22,6 +22,7 @@ use super::access::AccessLog;
 use super::announce::{self, Notice};
 use super::drains::Drains;
 use super::health::Standings;
+use super::limits::Limits;
 use super::machine::{self, Layout};
 use super::open::{self, Opened, Sharing};
 use super::{Gateway, NotStarted, Running, StartError, State, node};
@@ -40,6 +41,7 @@ pub fn start(file: PathBuf) -> Result<Running, NotStarted> {
         layout,
         registry,
         challenges,
+        limits,
         checked,
     } = prepare(&file)?;
     let Checked {
@@ -83,6 +85,7 @@ pub fn start(file: PathBuf) -> Result<Running, NotStarted> {
             .and_then(|listener| listener.local_addr().ok()),
         log,
         challenges,
+        limits,
         state: Mutex::new(State {
             config,
             snapshot,
@@ -114,6 +117,7 @@ struct Prepared {
     layout: Layout,
     registry: Arc<Registry>,
     challenges: Arc<Challenges>,
+    limits: Limits,
     checked: Checked,
 }
 
@@ -123,11 +127,13 @@ fn prepare(file: &Path) -> Result<Prepared, NotStarted> {
     let layout = Layout::of(&read.config.runtime)?;
     let registry = Arc::new(Registry::new(layout.pins.len()));
     let challenges = Arc::default();
+    let limits = Limits::new(layout.pins.len());
     let checked = read.compile(&Around {
         registry: &registry,
         connections: &|_| Arc::default(),
         tls: None,
         challenges: &challenges,
+        ledgers: &limits.ledgers,
         generation: 1,
     })?;
     for warning in checked.findings.lines() {
@@ -139,12 +145,14 @@ fn prepare(file: &Path) -> Result<Prepared, NotStarted> {
             "workers are not pinned: each runs on whatever core the kernel gives it"
         );
     }
+    limits.restore(&checked.config)?;
     raise_descriptor_limit(&checked.config);
     Ok(Prepared {
         log,
         layout,
         registry,
         challenges,
+        limits,
         checked,
     })
 }

@@ -91,6 +91,7 @@ fn with_free_ports(text: &str, dir: &Path) -> String {
                     format!("listen = \"unix:{}/l.sock\"", dir.display())
                 }
                 "listen" => "listen = \"127.0.0.1:0\"".to_owned(),
+                "store" => format!("store = \"{}/quotas.redb\"", dir.display()),
                 "access" if value.contains('/') => {
                     format!("access = \"{}/access.log\"", dir.display())
                 }

@@ -8,6 +8,7 @@ pub mod curl;
 pub mod frames;
 mod gateway;
 pub mod hpack;
+pub mod load;
 pub mod message;
 mod nginx;
 mod origin;
@@ -15,6 +16,7 @@ pub mod pebble;
 mod peer;
 pub mod process;
 pub mod python;
+pub mod redis;
 mod setup;
 pub mod sys;
 

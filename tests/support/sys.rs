@@ -13,6 +13,8 @@ pub enum Signal {
     Terminate,
     Interrupt,
     Hangup,
+    /// SIGKILL: a crash.
+    Kill,
     /// SIGUSR1: open log files again.
     Reopen,
     /// SIGSTOP: stand still.
@@ -27,6 +29,7 @@ pub fn signal(pid: u32, signal: Signal) {
         Signal::Terminate => libc::SIGTERM,
         Signal::Interrupt => libc::SIGINT,
         Signal::Hangup => libc::SIGHUP,
+        Signal::Kill => libc::SIGKILL,
         Signal::Reopen => libc::SIGUSR1,
         Signal::Stop => libc::SIGSTOP,
         Signal::Continue => libc::SIGCONT,

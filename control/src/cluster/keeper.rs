@@ -93,7 +93,7 @@ fn stop(task: &AbortHandle) -> bool {
 fn same(one: &Cluster, other: &Cluster) -> bool {
     let supplies = |cluster: &Cluster| -> Vec<_> {
         let each = cluster.supplies.iter();
-        each.map(|supply| (Arc::as_ptr(supply).cast::<()>(), supply.terms()))
+        each.map(|supply| (supply.identity(), supply.terms(), supply.reconcile()))
             .collect()
     };
     (&one.url, one.nodes, one.timeout) == (&other.url, other.nodes, other.timeout)

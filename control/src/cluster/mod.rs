@@ -50,6 +50,9 @@ pub trait Supply: Send + Sync {
     /// Which of the policy's limits this is: the same number on every node.
     fn position(&self) -> usize;
 
+    /// Tells the ledger behind it from others: a session goes on over reloads that keep it.
+    fn identity(&self) -> usize;
+
     /// What is allowed.
     fn terms(&self) -> Terms;
 
@@ -59,8 +62,8 @@ pub trait Supply: Send + Sync {
     /// Tokens of one key that this node admits before the first answer, as a debt.
     fn credit(&self) -> u64;
 
-    /// Takes out what keys ask for and owe, `wants_max` at most.
-    fn wants(&self, wants_max: usize, see: &mut dyn FnMut(Want));
+    /// Takes out what keys ask for and owe: a bounded number of them at a time.
+    fn wants(&self, see: &mut dyn FnMut(Want));
 
     /// Answers a question. Every one is answered: by the server, or while that is away out of
     /// the node's share.

@@ -207,7 +207,7 @@ impl Session {
             // A turn that comes late is not made up for.
             limit.due = now + limit.reconcile;
             let mut wants = Vec::new();
-            self.cluster.supplies[index].wants(WANTS_MAX, &mut |want| wants.push(want));
+            self.cluster.supplies[index].wants(&mut |want| wants.push(want));
             batches.extend(cut(index, limit.terms, Origin::Ledger, &wants));
         }
         batches
@@ -349,8 +349,6 @@ impl Pause {
 
 /// Keys of one call: the server does nothing else for the fraction of a millisecond it takes.
 const BATCH_MAX: usize = 256;
-/// Keys of one limit and turn; the others wait for the next one.
-const WANTS_MAX: usize = 8_192;
 /// Questions of one call while debts are settled.
 const SETTLED_AT_ONCE_MAX: usize = 32;
 /// A server that nobody asks is asked whether it is there.

@@ -73,6 +73,9 @@ impl Supply for Ledger {
     fn position(&self) -> usize {
         0
     }
+    fn identity(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
     fn terms(&self) -> Terms {
         self.terms
     }
@@ -82,7 +85,7 @@ impl Supply for Ledger {
     fn credit(&self) -> u64 {
         0
     }
-    fn wants(&self, _: usize, see: &mut dyn FnMut(Want)) {
+    fn wants(&self, see: &mut dyn FnMut(Want)) {
         for (hash, purse) in self.purses.lock().unwrap().iter_mut() {
             purse.expire(Instant::now());
             let want = Want {

@@ -89,6 +89,14 @@ impl Ledgers {
         ledger
     }
 
+    /// Has a ledger be the one of its filter's limit again, with these numbers.
+    pub(super) fn hold(&self, ledger: &Arc<Ledger>, spec: &LedgerSpec, now: Moment) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.adopt(spec, now);
+        let id = (ledger.name().into(), ledger.position());
+        known.insert(id, Arc::downgrade(ledger));
+    }
+
     /// The ledgers that are alive, in the order of names.
     pub fn all(&self) -> Vec<Arc<Ledger>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
