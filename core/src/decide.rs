@@ -1,6 +1,7 @@
 //! Deciding what answers a request: attributes, path, route, filters, action. Nothing here
 //! touches the network but the calls that a filter asks for.
 
+mod routing;
 mod server;
 mod shares;
 
@@ -9,10 +10,6 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringgate_router::path::{self, Normal};
-use ringgate_router::{Lookup, Probe, Request, RouteSpec};
-
-use crate::answer;
 use crate::call;
 use crate::chain::{
     Answer, CallOutcome, Calls, Filter, PeerAddr, Position, Progress, Rehearsal, Run, Scheme,
@@ -23,7 +20,7 @@ use crate::exchange::Exchange;
 use crate::grpc;
 use crate::halves::Deadline;
 use crate::http::request_id::{self, RequestIds};
-use crate::http::{BodyLen, Fields, Known, Method, TargetForm, Trust};
+use crate::http::{BodyLen, Fields, Known, Trust};
 use crate::overload::Pressure;
 use crate::rt;
 use crate::rt::clock::Stamp;
@@ -31,7 +28,7 @@ use crate::snapshot::{Action, ForwardingPolicy, Limits, Redirect, Route, Snapsho
 use crate::stats::CoreIndex;
 use crate::worker::{Installed, Worker};
 
-use server::{Forwards, challenge_answer, count_forward, server_options, slash_redirect};
+use routing::find_route;
 use shares::{canary, point};
 
 /// What answers a request.
@@ -316,97 +313,6 @@ fn parse_addr(text: &[u8]) -> Option<IpAddr> {
                 .map(|addr| addr.ip())
         })
         .or_else(|| text.strip_prefix('[')?.strip_suffix(']')?.parse().ok())
-}
-
-fn find_route<'s, F: Filter>(
-    snapshot: &'s Snapshot<F>,
-    exchange: &mut Exchange<F>,
-) -> Result<&'s Route<F>, Plan<'s>> {
-    match exchange.request.form {
-        TargetForm::Authority => return Err(Plan::Fault(Fault::TunnelRefused)),
-        TargetForm::Asterisk => return Err(Plan::Answer(Box::new(server_options()))),
-        TargetForm::Origin | TargetForm::Absolute => {}
-    }
-    let head = &mut exchange.request;
-    if matches!(head.method, Method::Trace | Method::Options)
-        && count_forward(head) == Forwards::Spent
-    {
-        return Err(match head.method {
-            // In the origin's place, the gateway shows no request to anybody.
-            Method::Trace => Plan::Fault(Fault::TraceRefused),
-            _ => Plan::Answer(Box::new(server_options())),
-        });
-    }
-    if let Some(proof) = snapshot.challenges.http01_at(head.path()) {
-        return Err(Plan::Answer(Box::new(challenge_answer(proof))));
-    }
-    match path::normalise(head.path(), &snapshot.path_policy, &mut exchange.text) {
-        Ok(Normal::Unchanged) => {}
-        Ok(Normal::Rewritten) => {
-            let set = head.set_path(&exchange.text);
-            set.map_err(|_| Plan::Fault(Fault::RewriteFailed))?;
-        }
-        Err(error) => return Err(Plan::Fault(Fault::RequestPath(error))),
-    }
-    exchange.attributes.routed_path = head.path_span();
-    let request = Request {
-        host: head.host(),
-        path: head.path(),
-        query: head.query().unwrap_or_default(),
-        method: head.method_text(),
-    };
-    let captures = &mut exchange.attributes.captures;
-    match snapshot
-        .router
-        .lookup(&request, &FieldProbe(&head.fields), captures)
-    {
-        Lookup::Found(id) => {
-            exchange.account.route = Some(id.index());
-            exchange.attributes.route = Some(id.index());
-            let listed = |spec: &RouteSpec| !spec.methods.is_any();
-            if head.method == Method::Trace && !snapshot.router.spec(id).is_some_and(listed) {
-                // It shows its sender every field that we add; only a route that asks for it
-                // by name gets it.
-                return Err(Plan::Fault(Fault::TraceRefused));
-            }
-            Ok(&snapshot.routes[id.index()])
-        }
-        Lookup::NotFound => Err(Plan::Fault(Fault::NoRoute)),
-        Lookup::Redirect(id, slash) => {
-            exchange.account.route = Some(id.index());
-            Err(Plan::Answer(Box::new(slash_redirect(head, slash))))
-        }
-        Lookup::MethodNotAllowed(allowed) => {
-            let allow = snapshot.router.allowed_methods(allowed).allow_value();
-            let mut answer = answer::of_fault(
-                Fault::MethodNotAllowed,
-                head,
-                exchange.attributes.request_id.as_bytes(),
-            );
-            answer
-                .fields
-                .push(("allow".into(), allow.into_bytes().into()));
-            exchange.account.fault = Some(Fault::MethodNotAllowed);
-            Err(Plan::Answer(Box::new(answer)))
-        }
-        Lookup::Options(allowed) => {
-            let allow = snapshot.router.allowed_methods(allowed).allow_value();
-            Err(Plan::Answer(Box::new(Answer {
-                status: 204,
-                fields: vec![("allow".into(), allow.into_bytes().into())],
-                ..Answer::default()
-            })))
-        }
-    }
-}
-
-/// Header predicates look at the fields of the head.
-struct FieldProbe<'a>(&'a Fields);
-
-impl Probe for FieldProbe<'_> {
-    fn any_header(&self, lower_name: &str, test: impl FnMut(&[u8]) -> bool) -> bool {
-        self.0.values_of(lower_name).any(test)
-    }
 }
 
 fn act<'s, F: Filter>(

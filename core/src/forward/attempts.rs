@@ -10,7 +10,7 @@ use super::{Attempt, Failure};
 use crate::block::Block;
 use crate::chain::Filter;
 use crate::client::Next;
-use crate::error::Fault;
+use crate::error::{Fault, Phase};
 use crate::exchange::Exchange;
 use crate::halves::Source;
 use crate::key::cookie;
@@ -91,6 +91,7 @@ impl<F: Filter> Attempt<'_, F> {
         whole: Option<&Block>,
         tries: &mut Tries,
     ) -> Result<Next, Failure> {
+        exchange.account.phase = Phase::Connect;
         let (choice, trial) = self.begin(exchange, whole, tries)?;
         exchange.account.endpoint = Some(Rc::clone(&choice.endpoint));
         exchange.account.attempts += 1;

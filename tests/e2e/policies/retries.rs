@@ -176,7 +176,7 @@ fn hedges_when_the_first_is_slow(driver: Driver) {
                 hedge = { after_percentile = 0.9, after_minimum = \"20ms\" }";
     let gateway = in_front_of(driver, &[sticky.address(), quick.address()], more).start();
     // What is usual has to be known first.
-    for _ in 0..120 {
+    for _ in 0..400 {
         gateway.get("/");
     }
     for _ in 0..6 {
