@@ -84,3 +84,13 @@ impl Deadline {
         }
     }
 }
+
+impl Ticks {
+    /// The shorter one; never counts as the longest.
+    pub fn or_shorter(self, other: Ticks) -> Ticks {
+        match (self, other) {
+            (Ticks::NEVER, time) | (time, Ticks::NEVER) => time,
+            (own, other) => own.min(other),
+        }
+    }
+}

@@ -132,8 +132,6 @@ pub struct UpstreamStats {
     pub mirrored: Counter,
     /// Copies that were not sent, or not to their end: too long, or too many under way.
     pub mirror_dropped: Counter,
-    /// Endpoints ejected as outliers.
-    pub ejections: Counter,
     /// Connections that wait in the pool (gauge).
     pub idle: Counter,
     /// Requests under way (gauge).

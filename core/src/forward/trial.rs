@@ -246,10 +246,8 @@ impl<'a> Trial<'a> {
         }
         if let Some(spec) = &policy.outlier {
             let (state, siblings) = (&upstream.state, endpoint.siblings());
-            let ejected = outlier::record(spec, &endpoint.state, state, siblings, now, outcome);
-            if ejected.is_some() {
-                upstream.stats.of(self.core).ejections.add(1);
-            }
+            // What it ejects it counts by itself.
+            let _ = outlier::record(spec, &endpoint.state, state, siblings, now, outcome);
         }
     }
 

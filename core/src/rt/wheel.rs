@@ -23,14 +23,6 @@ pub struct Ticks(pub u32);
 impl Ticks {
     /// No deadline.
     pub const NEVER: Ticks = Ticks(0);
-
-    /// The shorter one; never counts as the longest.
-    pub fn or_shorter(self, other: Ticks) -> Ticks {
-        match (self, other) {
-            (Ticks::NEVER, time) | (time, Ticks::NEVER) => time,
-            (own, other) => own.min(other),
-        }
-    }
 }
 
 impl From<Duration> for Ticks {

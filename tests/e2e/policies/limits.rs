@@ -39,11 +39,7 @@ fn queues_what_does_not_fit_and_refuses_what_does_not_fit_the_queue(driver: Driv
     wait_until("the first arrives", || origin.requests().len() == 1);
     let mut second = gateway.client();
     second.send(get("/second"));
-    gateway.wait_for_metric(
-        "ringgate_upstream_concurrency",
-        &[("upstream", "app"), ("of", "queued")],
-        1.0,
-    );
+    gateway.wait_for_metric("ringgate_upstream_queued", &[("upstream", "app")], 1.0);
     let third = gateway.get("/third");
     assert_eq!(third.status, 503);
     assert_eq!(gateway.log_line()["code"], "concurrency_limit");

@@ -46,7 +46,7 @@ fn run(limit: &Limit, seconds: u64, away: impl Fn(u64) -> bool) -> (Log, Vec<Nod
         .collect();
     let mut alone: Vec<Alone> = nodes
         .iter()
-        .map(|node| Alone::new(&node.ledger, Moment(BEGIN)).unwrap())
+        .map(|node| Alone::new(&node.ledger, Moment(BEGIN)).expect("the ledger has room"))
         .collect();
     let ledgers = Ledgers::new(1, 7);
     let store = ledgers.ledger("store", 0, "key", &spec(limit, None), Moment(BEGIN));

@@ -37,7 +37,7 @@ fn race(limit: &Limit, keys: u64, keys_max: usize) {
             .collect();
         threads
             .into_iter()
-            .map(|thread| thread.join().unwrap())
+            .map(|thread| thread.join().expect("no thread panics"))
             .collect::<Vec<_>>()
     });
     let mut log = Log::default();
