@@ -235,7 +235,8 @@ impl Held {
             },
         };
         let want = want.clamp(1, WANT_MAX);
-        let (there, good_until) = match now.0 < entry[GOOD_UNTIL] {
+        // What is held already ends when it would have, and what comes to it then too.
+        let (there, good_until) = match now.0 < entry[GOOD_UNTIL] && tokens(entry) > 0 {
             true => (tokens(entry), entry[GOOD_UNTIL]),
             false => (0, u64::MAX),
         };

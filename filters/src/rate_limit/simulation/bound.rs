@@ -228,3 +228,20 @@ fn unused_tokens_come_back() {
     assert_eq!(rest, 600);
     assert!(node.ledger.stats().sum(|stats| &stats.returned) > 0);
 }
+
+#[test]
+fn a_busy_key_asks_seldom() {
+    let numbers = limit(
+        Algorithm::TokenBucket,
+        1_000_000_000,
+        1_000_000,
+        Duration::from_secs(1),
+    );
+    let mut node = Node::new(1, &numbers, 16, None);
+    for step in 0..100_000 {
+        assert!(node.request(0, 5, 1, BEGIN + step * 100));
+    }
+    // A lease lasts a 32nd of 10 ms, but for the first few.
+    let asked = node.ledger.stats().sum(|stats| &stats.asked);
+    assert!(asked <= 64, "{asked}");
+}
