@@ -379,10 +379,12 @@ impl Supply for SharedLimit {
         self.ledger.wants(Moment::now(), |want| {
             see(Want {
                 hash: want.hash,
-                asked: want.amount.saturating_sub(want.debt),
+                // Credit is among it: what the server does not grant stays owed in the ledger,
+                // which gives no further credit meanwhile.
+                asked: want.amount,
                 // What expires in the ledger is gone: it asks for little more than it uses.
                 back: 0,
-                debt: want.debt,
+                debt: 0,
             });
         });
     }
@@ -390,8 +392,8 @@ impl Supply for SharedLimit {
     fn grant(&self, grant: Grant) {
         let now = Moment::now();
         let good = grant.until.saturating_duration_since(Instant::now());
-        let tokens = grant.tokens.saturating_add(grant.debt);
-        self.ledger.grant(grant.hash, tokens, now.after(good), now);
+        self.ledger
+            .grant(grant.hash, grant.tokens, now.after(good), now);
     }
 }
 

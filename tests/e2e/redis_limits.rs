@@ -22,6 +22,7 @@ fn setup(driver: Driver, url: &str) -> Setup {
     Setup::new(driver)
         .set("runtime", "workers", "2")
         .set("log", "access", "\"off\"")
+        .set("limits", "requests_per_connection_max", "\"off\"")
         .body(&format!(
             "[redis.shared]\nurl = {url:?}\nnodes = 2\ntimeout = \"200ms\"\n\
              [filter.limit]\ntype = \"rate_limit\"\nkey = \"route\"\nlimit = {LIMIT}\n\
