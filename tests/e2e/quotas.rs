@@ -57,8 +57,11 @@ fn a_restart_goes_on_where_the_last_one_ended(driver: Driver) {
     assert_eq!(passed(&gateway, "bob", 1), 1);
     assert!(gateway.stop().success());
     let gateway = setup(driver, &store(&dir), 10).start();
-    assert_eq!(passed(&gateway, "alice", 7), 3);
-    assert_eq!(passed(&gateway, "bob", 20), 9);
+    // What a worker had leased and not used at the end counts as used: never more, hardly less.
+    let left = passed(&gateway, "alice", 7);
+    assert!((1..=3).contains(&left), "{left}");
+    let left = passed(&gateway, "bob", 20);
+    assert!((7..=9).contains(&left), "{left}");
 }
 
 fn a_crash_loses_a_second_at_most(driver: Driver) {
