@@ -111,6 +111,7 @@ impl Ledger {
             }
             Kind::Granted(_) => None,
         });
+        self.renew();
         true
     }
 

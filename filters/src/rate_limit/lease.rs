@@ -55,6 +55,9 @@ const NOTED: u64 = 1 << 31;
 const PARTS: u64 = 32;
 /// When a key that found no slot may ask again.
 const CROWDED_NANOS: u64 = 1_000_000_000;
+/// The low bits of [`NONE_UNTIL`] say under which version of the ledger a refusal was told: a
+/// limit that is raised, or a quota that is reset, has tokens long before that.
+const VERSION: u64 = 0xff;
 
 /// What a core knows after it has asked, if it had to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +103,11 @@ fn set_counts(entry: &mut Entry, tokens: u64, want: u64, left: u64) {
     entry[COUNTS] = left << 32 | noted | want.clamp(1, WANT_MAX) << 16 | tokens.min(0xffff);
 }
 
+/// Until when a refusal holds, a few nanoseconds late, and for which version.
+fn tagged(until: Moment, version: u64) -> u64 {
+    (until.0.saturating_add(VERSION) & !VERSION) | (version & VERSION)
+}
+
 impl Leases {
     /// The core's memory of a ledger.
     #[inline]
@@ -137,7 +145,10 @@ impl Leases {
                 return (Hold::Enough { at: claim.now }, Newness::Known);
             }
             // A heavier request may have been refused where a lighter one would pass.
-            if claim.need == 1 && claim.now.0 < entry[NONE_UNTIL] {
+            if claim.need == 1
+                && claim.now.0 < entry[NONE_UNTIL]
+                && entry[NONE_UNTIL] & VERSION == ledger.version() & VERSION
+            {
                 let enough_at = Moment(entry[NONE_UNTIL]);
                 return (Hold::Short { enough_at }, Newness::Known);
             }
@@ -285,7 +296,7 @@ impl Held {
                 enough_at,
                 left,
             } => {
-                entry[NONE_UNTIL] = ask_at.0;
+                entry[NONE_UNTIL] = tagged(ask_at, ledger.version());
                 set_counts(entry, there, want, left);
                 Hold::Short { enough_at }
             }

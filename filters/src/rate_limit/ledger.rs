@@ -1,7 +1,7 @@
 //! The ledger of one limit: what all cores have drawn of it, key by key.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use crossbeam::queue::ArrayQueue;
@@ -76,6 +76,8 @@ pub struct Ledger {
     cluster: Option<Cluster>,
     pub(super) numbers: ArcSwap<Numbers>,
     pub(super) table: Table,
+    /// Changes when keys may have tokens sooner than cores were told.
+    version: AtomicU64,
     /// From milliseconds of the moment clock to those of the UNIX epoch.
     unix_offset: Arc<AtomicI64>,
     stats: PerCore<LimitStats>,
@@ -137,6 +139,7 @@ impl Ledger {
             cluster: spec.cluster.clone(),
             numbers: ArcSwap::from_pointee(numbers),
             table: Table::new(spec.keys_max, extra),
+            version: AtomicU64::new(0),
             unix_offset: Arc::clone(unix_offset),
             stats: PerCore::new(cores.max(1)),
             cores: cores.max(1) as u32,
@@ -165,6 +168,17 @@ impl Ledger {
         let offset = self.unix_offset.load(Ordering::Relaxed);
         let numbers = Numbers::new(&spec.limit, nodes, now, offset, Some(&former));
         self.numbers.store(Arc::new(numbers));
+        self.renew();
+    }
+
+    /// Says that what cores were refused may be had now.
+    pub(super) fn renew(&self) {
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    #[inline]
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Relaxed)
     }
 
     /// The filter that it belongs to.
