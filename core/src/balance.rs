@@ -398,7 +398,9 @@ fn look(
     let mut ramp = 1.0;
     let mut until = [blocked, ejected].into_iter().flatten().min();
     let since = state.available_since();
-    if since != Moment::default() && now < since.after(policy.slow_start) {
+    // An ejection's end lies ahead; `until` has it already.
+    let starts = !policy.slow_start.is_zero() && since != Moment::default() && since <= now;
+    if starts && now < since.after(policy.slow_start) {
         let passed = now.since(since).as_secs_f64() / policy.slow_start.as_secs_f64();
         ramp = RAMP_MIN + (1.0 - RAMP_MIN) * passed;
         let step = (policy.slow_start / RAMP_STEPS).max(Duration::from_millis(1));

@@ -56,6 +56,10 @@ pub(crate) struct Account {
     /// The filter that answered, by its place in the program.
     pub(crate) answered_by: Option<usize>,
     pub(crate) attempts: u8,
+    /// How the upstream did that somebody else answers for.
+    pub(crate) replaced: Option<Outcome>,
+    /// Whether the client's doing ended the attempt.
+    pub(crate) spared: bool,
     /// Whether any of the request's body has been taken from the client.
     pub(crate) body_begun: bool,
     /// The status sent; 0 until then.
@@ -236,8 +240,15 @@ impl<F: Filter> Exchange<F> {
 impl Account {
     /// How the upstream did, as far as it had a part in it.
     pub(crate) fn outcome(&self) -> Outcome {
+        if let Some(replaced) = self.replaced {
+            return replaced;
+        }
+        if self.spared {
+            return Outcome::Neutral;
+        }
         match (self.connected_at, self.answered_at, self.fault) {
             (_, _, Some(fault)) => Outcome::of_fault(fault),
+            (_, _, None) if self.status == 0 => Outcome::Neutral,
             (Some(sent), Some(answered), None) => {
                 let head_after = Duration::from_nanos(answered.nanos_since(sent));
                 Outcome::of_status(self.status, head_after)

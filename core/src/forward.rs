@@ -10,6 +10,7 @@ mod trial;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::answer;
 use crate::block::Block;
@@ -25,7 +26,9 @@ use crate::link::Link;
 use crate::outgoing::{self, Outward, Upgrade};
 use crate::policy::{Concurrency, Fallback, FallbackTo, Mirror, Retry};
 use crate::reply::Ended;
+use crate::resilience::Outcome;
 use crate::resilience::concurrency::Gate;
+use crate::rt::clock::Stamp;
 use crate::rt::wheel::Ticks;
 use crate::snapshot::{Route, Upstream};
 use crate::stats::Counter;
@@ -65,14 +68,24 @@ pub(crate) async fn forward<F: Filter>(
             Ok(next) => return next,
             Err(failure) => failure,
         };
-        match attempt.instead_of(exchange, failure, whole.as_ref().ok()) {
+        let instead = attempt.instead_of(exchange, failure, whole.as_ref().ok());
+        if instead.is_some() {
+            exchange.account.replaced = Some(match failure {
+                Failure::Fault(fault) => Outcome::of_fault(fault),
+                Failure::Unwanted(_) => Outcome::Failed { head_after: None },
+            });
+            exchange.account.endpoint = None;
+        }
+        match instead {
             Some(FallbackTo::Respond(answer)) => {
                 let close = close_behind(exchange, body);
                 let next = answer::send(client, installed, exchange, answer, close).await;
                 return client.after_answer(next, body).await;
             }
             Some(FallbackTo::Upstream(other)) => {
+                let early = attempt.early.take();
                 attempt = Attempt::new(client, installed, route, *other);
+                attempt.early = RefCell::new(early);
                 // Whoever stands in has nobody who stands in for it.
                 attempt.fallback.set(None);
                 whole = whole.or(Ok(None));
@@ -170,7 +183,7 @@ impl<'a, F: Filter> Attempt<'a, F> {
         let _active = Active::new(&self.upstream.stats.of(core).active);
         if self.retry.is_some() {
             let budget = &self.upstream.state.budget;
-            budget.live(core, exchange.account.began.moment());
+            budget.live(core, Stamp::now().moment());
         }
         let limits = (
             &self.route.policy.concurrency,
@@ -180,11 +193,17 @@ impl<'a, F: Filter> Attempt<'a, F> {
             return self.run(exchange, body, whole).await;
         }
         // The route's first: who waits there holds no place of the upstream's.
-        let _route = self.permit(&self.route.state.gate, limits.0).await?;
-        let upstream = self.permit(&self.upstream.state.gate, limits.1).await?;
+        let wait = exchange.deadline.left().unwrap_or(Duration::MAX);
+        let route = self
+            .permit((&self.route.state.gate, limits.0), wait)
+            .await?;
+        let wait = exchange.deadline.left().unwrap_or(Duration::MAX);
+        let gate = &self.upstream.state.gate;
+        let upstream = self.permit((gate, limits.1), wait).await?;
         let ran = self.run(exchange, body, whole).await;
-        if let Some(permit) = upstream {
-            permit.record(exchange.account.outcome());
+        let outcome = exchange.account.outcome();
+        for permit in [&route, &upstream].into_iter().flatten() {
+            permit.record(outcome);
         }
         ran
     }
@@ -192,14 +211,14 @@ impl<'a, F: Filter> Attempt<'a, F> {
     /// A permit of a limit of concurrency, where there is one.
     async fn permit<'g>(
         &self,
-        gate: &'g Gate,
-        spec: &'g Option<Concurrency>,
+        (gate, spec): (&'g Gate, &'g Option<Concurrency>),
+        wait: Duration,
     ) -> Result<Option<Permit<'g, F>>, Failure> {
         let Some(spec) = spec else {
             return Ok(None);
         };
         let stats = self.upstream.stats.of(self.client.worker.core());
-        let permit = self.client.worker.permit(gate, spec).await;
+        let permit = self.client.worker.permit(gate, spec, wait).await;
         match permit {
             Ok(_) => {}
             Err(Fault::QueueTimeout) => stats.gate_timeouts.add(1),
@@ -229,7 +248,11 @@ impl<'a, F: Filter> Attempt<'a, F> {
             || !exchange.account.body_begun;
         let able = match fallback.to {
             FallbackTo::Respond(_) => true,
-            FallbackTo::Upstream(_) => in_hand && !exchange.deadline.has_passed(),
+            // An answer that was given up for it has to be replaced.
+            FallbackTo::Upstream(_) => {
+                let late = exchange.deadline.has_passed();
+                in_hand && (!late || matches!(failure, Failure::Unwanted(_)))
+            }
         };
         if !covered || !able || exchange.account.status != 0 {
             return None;

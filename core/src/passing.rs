@@ -74,6 +74,9 @@ async fn connect<'u, F: Filter>(
     let (worker, policy) = (&client.worker, spec.policy.retry.as_deref());
     let policy = policy.filter(|policy| policy.on.connect);
     let mut tried = Tried::default();
+    if policy.is_some() {
+        spec.state.budget.live(worker.core(), Stamp::now().moment());
+    }
     loop {
         let random = worker.ids.borrow_mut().random();
         let choice = pool.choose(&Asked {

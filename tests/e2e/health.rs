@@ -149,15 +149,18 @@ fn takes_out_an_origin_whose_check_fails_and_brings_it_back(driver: Driver) {
         gateway.metric("ringgate_health_checks_total", &labels)
     };
     assert!(checks("failed") >= 2.0 && checks("passed") >= 1.0);
+    wait_until("the log says so", || {
+        gateway.stderr().contains("endpoint is unhealthy")
+    });
     let said = gateway.stderr();
-    assert!(said.contains("endpoint is unhealthy"), "{said}");
     assert!(said.contains(a.address()) && said.contains(why), "{said}");
 
     a.feels(Mood::Well);
     wait_for_answers(&gateway, "ab");
     assert_eq!(state(&gateway, a.address())["state"], "healthy");
-    let said = gateway.stderr();
-    assert!(said.contains("endpoint is healthy again"), "{said}");
+    wait_until("the log says so", || {
+        gateway.stderr().contains("endpoint is healthy again")
+    });
 }
 
 fn takes_out_an_origin_that_hangs_or_closes(driver: Driver) {

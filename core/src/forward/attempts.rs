@@ -14,7 +14,7 @@ use crate::error::{Fault, Phase};
 use crate::exchange::Exchange;
 use crate::halves::Source;
 use crate::key::cookie;
-use crate::policy;
+use crate::policy::{self, BreakerScope, FallbackTo};
 use crate::resilience::backoff;
 use crate::resilience::retry::{Ended, Replay};
 use crate::rt;
@@ -56,6 +56,8 @@ enum Pooled {
 /// Attempts behind which a request that origins refuse unseen, or that finds shared connections
 /// dead, is given up.
 const FREE_ATTEMPTS_MAX: u8 = 3;
+/// Endpoints that are passed over in one choice because their breakers have just opened.
+const BROKEN_MAX: u8 = 3;
 
 impl<F: Filter> Attempt<'_, F> {
     /// Tries endpoints until one has answered or no attempt is left.
@@ -92,6 +94,7 @@ impl<F: Filter> Attempt<'_, F> {
         tries: &mut Tries,
     ) -> Result<Next, Failure> {
         exchange.account.phase = Phase::Connect;
+        (exchange.account.connected_at, exchange.account.answered_at) = (None, None);
         let (choice, trial) = self.begin(exchange, whole, tries)?;
         exchange.account.endpoint = Some(Rc::clone(&choice.endpoint));
         exchange.account.attempts += 1;
@@ -115,7 +118,11 @@ impl<F: Filter> Attempt<'_, F> {
             )),
             Err(fault) => {
                 let fault = self.try_fault(fault);
-                trial.failed(fault);
+                match fault == Fault::OriginClosed && tries.last.get() == Some(Use::Reused) {
+                    // It was dead before the request came to it.
+                    true => trial.spared(),
+                    false => trial.failed(fault),
+                }
                 Err(Failure::Fault(fault))
             }
         }
@@ -138,22 +145,35 @@ impl<F: Filter> Attempt<'_, F> {
         tries: &Tries,
     ) -> Result<(Choice, Trial<'_>), Failure> {
         let worker = &self.client.worker;
-        let tried = tries.tried.get();
         let pinned = self.pinned(exchange);
-        let choice = self.pool.choose(&Asked {
-            spec: self.upstream,
-            choice: self.balance(),
-            hash: balance_hash(self.balance(), self.route, exchange),
-            random: worker.ids.borrow_mut().random(),
-            now: Stamp::now().moment(),
-            tried,
-            pinned,
-        });
-        let choice = choice.map_err(Failure::Fault)?;
-        tries.tried.set(tried.with(&choice));
-        let wants = self.wants(exchange, whole, tries);
-        let trial = Trial::begin(self.upstream, &choice.endpoint, worker.core(), wants);
-        let mut trial = trial.map_err(Failure::Fault)?;
+        let before = tries.tried.get();
+        let mut tried = before;
+        let mut left = BROKEN_MAX;
+        let (choice, mut trial) = loop {
+            let choice = self.pool.choose(&Asked {
+                spec: self.upstream,
+                choice: self.balance(),
+                hash: balance_hash(self.balance(), self.route, exchange),
+                random: worker.ids.borrow_mut().random(),
+                now: Stamp::now().moment(),
+                tried,
+                pinned,
+            });
+            let choice = choice.map_err(Failure::Fault)?;
+            let wants = self.wants(exchange, whole, tries);
+            match Trial::begin(self.upstream, &choice.endpoint, worker.core(), wants) {
+                Ok(trial) => break (choice, trial),
+                // Its breaker has opened since the endpoints were sorted: there may be others.
+                Err(Fault::CircuitOpen)
+                    if left > 0 && !tried.has(&choice) && self.breaks_endpoints() =>
+                {
+                    left -= 1;
+                    tried = tried.with(&choice);
+                }
+                Err(fault) => return Err(Failure::Fault(fault)),
+            }
+        };
+        tries.tried.set(before.with(&choice));
         if let Some(sticky) = &self.upstream.policy.balance.sticky
             && pinned != Some(choice.endpoint.id)
         {
@@ -166,11 +186,21 @@ impl<F: Filter> Attempt<'_, F> {
         Ok((choice, trial))
     }
 
+    fn breaks_endpoints(&self) -> bool {
+        let breaker = self.upstream.policy.breaker.as_ref();
+        breaker.is_some_and(|spec| spec.scope != BreakerScope::Upstream)
+    }
+
     fn wants(&self, exchange: &Exchange<F>, whole: Option<&Block>, tries: &Tries) -> Wants<'_> {
         let retry = self.retry;
         Wants {
             retry: retry.map(|policy| (policy, self.answered(exchange, whole, tries))),
-            fallback: self.fallback.get(),
+            fallback: self.fallback.get().filter(|fallback| match fallback.to {
+                FallbackTo::Respond(_) => true,
+                FallbackTo::Upstream(_) => {
+                    is_in_hand(exchange, whole) && !exchange.deadline.has_passed()
+                }
+            }),
             algorithm: self.balance().algorithm,
         }
     }

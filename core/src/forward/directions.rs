@@ -165,6 +165,7 @@ impl<F: Filter> Attempt<'_, F> {
         };
         let (sent, wanted) = (Cell::new(0), Wanted::default());
         let (response_timeout, deadline) = (self.answer_timeout(), exchange.deadline);
+        let mut spared = false;
         let outcome = {
             let (chain, mut reply) = self.reply(exchange, (&course, &sent), (trial, upgrade));
             let mut relaying = pin!(reply.relay(origin));
@@ -177,11 +178,15 @@ impl<F: Filter> Attempt<'_, F> {
             ));
             match race(&mut pumping, &mut relaying).await {
                 First::Left(Ok(())) => {
+                    trial.sent();
                     course.finished(origin, response_timeout, deadline);
                     let ended = self.unless_gone(origin, &mut relaying).await;
                     ended.map(|ended| (ended, true))
                 }
                 First::Left(Err(Broken::Source(fault))) => {
+                    // The client's doing says nothing of the origin.
+                    trial.spared();
+                    spared = true;
                     // Without its rest the request is void: the origin must not act on it.
                     origin.shutdown(Shutdown::Both);
                     let _ = relaying.await;
@@ -197,7 +202,8 @@ impl<F: Filter> Attempt<'_, F> {
                 }
                 First::Right(ended) => {
                     let client = &self.client.link;
-                    let unread = course.is_withheld() || ended.is_err();
+                    let kept = later.is_some();
+                    let unread = !kept && (course.is_withheld() || ended.is_err());
                     let most = if unread { 0 } else { DRAIN_MAX };
                     wanted.discard(most, Deadline::after(DRAIN_TIMEOUT));
                     origin.shutdown(Shutdown::Both);
@@ -213,6 +219,7 @@ impl<F: Filter> Attempt<'_, F> {
             }
         };
         exchange.account.sent = sent.get();
+        exchange.account.spared = spared;
         // A gathered body has been read before any of it went out.
         outcome.map(|(ended, read)| (ended, read || body.is_ended()))
     }

@@ -22,9 +22,11 @@ use crate::http::{ResponseHead, ResponseKind, Version};
 use crate::link::Link;
 use crate::outgoing::{self, Outward, Upgrade};
 use crate::reply::{INTERIM_MAX, receive_head};
+use crate::resilience::hedge::Percentile;
 use crate::resilience::retry::{self, Replay};
-use crate::rt::clock::Stamp;
+use crate::rt::clock::{Moment, Stamp};
 use crate::rt::{First, race, sleep};
+use crate::stats::CoreIndex;
 use crate::upstream::{Choice, Lease};
 
 /// An attempt whose answer has begun.
@@ -48,7 +50,9 @@ impl<F: Filter> Attempt<'_, F> {
     ) -> Option<Duration> {
         let policy = self.retry?;
         let hedge = policy.hedge.as_ref()?;
-        let fit = tries.is_first() && exchange.request.upgrade().is_none();
+        // A long body is sent while the answer is awaited, which one of two cannot do.
+        let short = whole.is_none_or(|whole| whole.len() <= super::AT_ONCE_MAX);
+        let fit = short && tries.is_first() && exchange.request.upgrade().is_none();
         let request = &exchange.request;
         let name = std::str::from_utf8(request.method_text()).unwrap_or_default();
         let body = match is_in_hand(exchange, whole) {
@@ -80,6 +84,10 @@ impl<F: Filter> Attempt<'_, F> {
         (choice, trial): (Choice, Trial<'_>),
         after: Duration,
     ) -> Result<Next, Failure> {
+        if whole.is_none() {
+            // Filters see that there is none.
+            self.first_piece(exchange, body).map_err(Failure::Fault)?;
+        }
         let snapshot = &self.installed.snapshot;
         outgoing::prepare(
             snapshot,
@@ -131,12 +139,14 @@ impl<F: Filter> Attempt<'_, F> {
         tries: &Tries,
         (choice, trial): (Choice, Trial<'t>),
     ) -> Result<Fetched<'t>, Failure> {
+        let core = self.client.worker.core();
+        let timed = Timed(&self.upstream.state.latency, core, Stamp::now());
         let fetching = self.fetch_head(exchange, whole, tries, &choice);
         match fetching.await {
             Ok((lease, connected_at, mut head, behind)) => {
                 head.fields.put_text(behind);
                 let unwanted = trial.answered(&exchange.request, &head);
-                trial.timed();
+                drop(timed);
                 let behind = head.fields.take_text();
                 match unwanted {
                     Some(unwanted) => Err(Failure::Unwanted(unwanted)),
@@ -151,6 +161,7 @@ impl<F: Filter> Attempt<'_, F> {
                 }
             }
             Err(fault) => {
+                timed.forget();
                 let fault = self.try_fault(fault);
                 trial.failed(fault);
                 Err(Failure::Fault(fault))
@@ -211,11 +222,7 @@ impl<F: Filter> Attempt<'_, F> {
             block: whole.map_or_else(Block::empty, |whole| Block::from_slice(whole)),
             last: Last::Yes,
         };
-        match sink.start(head, Some(piece), b"").await {
-            // It may have answered already.
-            Err(Fault::OriginClosed) => Ok(()),
-            sent => sent,
-        }
+        sink.start(head, Some(piece), b"").await
     }
 
     /// Relays the winner's answer.
@@ -263,6 +270,23 @@ impl<F: Filter> Attempt<'_, F> {
             Ok(None) => Err(Failure::Unwanted(Unwanted::Replaced)),
             Err(fault) => Err(Failure::Fault(fault)),
         }
+    }
+}
+
+/// How long a head takes, for hedges: when this is dropped, be it that an attempt is cut.
+struct Timed<'u>(&'u Percentile, CoreIndex, Stamp);
+
+impl Timed<'_> {
+    /// There will be no head.
+    fn forget(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Timed<'_> {
+    fn drop(&mut self) {
+        let took = Duration::from_nanos(Stamp::now().nanos_since(self.2));
+        self.0.record(self.1, Moment::now(), took);
     }
 }
 

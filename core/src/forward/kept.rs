@@ -31,7 +31,12 @@ impl<F: Filter> Attempt<'_, F> {
             // It cannot be known whether it will fit: kept only when all of it has come already.
             BodyLen::Chunked | BodyLen::UntilClose if !matches!(mode, BodyMode::Whole { .. }) => {
                 match body.next_ready()? {
-                    Some(piece) if piece.last == Last::Yes && piece.block.len() as u64 <= max => {
+                    // Trailers need their framing.
+                    Some(piece)
+                        if piece.last == Last::Yes
+                            && piece.block.len() as u64 <= max
+                            && body.trailers().is_empty() =>
+                    {
                         piece.block
                     }
                     early => {

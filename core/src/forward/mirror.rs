@@ -23,6 +23,16 @@ const ANSWER_MAX: usize = 1 << 20;
 /// For a whole copy, from its connection to the end of its answer.
 const TIMEOUT: Ticks = Ticks(300);
 
+/// What the client says of where it comes from; a copy says what the gateway knows.
+const CLAIMS: [&[u8]; 6] = [
+    b"x-forwarded-for",
+    b"x-forwarded-proto",
+    b"x-forwarded-host",
+    b"x-forwarded-port",
+    b"x-real-ip",
+    b"forwarded",
+];
+
 thread_local! {
     static UNDER_WAY: Cell<u32> = const { Cell::new(0) };
 }
@@ -92,10 +102,14 @@ impl<F: Filter> Attempt<'_, F> {
             target.push('?');
             target.push_str(&text(query));
         }
-        let passed = request
-            .fields
-            .iter()
-            .filter(|(name, _)| !call::is_own(name));
+        let told = |name: &[u8]| CLAIMS.iter().any(|claim| name.eq_ignore_ascii_case(claim));
+        let fields = request.fields.iter();
+        let passed = fields.filter(|(name, _)| !call::is_own(name) && !told(name));
+        let attributes = &exchange.attributes;
+        let own: [(&str, &[u8]); 2] = [
+            ("x-forwarded-for", attributes.client.text()),
+            ("x-forwarded-proto", attributes.scheme.name().as_bytes()),
+        ];
         Call {
             upstream,
             method: request.method,
@@ -103,6 +117,7 @@ impl<F: Filter> Attempt<'_, F> {
             host: text(request.authority()).into(),
             fields: passed
                 .map(|(name, value)| (text(name).into(), value.into()))
+                .chain(own.map(|(name, value)| (name.into(), value.into())))
                 .collect(),
             body: whole.map_or_else(Bytes::new, |whole| Bytes::copy_from_slice(whole)),
             response_max: ANSWER_MAX,

@@ -23,7 +23,8 @@ pub(crate) struct Trial<'a> {
     upstream: &'a Upstream,
     endpoint: Rc<Placed>,
     core: CoreIndex,
-    began: Stamp,
+    /// When the origin's own time began.
+    began: Cell<Stamp>,
     /// What the breakers of the upstream and of the endpoint said.
     admitted: [Option<Admission>; 2],
     wants: Wants<'a>,
@@ -107,7 +108,7 @@ impl<'a> Trial<'a> {
             upstream,
             endpoint: Rc::clone(endpoint),
             core,
-            began: Stamp::now(),
+            began: Cell::new(Stamp::now()),
             admitted: [None; 2],
             wants,
             told: Cell::new(Told::No),
@@ -116,7 +117,7 @@ impl<'a> Trial<'a> {
         };
         endpoint.state.stats.of(core).active.add(1);
         if let Some(spec) = &upstream.policy.breaker {
-            let now = trial.began.moment();
+            let now = trial.began.get().moment();
             for index in 0..trial.admitted.len() {
                 if !covers(spec.scope, index) {
                     continue;
@@ -155,7 +156,7 @@ impl<'a> Trial<'a> {
         request: &RequestHead,
         response: &ResponseHead,
     ) -> Option<Unwanted> {
-        let head_after = Duration::from_nanos(Stamp::now().nanos_since(self.began));
+        let head_after = Duration::from_nanos(Stamp::now().nanos_since(self.began.get()));
         self.tell(Outcome::of_status(response.status, head_after));
         if self.wants.retry.is_none() && self.wants.fallback.is_none() {
             return None;
@@ -167,13 +168,13 @@ impl<'a> Trial<'a> {
 
     /// It is a connection that carries what nobody here reads, and it stands.
     pub(crate) fn connected(&self) {
-        let head_after = Duration::from_nanos(Stamp::now().nanos_since(self.began));
+        let head_after = Duration::from_nanos(Stamp::now().nanos_since(self.began.get()));
         self.tell(Outcome::Good { head_after });
     }
 
     /// A call's answer has come.
     pub(crate) fn ended_with(&self, status: u16) {
-        let head_after = Duration::from_nanos(Stamp::now().nanos_since(self.began));
+        let head_after = Duration::from_nanos(Stamp::now().nanos_since(self.began.get()));
         self.tell(Outcome::of_status(status, head_after));
     }
 
@@ -209,9 +210,23 @@ impl<'a> Trial<'a> {
         self.unwanted.get()
     }
 
+    /// The origin has the whole request: from here on it is its time.
+    pub(crate) fn sent(&self) {
+        self.began.set(Stamp::now());
+    }
+
+    /// What ended it says nothing of the origin.
+    pub(crate) fn spared(&self) {
+        self.tell(Outcome::Neutral);
+    }
+
     /// It has ended without an answer.
     pub(crate) fn failed(&self, fault: Fault) {
-        self.tell(Outcome::of_fault(fault));
+        self.tell(match fault {
+            // It has not looked at the request, which goes elsewhere.
+            Fault::StreamRefused => Outcome::Neutral,
+            fault => Outcome::of_fault(fault),
+        });
     }
 
     fn tell(&self, outcome: Outcome) {
@@ -249,13 +264,6 @@ impl<'a> Trial<'a> {
             // What it ejects it counts by itself.
             let _ = outlier::record(spec, &endpoint.state, state, siblings, now, outcome);
         }
-    }
-
-    /// For hedges: how long heads take, the time so far of a loser that is cut among them.
-    pub(super) fn timed(&self) {
-        let took = Duration::from_nanos(Stamp::now().nanos_since(self.began));
-        let latency = &self.upstream.state.latency;
-        latency.record(self.core, Moment::now(), took);
     }
 }
 

@@ -31,7 +31,6 @@ pub struct Gate {
     /// Places that are promised to waiters of whom it is not known yet which.
     promised: AtomicU32,
     queue: SegQueue<Arc<Waiter>>,
-    ids: AtomicU64,
     gradient: Gradient,
     counts: PerCore<GateCounts>,
 }
@@ -87,6 +86,9 @@ pub struct Waiter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WaiterId(pub u64);
 
+/// Waiters so far, at all gates of the process: workers find them by this number alone.
+static WAITERS: AtomicU64 = AtomicU64::new(0);
+
 const WAITS: u8 = 0;
 const HAS_PLACE: u8 = 1;
 const GAVE_UP: u8 = 2;
@@ -123,7 +125,6 @@ impl Gate {
             waiting: CachePadded::default(),
             promised: AtomicU32::default(),
             queue: SegQueue::new(),
-            ids: AtomicU64::default(),
             gradient: Gradient::new(cores),
             counts: PerCore::new(cores),
         }
@@ -196,7 +197,7 @@ impl Gate {
         }
         let waiter = Arc::new(Waiter {
             core,
-            id: WaiterId(self.ids.fetch_add(1, Ordering::Relaxed)),
+            id: WaiterId(WAITERS.fetch_add(1, Ordering::Relaxed)),
             state: AtomicU8::new(WAITS),
         });
         self.queue.push(Arc::clone(&waiter));

@@ -440,7 +440,7 @@ mod tests {
         let mut wheel = Wheel::new();
         let timer = std::mem::ManuallyDrop::new(wheel.insert(7));
         wheel.arm(timer.0, Ticks(3), Due::ShutBoth);
-        assert_eq!(due_after(&mut wheel, 3), []);
+        assert!(due_after(&mut wheel, 3).is_empty());
         assert_eq!(due_after(&mut wheel, 1), [7]);
         assert_eq!(due_after(&mut wheel, 5000), []);
     }

@@ -50,7 +50,7 @@ impl Pool {
                 Step::Full => {
                     // Somebody's stream ends, or the time does.
                     if deadline.take_fired() {
-                        return Err(Fault::StreamRefused);
+                        return Err(Fault::ConcurrencyLimit);
                     }
                     pause(Ticks(1)).await;
                     continue;

@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use super::Worker;
 use super::mailbox::Command;
@@ -58,7 +59,7 @@ impl<F: Filter> Drop for Permit<'_, F> {
 }
 
 impl<F: Filter> Worker<F> {
-    /// Takes a place under a limit, in its turn.
+    /// Takes a place under a limit, in its turn, which has to come within the time that is left.
     ///
     /// # Errors
     /// [`Fault::ConcurrencyLimit`] when the queue is full, [`Fault::QueueTimeout`] when the turn
@@ -67,6 +68,7 @@ impl<F: Filter> Worker<F> {
         self: &Rc<Self>,
         gate: &'g Gate,
         spec: &'g Concurrency,
+        left: Duration,
     ) -> Result<Permit<'g, F>, Fault> {
         let permit = || Permit {
             worker: Rc::clone(self),
@@ -85,7 +87,7 @@ impl<F: Filter> Worker<F> {
                     turn: Turn::Awaited,
                 };
                 let mut turn = pin!(queued.turn());
-                match race(&mut turn, &mut pin!(sleep(spec.queue_timeout))).await {
+                match race(&mut turn, &mut pin!(sleep(spec.queue_timeout.min(left)))).await {
                     First::Left(()) => Ok(permit()),
                     First::Right(()) => Err(Fault::QueueTimeout),
                 }

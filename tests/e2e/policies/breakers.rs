@@ -13,6 +13,7 @@ on_both_drivers!(
     breaks_single_endpoints,
     ejects_an_endpoint_that_fails_in_a_row,
     never_ejects_the_only_endpoint,
+    a_client_that_is_slow_to_send_breaks_nothing,
 );
 
 const BREAKER: &str = "[upstream.breaker]\nerror_ratio = 0.5\nwindow = \"10s\"\n\
@@ -131,4 +132,18 @@ fn never_ejects_the_only_endpoint(driver: Driver) {
         assert_eq!(gateway.get("/").status, 500);
     }
     assert_eq!(bad.requests().len(), 20);
+}
+
+fn a_client_that_is_slow_to_send_breaks_nothing(driver: Driver) {
+    let origin = saying(200);
+    let more = BREAKER.replace("minimum_requests = 10", "minimum_requests = 1");
+    let gateway = in_front_of(driver, &[origin.address()], &more)
+        .set("limits", "body_timeout", "\"300ms\"")
+        .start();
+    for _ in 0..3 {
+        let mut client = gateway.client();
+        client.send("POST / HTTP/1.1\r\nHost: gateway.test\r\nContent-Length: 100000\r\n\r\nslow");
+        assert_eq!(client.response("POST").status, 408);
+    }
+    assert_eq!(gateway.get("/").status, 200);
 }

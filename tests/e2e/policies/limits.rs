@@ -13,6 +13,7 @@ on_both_drivers!(
     a_client_that_leaves_gives_its_turn_up,
     hands_places_over_between_workers,
     an_endpoint_gets_no_more_than_it_may,
+    queues_of_two_limits_do_not_mix,
 );
 
 /// An origin that answers when it is told to.
@@ -124,4 +125,36 @@ fn an_endpoint_gets_no_more_than_it_may(driver: Driver) {
     assert_eq!(gateway.log_line()["code"], "concurrency_limit");
     go.send(()).unwrap();
     assert_eq!(first.response("GET").text(), "done");
+}
+
+fn queues_of_two_limits_do_not_mix(driver: Driver) {
+    let ((one, go_one), (two, go_two)) = (held(), held());
+    let more = "concurrency = { max = 1, queue_max = 5, queue_timeout = \"20s\" }";
+    let gateway = crate::support::Setup::new(driver)
+        .upstream("one", one.address(), more)
+        .upstream("two", two.address(), more)
+        .route("one", "/one", "upstream = \"one\"")
+        .route("two", "/two", "upstream = \"two\"")
+        .start();
+    let ask = |path| {
+        let mut client = gateway.client();
+        client.send(get(path));
+        client
+    };
+    let (mut first_one, mut first_two) = (ask("/one"), ask("/two"));
+    wait_until("both arrive", || {
+        one.requests().len() + two.requests().len() == 2
+    });
+    let (mut next_one, mut next_two) = (ask("/one"), ask("/two"));
+    for name in ["one", "two"] {
+        gateway.wait_for_metric("ringgate_upstream_queued", &[("upstream", name)], 1.0);
+    }
+    go_one.send(()).unwrap();
+    assert_eq!(first_one.response("GET").status, 200);
+    go_one.send(()).unwrap();
+    assert_eq!(next_one.response("GET").status, 200);
+    go_two.send(()).unwrap();
+    assert_eq!(first_two.response("GET").status, 200);
+    go_two.send(()).unwrap();
+    assert_eq!(next_two.response("GET").status, 200);
 }

@@ -11,6 +11,9 @@ on_both_drivers!(
     takes_the_place_of_listed_statuses_only,
     copies_requests_to_a_shadow,
     a_dead_shadow_is_nobodys_trouble,
+    a_chunked_body_reaches_the_stand_in_whole,
+    an_answer_is_kept_when_nobody_can_stand_in,
+    a_shadow_is_not_told_what_a_client_claims,
 );
 
 const SORRY: &str = "fallback = { respond = { status = 200, body = \"sorry\" } }";
@@ -129,4 +132,53 @@ fn a_dead_shadow_is_nobodys_trouble(driver: Driver) {
         &[("upstream", "shadow")],
         256.0,
     );
+}
+
+fn a_chunked_body_reaches_the_stand_in_whole(driver: Driver) {
+    let spare =
+        Origin::replying(|request| ok(&String::from_utf8_lossy(&request.body)).into_bytes());
+    let gateway = with(driver, &nobody(), "fallback = { upstream = \"spare\" }")
+        .upstream("spare", spare.address(), "")
+        .start();
+    let head = "POST /p HTTP/1.1\r\nHost: gateway.test\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let whole = format!("{head}5\r\nhello\r\n0\r\n\r\n");
+    assert_eq!(gateway.client().exchange(&whole).text(), "hello");
+    // The rest comes when the stand-in has been asked already.
+    let mut client = gateway.client();
+    client.send(format!("{head}5\r\nhello\r\n"));
+    settle();
+    client.send("6\r\n world\r\n0\r\n\r\n");
+    assert_eq!(client.response("POST").text(), "hello world");
+}
+
+fn an_answer_is_kept_when_nobody_can_stand_in(driver: Driver) {
+    let (origin, spare) = (saying(503), Origin::named("spare"));
+    let gateway = with(
+        driver,
+        origin.address(),
+        "fallback = { upstream = \"spare\" }",
+    )
+    .upstream("spare", spare.address(), "")
+    .start();
+    // It is too long to be kept for another upstream.
+    let long = format!(
+        "POST /long HTTP/1.1\r\nHost: gateway.test\r\nContent-Length: 70000\r\n\r\n{}",
+        "x".repeat(70_000)
+    );
+    let answer = gateway.client().exchange(long);
+    assert_eq!((answer.status, answer.text()), (503, "said"));
+    assert_eq!(gateway.get("/").text(), "spare");
+}
+
+fn a_shadow_is_not_told_what_a_client_claims(driver: Driver) {
+    let (origin, shadow) = (Origin::named("real"), saying(200));
+    let gateway = with(driver, origin.address(), MIRROR)
+        .upstream("shadow", shadow.address(), "")
+        .start();
+    let lie = "GET / HTTP/1.1\r\nHost: gateway.test\r\nX-Forwarded-For: 6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\n\r\n";
+    gateway.client().exchange(lie);
+    wait_until("the copy arrives", || !shadow.requests().is_empty());
+    let copy = shadow.request();
+    assert_eq!(copy.fields.all("x-forwarded-for"), ["127.0.0.1"]);
+    assert_eq!(copy.fields.one("x-real-ip"), None);
 }
