@@ -1,7 +1,7 @@
 //! What filters add to an exchange. Filters change the heads, so each round receives both of
 //! them first: `no filter` is what to take off.
 //!
-//! The rate limiter is not there yet, so its decision is not measured.
+//! The decision of the rate limiter has a bench of its own: `limiter`.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[path = "../../core/benches/messages/mod.rs"]
