@@ -6,7 +6,7 @@
 //! promised, and why it holds, is said in `numbers`.
 //!
 //! Memory, once all of it is in use: 24 bytes for each of `keys_max` keys and limit, sliding
-//! windows 792, limits that nodes share 36; and on each core 32 bytes for each key up to the
+//! windows 804, limits that nodes share 36; and on each core 32 bytes for each key up to the
 //! next power of two, at most 32 MiB.
 
 mod accounts;

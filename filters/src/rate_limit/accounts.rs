@@ -104,10 +104,8 @@ impl Ledger {
             Kind::Fixed(_) => Some(fixed::word(here.number, 0)),
             Kind::Bucket(_) => Some(bucket::fresh(numbers, now)),
             Kind::Sliding(_) => {
-                let ring = self.table.extra(slot);
-                ring.iter()
-                    .for_each(|entry| entry.store(0, Ordering::Release));
-                Some(sliding::fresh(numbers.sub_window(now)))
+                let sub = numbers.sub_window(now);
+                Some(sliding::reset(sub, self.table.extra(slot)))
             }
             Kind::Granted(_) => None,
         });
@@ -135,7 +133,7 @@ impl Ledger {
             };
             let word = self.table.word_of(slot, key)?;
             match by(&numbers, &window, slot, word) {
-                Some(by) => self.table.swap(slot, word, by).then_some(()),
+                Some(by) => self.table.swap(slot, key, word, by).then_some(()),
                 None => Some(()),
             }
         });

@@ -9,7 +9,7 @@ use ringgate_core::rt::clock::Moment;
 use ringgate_core::stats::{CoreIndex, Counter, PerCore};
 
 use super::calendar::Window;
-use super::numbers::{Kind, Numbers, SUBS};
+use super::numbers::{Kind, Numbers};
 use super::supply::Supply;
 use super::table::{Placed, Slot, Table, patiently};
 use super::{Algorithm, Cluster, Limit, Period, bucket, fixed, granted, sliding};
@@ -123,7 +123,7 @@ impl Ledger {
         let offset = unix_offset.load(Ordering::Relaxed);
         let numbers = Numbers::new(&spec.limit, nodes, now, offset, None);
         let extra = match numbers.kind {
-            Kind::Sliding(_) => SUBS as usize,
+            Kind::Sliding(_) => sliding::EXTRA,
             Kind::Granted(_) => 1,
             Kind::Bucket(_) | Kind::Fixed(_) => 0,
         };
@@ -286,9 +286,10 @@ impl Ledger {
                     Placed::Full => return Some(Answered::Crowded),
                 },
             };
-            let word = self.table.word_of(slot, nonzero(ask.hash))?;
+            let key = nonzero(ask.hash);
+            let word = self.table.word_of(slot, key)?;
             match self.issue(&numbers, &window, slot, word, &ask) {
-                Ok((by, answered)) => self.table.swap(slot, word, by).then_some(answered),
+                Ok((by, answered)) => self.table.swap(slot, key, word, by).then_some(answered),
                 Err(refused) => Some(refused),
             }
         });
@@ -318,16 +319,16 @@ impl Ledger {
         now: Moment,
     ) -> Option<Placed> {
         let sub = numbers.sub_window(now);
-        let fresh = match &numbers.kind {
+        let fresh = |slot: Slot| match &numbers.kind {
             Kind::Bucket(_) => bucket::fresh(numbers, now),
             Kind::Fixed(_) => fixed::word(window.number, 0),
-            Kind::Sliding(_) => sliding::fresh(sub),
+            Kind::Sliding(_) => sliding::fresh(sub, self.table.extra(slot)),
             Kind::Granted(_) => granted::fresh(),
         };
-        let is_idle = |_: Slot, word: u64| match &numbers.kind {
+        let is_idle = |slot: Slot, word: u64| match &numbers.kind {
             Kind::Bucket(_) => bucket::is_idle(numbers, word, now),
             Kind::Fixed(_) => fixed::is_idle(word, window),
-            Kind::Sliding(_) => sliding::is_idle(word, sub),
+            Kind::Sliding(_) => sliding::is_idle(word, sub, self.table.extra(slot)),
             Kind::Granted(_) => granted::is_idle(word, now),
         };
         self.table.place(nonzero(hash), fresh, now, is_idle)
@@ -367,13 +368,17 @@ impl Ledger {
                 Kind::Bucket(_) => bucket::give_back(&numbers, word, unused, issued, now),
                 Kind::Fixed(_) => fixed::give_back(word, unused, &numbers.window(issued, offset)),
                 Kind::Sliding(kind) => {
-                    sliding::give_back(kind, word, unused, numbers.sub_window(issued))
+                    let ring = self.table.extra(slot);
+                    sliding::give_back(kind, word, ring, unused, numbers.sub_window(issued))
                 }
                 // What a grant is good for ends with it.
                 Kind::Granted(_) => None,
             };
             match by {
-                Some(by) => self.table.swap(slot, word, by).then_some(true),
+                Some(by) => self
+                    .table
+                    .swap(slot, nonzero(hash), word, by)
+                    .then_some(true),
                 None => Some(false),
             }
         });
@@ -393,7 +398,9 @@ impl Ledger {
                 return Some(None);
             };
             let by = change(granted::Parts::of(word, now)).word();
-            self.table.swap(slot, word, by).then_some(Some(slot))
+            self.table
+                .swap(slot, nonzero(hash), word, by)
+                .then_some(Some(slot))
         })?
     }
 

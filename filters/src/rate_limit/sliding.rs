@@ -1,6 +1,8 @@
 //! Words of the sliding window: 19 bits of a sub-window's number, 22 bits of what was issued in
 //! the sub-windows before it, 22 bits of what was issued in it, the busy bit. Beside the word
-//! lies a ring with the counts of the sub-windows that are over.
+//! lies a ring with the counts of the sub-windows that are over, and behind it the latest
+//! sub-window that a word of the slot was written in: no word is of a later one, so that its
+//! few bits tell the number however long ago it was.
 //!
 //! Everything is decided by the word alone: it holds the whole sum. When a core finds the word
 //! of a former sub-window, it writes that one's count into the ring, adds up the ring for the
@@ -20,6 +22,10 @@ const COUNT_BITS: u32 = 22;
 /// The highest count, in grains.
 pub(super) const COUNT_MAX: u64 = (1 << COUNT_BITS) - 1;
 const SUB_MASK: u64 = (1 << 19) - 1;
+/// Words of a slot beside its state: the ring, and the latest sub-window.
+pub(super) const EXTRA: usize = SUBS as usize + 1;
+/// Where the latest sub-window lies.
+const LATEST: usize = SUBS as usize;
 
 /// A word in parts.
 #[derive(Clone, Copy)]
@@ -34,10 +40,13 @@ struct Parts {
 
 impl Parts {
     /// Reads a word as seen from a sub-window; `None` when it is of one yet to come.
-    fn of(word: u64, seen_from: u64) -> Option<Parts> {
-        let behind = seen_from.wrapping_sub(word >> (2 * COUNT_BITS + 1)) & SUB_MASK;
-        (behind <= SUB_MASK / 2).then(|| Parts {
-            sub: seen_from.saturating_sub(behind),
+    fn of(word: u64, seen_from: u64, ring: &[AtomicU64]) -> Option<Parts> {
+        // Read after the word, and raised before one is written: it is not before the word's.
+        let latest = ring[LATEST].load(Ordering::Acquire);
+        let behind = latest.wrapping_sub(word >> (2 * COUNT_BITS + 1)) & SUB_MASK;
+        let sub = latest.saturating_sub(behind);
+        (sub <= seen_from).then_some(Parts {
+            sub,
             before: word >> (COUNT_BITS + 1) & COUNT_MAX,
             here: word >> 1 & COUNT_MAX,
         })
@@ -104,8 +113,18 @@ fn write(ring: &[AtomicU64], sub: u64, count: u64) {
     }
 }
 
+/// Says that a word of this sub-window is about to be written.
+fn raise(ring: &[AtomicU64], sub: u64) {
+    let latest = &ring[LATEST];
+    // A cache line that is only read is not taken away from other cores.
+    if latest.load(Ordering::Acquire) < sub {
+        latest.fetch_max(sub, Ordering::AcqRel);
+    }
+}
+
 /// The word of a key of which nothing has been issued.
-pub(super) fn fresh(sub: u64) -> u64 {
+pub(super) fn fresh(sub: u64, ring: &[AtomicU64]) -> u64 {
+    raise(ring, sub);
     Parts {
         sub,
         before: 0,
@@ -114,16 +133,23 @@ pub(super) fn fresh(sub: u64) -> u64 {
     .word()
 }
 
-pub(super) fn is_idle(word: u64, sub: u64) -> bool {
+pub(super) fn is_idle(word: u64, sub: u64, ring: &[AtomicU64]) -> bool {
     // Counts that are over are known to be so when their last sub-window is; the ring need not
     // be cleared for the next key, whose first word says that nothing came before.
-    Parts::of(word, sub)
+    Parts::of(word, sub, ring)
         .is_some_and(|parts| sub - parts.sub >= SUBS || parts.before + parts.here == 0)
+}
+
+/// Forgets the counts of the sub-windows that are over.
+pub(super) fn reset(sub: u64, ring: &[AtomicU64]) -> u64 {
+    let counts = ring[..LATEST].iter();
+    counts.for_each(|entry| entry.store(0, Ordering::Release));
+    fresh(sub, ring)
 }
 
 /// Issued in the window up to a sub-window, in grains.
 pub(super) fn used(word: u64, sub: u64, ring: &[AtomicU64]) -> u64 {
-    Parts::of(word, sub).map_or(COUNT_MAX, |parts| parts.seen_at(sub, ring))
+    Parts::of(word, sub, ring).map_or(COUNT_MAX, |parts| parts.seen_at(sub, ring))
 }
 
 /// The word after an issue, with what is answered.
@@ -135,7 +161,7 @@ pub(super) fn issue(
     ask: &Ask,
 ) -> Result<(u64, Answered), Answered> {
     let sub = numbers.sub_window(ask.now);
-    let Some(parts) = Parts::of(word, sub) else {
+    let Some(parts) = Parts::of(word, sub, ring) else {
         // A core that was held up: what has expired at its moment is not known any more.
         return Err(Answered::Refused {
             ask_at: ask.now,
@@ -151,6 +177,7 @@ pub(super) fn issue(
     }
     let grains = (u64::from(ask.want) / sliding.grain).clamp(need, there);
     parts.here += grains;
+    raise(ring, sub);
     let granted = Answered::Granted {
         tokens: u32::try_from(grains * sliding.grain).unwrap_or(u32::MAX),
         until: Moment(ask.now.0 + numbers.life),
@@ -189,8 +216,14 @@ fn refusal(
 }
 
 /// The word when unused tokens of a lease come back; `None` when their sub-window is over.
-pub(super) fn give_back(sliding: &Sliding, word: u64, unused: u64, issued_in: u64) -> Option<u64> {
-    let mut parts = Parts::of(word, issued_in)?;
+pub(super) fn give_back(
+    sliding: &Sliding,
+    word: u64,
+    ring: &[AtomicU64],
+    unused: u64,
+    issued_in: u64,
+) -> Option<u64> {
+    let mut parts = Parts::of(word, issued_in, ring)?;
     let back = (unused / sliding.grain).min(parts.here);
     if parts.sub != issued_in || back == 0 {
         return None;
@@ -203,19 +236,28 @@ pub(super) fn give_back(sliding: &Sliding, word: u64, unused: u64, issued_in: u6
 mod tests {
     use super::*;
 
+    fn ring() -> Vec<AtomicU64> {
+        (0..EXTRA).map(|_| AtomicU64::new(0)).collect()
+    }
+
     #[test]
     fn a_word_keeps_its_parts() {
         for (sub, before, here) in [(1 << 20, 7, 9), ((1 << 30) + 5, COUNT_MAX, COUNT_MAX)] {
             let parts = Parts { sub, before, here };
-            let again = Parts::of(parts.word(), sub + 3).map(|p| (p.sub, p.before, p.here));
-            assert_eq!(again, Some((sub, before, here)));
-            assert!(Parts::of(parts.word(), sub - 1).is_none());
+            let ring = ring();
+            raise(&ring, sub);
+            for seen_from in [sub, sub + 3, sub + (1 << 18) + 1, sub + (1 << 40)] {
+                let again = Parts::of(parts.word(), seen_from, &ring);
+                let again = again.map(|p| (p.sub, p.before, p.here));
+                assert_eq!(again, Some((sub, before, here)));
+            }
+            assert!(Parts::of(parts.word(), sub - 1, &ring).is_none());
         }
     }
 
     #[test]
     fn a_window_forgets_what_is_older() {
-        let ring: Vec<AtomicU64> = (0..SUBS).map(|_| AtomicU64::new(0)).collect();
+        let ring = ring();
         let begin = 1 << 20;
         let mut parts = Parts {
             sub: begin,
@@ -224,6 +266,7 @@ mod tests {
         };
         for sub in begin + 1..begin + SUBS {
             parts = parts.moved_to(sub, &ring);
+            raise(&ring, sub);
             assert_eq!(parts.before, 5 + (sub - begin - 1));
             assert_eq!(
                 used(parts.word(), sub + 1, &ring),
@@ -242,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_late_writer_never_lowers_a_count() {
-        let ring: Vec<AtomicU64> = (0..SUBS).map(|_| AtomicU64::new(0)).collect();
+        let ring = ring();
         write(&ring, 100, 7);
         write(&ring, 100, 5);
         write(&ring, 100 - SUBS, 9);

@@ -7,7 +7,8 @@
 //!
 //! What is decided is decided by one compare-and-swap of the state word. Keys change only while
 //! the group's flag is held and the word says [`BUSY`]: whoever swaps a word has loaded it, and
-//! then the key, so a swap for a former key fails. The flag keeps two cores from giving the same
+//! then the key, so a swap for a former key fails, unless the next key's word happens to be
+//! the same: so the key is looked at once more after the swap. The flag keeps two cores from giving the same
 //! key two slots. Nobody waits for it longer than a bounded number of looks: a core that finds
 //! it held by a thread that does not run is told so, and grants nothing.
 
@@ -132,9 +133,15 @@ impl Table {
         (still && word & BUSY == 0).then_some(word)
     }
 
-    /// Replaces a word that [`Table::word_of`] returned.
+    /// Replaces a word that [`Table::word_of`] returned for a key. False also when the slot had
+    /// been given to another key whose word is the same: whatever was issued, that one bears.
     #[inline]
-    pub(super) fn swap(&self, slot: Slot, word: u64, by: u64) -> bool {
+    pub(super) fn swap(&self, slot: Slot, key: u64, word: u64, by: u64) -> bool {
+        self.replace(slot, word, by) && self.key(slot).load(Ordering::Acquire) == key
+    }
+
+    #[inline]
+    fn replace(&self, slot: Slot, word: u64, by: u64) -> bool {
         let state = self.state(slot);
         let swapped = state.compare_exchange(word, by, Ordering::AcqRel, Ordering::Relaxed);
         swapped.is_ok()
@@ -145,7 +152,7 @@ impl Table {
     pub(super) fn place(
         &self,
         key: u64,
-        fresh: u64,
+        fresh: impl Fn(Slot) -> u64,
         now: Moment,
         is_idle: impl Fn(Slot, u64) -> bool,
     ) -> Option<Placed> {
@@ -166,7 +173,7 @@ impl Table {
     fn place_held(
         &self,
         key: u64,
-        fresh: u64,
+        fresh: impl Fn(Slot) -> u64,
         now: Moment,
         last: Moment,
         is_idle: impl Fn(Slot, u64) -> bool,
@@ -196,11 +203,11 @@ impl Table {
         // Somebody may have asked for the idle key just now. It is rare enough that the
         // newcomer goes without rather than looks for another one.
         let is_empty = self.key(slot).load(Ordering::Relaxed) == 0;
-        if !(is_empty || is_idle(slot, word)) || !self.swap(slot, word, word | BUSY) {
+        if !(is_empty || is_idle(slot, word)) || !self.replace(slot, word, word | BUSY) {
             return (Placed::Full, last);
         }
         self.key(slot).store(key, Ordering::Release);
-        self.state(slot).store(fresh, Ordering::Release);
+        self.state(slot).store(fresh(slot), Ordering::Release);
         (Placed::New(slot), if is_empty { last } else { now })
     }
 }

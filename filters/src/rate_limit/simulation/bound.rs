@@ -213,6 +213,24 @@ fn keys_without_a_slot_are_refused_and_counted() {
 }
 
 #[test]
+fn a_key_that_was_away_for_long_is_as_good_as_new() {
+    let numbers = limit(Algorithm::SlidingWindow, 5, 0, Duration::from_secs(1));
+    for minutes in [1, 69, 90, 139, 200] {
+        let mut node = Node::new(2, &numbers, 40, None);
+        assert!(node.request(0, 5, 1, BEGIN));
+        for key in 101..=163 {
+            assert!(node.request(0, key, 5, BEGIN + key));
+        }
+        let later = BEGIN + minutes * 60 * SECOND;
+        assert!(node.request(1, 5, 1, later), "after {minutes} min");
+        // The others are idle, so their slots are to be had.
+        for key in 1001..=1063 {
+            assert!(node.request(0, key, 5, later), "after {minutes} min");
+        }
+    }
+}
+
+#[test]
 fn unused_tokens_come_back() {
     // Two cores by turns: what the first leases ahead it does not use, and the second must be
     // able to.
