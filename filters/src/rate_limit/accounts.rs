@@ -109,7 +109,6 @@ impl Ledger {
             }
             Kind::Granted(_) => None,
         });
-        self.renew();
         true
     }
 

@@ -16,6 +16,10 @@ use ringgate_core::rt::clock::Moment;
 use super::ledger::{Answered, Ask};
 use super::numbers::{Numbers, Pace, TOKEN};
 
+/// Units that a position may lie ahead of a core's clock: the highest burst is 2^46, and at the
+/// highest rate the rest is more than a second.
+const AHEAD_MAX: u64 = 1 << 57;
+
 /// The word of a full bucket.
 pub(super) fn fresh(numbers: &Numbers, now: Moment) -> u64 {
     numbers.position(now) << 1
@@ -23,9 +27,10 @@ pub(super) fn fresh(numbers: &Numbers, now: Moment) -> u64 {
 
 /// How far the word's position lies ahead of the clock, in units.
 fn backlog(numbers: &Numbers, word: u64, now: Moment) -> u64 {
-    // Both wrap alike; what lies more than half the range ahead lies behind.
-    let ahead = (word & !1).wrapping_sub(numbers.position(now) << 1) as i64;
-    (ahead.max(0) as u64) >> 1
+    // Both wrap alike. No core lags so far behind the others that a position which is in force
+    // lies more than this ahead; what seems to has been behind for long.
+    let ahead = (word & !1).wrapping_sub(numbers.position(now) << 1) >> 1;
+    if ahead > AHEAD_MAX { 0 } else { ahead }
 }
 
 pub(super) fn is_idle(numbers: &Numbers, word: u64, now: Moment) -> bool {
@@ -98,10 +103,6 @@ pub(super) fn give_back(
     issued: Moment,
     now: Moment,
 ) -> Option<u64> {
-    // What was issued by other numbers drained at another pace.
-    if issued.0 < numbers.since {
-        return None;
-    }
     let passed = numbers.position(now).wrapping_sub(numbers.position(issued));
     let back = (unused * TOKEN).checked_sub(passed + 1)? / TOKEN * TOKEN;
     // It cannot be more than the bucket lacks; see above.

@@ -13,6 +13,10 @@ use super::numbers::{Fixed, Numbers};
 const NUMBER_MASK: u64 = (1 << 31) - 1;
 const USED_MASK: u64 = (1 << 32) - 1;
 
+/// Windows that a word may be ahead of a core that was held up: more than an hour of the
+/// shortest ones. What seems to be further ahead was over long ago.
+const AHEAD_MAX: u64 = 1 << 22;
+
 /// A window's number, and what was issued in it.
 pub(super) fn word(window: u64, used: u64) -> u64 {
     (window & NUMBER_MASK) << 33 | used.min(USED_MASK) << 1
@@ -33,7 +37,7 @@ pub(super) fn used(word: u64, window: &Window) -> u64 {
 /// Whether the word is of a window that, to this one, is yet to come.
 fn is_ahead(word: u64, window: &Window) -> bool {
     let ahead = number(word).wrapping_sub(window.number) & NUMBER_MASK;
-    ahead != 0 && ahead < 1 << 30
+    ahead != 0 && ahead < AHEAD_MAX
 }
 
 pub(super) fn is_idle(word: u64, window: &Window) -> bool {

@@ -16,6 +16,8 @@ const BALANCE_MASK: u64 = (1 << 31) - 1;
 /// A balance of zero as it is stored.
 const ZERO: i64 = 1 << 30;
 const ASKED: u64 = 2;
+/// No grant is good for longer, a day and a half: what seems to be was over long ago.
+const GOOD_MILLIS_MAX: u64 = MILLIS_MASK / 16;
 /// The most that a balance may be.
 pub(super) const BALANCE_MAX: i64 = ZERO - 1;
 
@@ -39,7 +41,7 @@ impl Parts {
     pub(super) fn of(word: u64, now: Moment) -> Parts {
         let until_ms = word >> 33;
         let left = until_ms.wrapping_sub(now.0 / 1_000_000) & MILLIS_MASK;
-        let is_over = left == 0 || left > MILLIS_MASK / 2;
+        let is_over = left == 0 || left > GOOD_MILLIS_MAX;
         let balance = (word >> 2 & BALANCE_MASK) as i64 - ZERO;
         Parts {
             until_ms,

@@ -32,7 +32,8 @@ struct Held {
     owing: Vec<u32>,
 }
 
-/// One entry: the key, until when its tokens are good, until when there are none to be had,
+/// One entry: the key, until when its tokens are good or a refusal is believed, until when
+/// there are none to be had,
 /// and in one word the tokens, how many to ask for, and what was left for others.
 type Entry = [u64; 4];
 
@@ -45,7 +46,7 @@ const COUNTS: usize = 3;
 const LINE: usize = 8;
 /// Entries of a table; what does not fit asks the ledger more often.
 const ENTRIES_MAX: usize = 1 << 20;
-/// Lines noted as owing; what is not is given back by the key's next request.
+/// Lines noted as owing; other keys lease no more than a request needs.
 const OWING_MAX: usize = 1024;
 /// Tokens that a core asks for at once. Bit 15 marks a line as noted.
 const WANT_MAX: u64 = (1 << 15) - 1;
@@ -55,9 +56,6 @@ const NOTED: u64 = 1 << 31;
 const PARTS: u64 = 32;
 /// When a key that found no slot may ask again.
 const CROWDED_NANOS: u64 = 1_000_000_000;
-/// The low bits of [`NONE_UNTIL`] say under which version of the ledger a refusal was told: a
-/// limit that is raised, or a quota that is reset, has tokens long before that.
-const VERSION: u64 = 0xff;
 
 /// What a core knows after it has asked, if it had to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,11 +101,6 @@ fn set_counts(entry: &mut Entry, tokens: u64, want: u64, left: u64) {
     entry[COUNTS] = left << 32 | noted | want.clamp(1, WANT_MAX) << 16 | tokens.min(0xffff);
 }
 
-/// Until when a refusal holds, a few nanoseconds late, and for which version.
-fn tagged(until: Moment, version: u64) -> u64 {
-    (until.0.saturating_add(VERSION) & !VERSION) | (version & VERSION)
-}
-
 impl Leases {
     /// The core's memory of a ledger.
     #[inline]
@@ -144,10 +137,10 @@ impl Leases {
             if tokens(entry) >= u64::from(claim.need) && claim.now.0 < entry[GOOD_UNTIL] {
                 return (Hold::Enough { at: claim.now }, Newness::Known);
             }
-            // A heavier request may have been refused where a lighter one would pass.
-            if claim.need == 1
-                && claim.now.0 < entry[NONE_UNTIL]
-                && entry[NONE_UNTIL] & VERSION == ledger.version() & VERSION
+            // A heavier request may have been refused where a lighter one would pass. And a
+            // refusal is believed no longer than a lease would be: others give tokens back,
+            // numbers change, accounts are reset.
+            if claim.need == 1 && claim.now.0 < entry[NONE_UNTIL] && claim.now.0 < entry[GOOD_UNTIL]
             {
                 let enough_at = Moment(entry[NONE_UNTIL]);
                 return (Hold::Short { enough_at }, Newness::Known);
@@ -243,7 +236,8 @@ impl Held {
         let life = self.life;
         let place = self.place(ledger, nonzero(claim.hash), line, now);
         let entry = &mut self.entries(line)[place];
-        let want = match now.0 < entry[GOOD_UNTIL] {
+        // How long ago a refusal was says nothing of the demand.
+        let want = match now.0 < entry[GOOD_UNTIL] && entry[NONE_UNTIL] == 0 {
             false => want(entry),
             // Used up early in its life: more; late: less.
             true => match entry[GOOD_UNTIL] - now.0 {
@@ -253,25 +247,33 @@ impl Held {
             },
         };
         let want = want.clamp(1, WANT_MAX);
+        // What is left over must be found again when it is over.
+        let is_noted = entry[COUNTS] & NOTED != 0;
         // What is held already ends when it would have, and what comes to it then too.
         let (there, good_until) = match now.0 < entry[GOOD_UNTIL] && tokens(entry) > 0 {
             true => (tokens(entry), entry[GOOD_UNTIL]),
             false => (0, u64::MAX),
         };
         let need = claim.need - (there as u32).min(claim.need - 1);
-        let (answered, newness, at) = ledger.ask(&Ask {
+        let may_lease = is_noted || self.owing.len() < OWING_MAX;
+        let (answered, newness, at, life) = ledger.ask(&Ask {
             hash: claim.hash,
             need,
-            want: need.max(want as u32),
+            want: if may_lease {
+                need.max(want as u32)
+            } else {
+                need
+            },
             patience: life / PARTS,
             now,
         });
+        // A reload may have changed it.
+        self.life = life;
         let stats = ledger.stats().of(self.seat);
         stats.asked.add(1);
         if newness == Newness::New {
             stats.keys.add(1);
         }
-        let may_note = self.owing.len() < OWING_MAX;
         let entry = &mut self.entries(line)[place];
         let hold = match answered {
             Answered::Granted {
@@ -283,8 +285,7 @@ impl Held {
                 entry[GOOD_UNTIL] = until.0.min(good_until);
                 entry[NONE_UNTIL] = 0;
                 set_counts(entry, there + u64::from(tokens), want, left);
-                let is_new = entry[COUNTS] & NOTED == 0;
-                if tokens > need && is_new && may_note {
+                if tokens > need && !is_noted && may_lease {
                     entry[COUNTS] |= NOTED;
                     self.owing.push(line as u32);
                 }
@@ -296,7 +297,10 @@ impl Held {
                 enough_at,
                 left,
             } => {
-                entry[NONE_UNTIL] = tagged(ask_at, ledger.version());
+                entry[NONE_UNTIL] = ask_at.0;
+                if there == 0 {
+                    entry[GOOD_UNTIL] = now.0.saturating_add(life);
+                }
                 set_counts(entry, there, want, left);
                 Hold::Short { enough_at }
             }
@@ -350,7 +354,6 @@ impl Held {
 
     /// Gives back what is over of the lines that owe something.
     fn settle(&mut self, ledger: &Ledger, now: Moment) {
-        self.life = ledger.life();
         for index in (0..self.owing.len()).rev() {
             let line = self.owing[index] as usize;
             let mut waits = false;

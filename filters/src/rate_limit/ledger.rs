@@ -1,7 +1,7 @@
 //! The ledger of one limit: what all cores have drawn of it, key by key.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
 use arc_swap::ArcSwap;
 use crossbeam::queue::ArrayQueue;
@@ -76,8 +76,6 @@ pub struct Ledger {
     cluster: Option<Cluster>,
     pub(super) numbers: ArcSwap<Numbers>,
     pub(super) table: Table,
-    /// Changes when keys may have tokens sooner than cores were told.
-    version: AtomicU64,
     /// From milliseconds of the moment clock to those of the UNIX epoch.
     unix_offset: Arc<AtomicI64>,
     stats: PerCore<LimitStats>,
@@ -127,7 +125,8 @@ impl Ledger {
             Kind::Granted(_) => 1,
             Kind::Bucket(_) | Kind::Fixed(_) => 0,
         };
-        let is_named = spec.limit.period.is_calendar() || nodes.is_some();
+        // Only quotas have somebody who reads the names.
+        let is_named = spec.limit.period.is_calendar();
         Ledger {
             name: place.name.into(),
             position: place.position,
@@ -139,7 +138,6 @@ impl Ledger {
             cluster: spec.cluster.clone(),
             numbers: ArcSwap::from_pointee(numbers),
             table: Table::new(spec.keys_max, extra),
-            version: AtomicU64::new(0),
             unix_offset: Arc::clone(unix_offset),
             stats: PerCore::new(cores.max(1)),
             cores: cores.max(1) as u32,
@@ -151,11 +149,13 @@ impl Ledger {
 
     /// Whether it can go on as the ledger of this key and specification.
     pub(super) fn serves(&self, key: &str, spec: &LedgerSpec) -> bool {
-        let is_calendar = |period: Period| period.is_calendar();
+        // A day's number is no month's, and no number of windows either; and what one store
+        // granted to some nodes is not what another one did.
+        let calendar = |period: Period| period.is_calendar().then_some(period);
         *self.key == *key
             && self.algorithm == spec.limit.algorithm
-            && self.cluster.is_some() == spec.cluster.is_some()
-            && is_calendar(self.limit().period) == is_calendar(spec.limit.period)
+            && self.cluster == spec.cluster
+            && calendar(self.limit().period) == calendar(spec.limit.period)
     }
 
     /// Takes over other numbers; what has been used stays used. For the control plane.
@@ -168,17 +168,6 @@ impl Ledger {
         let offset = self.unix_offset.load(Ordering::Relaxed);
         let numbers = Numbers::new(&spec.limit, nodes, now, offset, Some(&former));
         self.numbers.store(Arc::new(numbers));
-        self.renew();
-    }
-
-    /// Says that what cores were refused may be had now.
-    pub(super) fn renew(&self) {
-        self.version.fetch_add(1, Ordering::Release);
-    }
-
-    #[inline]
-    pub(super) fn version(&self) -> u64 {
-        self.version.load(Ordering::Relaxed)
     }
 
     /// The filter that it belongs to.
@@ -242,8 +231,8 @@ impl Ledger {
         self.numbers.load().window(now, offset)
     }
 
-    /// The next key that was seen for the first time, with its text, in ledgers that a store
-    /// knows: quotas, and limits of several nodes. Texts are dropped while nobody fetches them.
+    /// The next key that was seen for the first time, with its text, in ledgers of quotas, whose
+    /// store knows keys by it. Texts are dropped while nobody fetches them.
     pub fn take_named(&self) -> Option<(u64, Box<str>)> {
         self.named.as_ref()?.pop()
     }
@@ -263,9 +252,9 @@ impl Ledger {
 
     /// Tokens for a core. Tells also whether the key is new here, and by which moment was
     /// decided: a core whose clock was read before another core pushed keys out decides by
-    /// that core's.
+    /// that core's. Last how long leases live now, in nanoseconds.
     #[inline]
-    pub(super) fn ask(&self, ask: &Ask) -> (Answered, Newness, Moment) {
+    pub(super) fn ask(&self, ask: &Ask) -> (Answered, Newness, Moment, u64) {
         let numbers = self.numbers.load();
         let mut ask = *ask;
         let mut newness = Newness::Known;
@@ -297,7 +286,7 @@ impl Ledger {
         if let Some(supply) = &self.supply {
             supply.note(self, &ask, answered);
         }
-        (answered, newness, ask.now)
+        (answered, newness, ask.now, numbers.life)
     }
 
     pub(super) fn window_of(&self, numbers: &Numbers, now: Moment) -> Window {
@@ -355,6 +344,10 @@ impl Ledger {
     /// there again.
     pub(super) fn give_back(&self, hash: u64, unused: u32, issued: Moment, now: Moment) -> u64 {
         let numbers = self.numbers.load();
+        // What was issued by other numbers is not what these would take back.
+        if issued.0 < numbers.begun {
+            return 0;
+        }
         let unused = u64::from(unused);
         let offset = self.unix_offset.load(Ordering::Relaxed);
         let Some(slot) = self.table.find(nonzero(hash)) else {

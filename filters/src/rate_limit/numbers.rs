@@ -37,6 +37,9 @@ pub(super) struct Numbers {
     /// How long a core may use what it has leased, in nanoseconds.
     pub(super) life: u64,
     /// Since when these numbers are in force.
+    pub(super) begun: u64,
+    /// Since when the clock runs as it does: before that where they replaced others that had it
+    /// run alike.
     pub(super) since: u64,
     /// Where the clock stood then: tokens in units of [`TOKEN`], or windows.
     pub(super) base: u64,
@@ -144,6 +147,7 @@ impl Numbers {
         Numbers {
             limit: limit.clone(),
             life,
+            begun: now.0,
             since,
             base,
             kind,

@@ -234,6 +234,17 @@ fn ledgers_are_found_again_by_name_and_key() {
     let mut other = settings(&[limit(10, SECOND)]);
     other.key.ipv6_prefix = 56;
     assert!(!Arc::ptr_eq(&first, &ledger_of(other)));
+    let quota = |period| {
+        settings(&[Limit {
+            period,
+            algorithm: Algorithm::FixedWindow,
+            ..limit(10, SECOND)
+        }])
+    };
+    let day = ledger_of(quota(Period::Day));
+    assert!(Arc::ptr_eq(&day, &ledger_of(quota(Period::Day))));
+    assert!(!Arc::ptr_eq(&day, &ledger_of(quota(Period::Month))));
+    drop(day);
     assert_eq!(ledgers.all().len(), 0, "nobody holds the last one");
     drop(first);
     assert!(ledgers.find("per-client", 0).is_none());

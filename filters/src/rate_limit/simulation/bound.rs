@@ -231,6 +231,65 @@ fn a_key_that_was_away_for_long_is_as_good_as_new() {
 }
 
 #[test]
+fn a_key_comes_back_to_numbers_that_have_run_round() {
+    let millisecond = Duration::from_millis(1);
+    for algorithm in [
+        Algorithm::TokenBucket,
+        Algorithm::FixedWindow,
+        Algorithm::SlidingWindow,
+    ] {
+        for numbers in [
+            limit(algorithm, 1, 0, millisecond),
+            limit(algorithm, 1_000_000_000, 1_000_000_000, millisecond),
+        ] {
+            for bit in 3..32 {
+                // Half a turn of each number of bits and a little more, in milliseconds.
+                let mut node = Node::new(2, &numbers, 16, None);
+                assert!(node.request(0, 5, 1, BEGIN));
+                node.next_tick = u64::MAX;
+                let later = BEGIN + (3 << bit) * 500_000;
+                assert!(node.request(1, 5, 1, later), "{numbers:?} after {bit} bits");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_refusal_is_believed_for_a_lease_at_most() {
+    let hour = Duration::from_secs(3600);
+    for algorithm in [
+        Algorithm::TokenBucket,
+        Algorithm::FixedWindow,
+        Algorithm::SlidingWindow,
+    ] {
+        let mut node = Node::new(1, &limit(algorithm, 10, 5, hour), 16, None);
+        while node.request(0, 5, 1, BEGIN) {}
+        assert!(!node.request(0, 5, 1, BEGIN + 5_000_000));
+        let asked = node.ledger.stats().sum(|stats| &stats.asked);
+        assert!(!node.request(0, 5, 1, BEGIN + 6_000_000));
+        assert_eq!(node.ledger.stats().sum(|stats| &stats.asked), asked);
+        assert!(node.ledger.reset(5, Moment(BEGIN + 7_000_000)));
+        assert!(node.request(0, 5, 1, BEGIN + 20_000_000), "{algorithm:?}");
+        while node.request(0, 5, 1, BEGIN + 30_000_000) {}
+        node.reload(&limit(algorithm, 100, 50, hour), BEGIN + 31_000_000);
+        assert!(node.request(0, 5, 1, BEGIN + 41_000_000), "{algorithm:?}");
+    }
+}
+
+#[test]
+fn leases_of_former_numbers_do_not_come_back() {
+    let numbers = limit(Algorithm::FixedWindow, 1000, 0, Duration::from_secs(3600));
+    let mut node = Node::new(1, &numbers, 16, None);
+    for step in 0..20 {
+        assert!(node.request(0, 5, 1, BEGIN + step * 1000));
+    }
+    let more = limit(Algorithm::FixedWindow, 2000, 0, Duration::from_secs(3600));
+    node.reload(&more, BEGIN + 50_000);
+    assert!(node.request(0, 6, 1, BEGIN + 10 * TICK));
+    assert_eq!(node.ledger.stats().sum(|stats| &stats.returned), 0);
+}
+
+#[test]
 fn unused_tokens_come_back() {
     // Two cores by turns: what the first leases ahead it does not use, and the second must be
     // able to.
