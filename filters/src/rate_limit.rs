@@ -44,6 +44,7 @@ pub(crate) use lease::Leases;
 use lease::{Claim, Hold};
 use ledger::Newness;
 pub use ledger::{Ledger, LedgerSpec, LimitStats};
+use ledgers::Agreement;
 pub use ledgers::Ledgers;
 pub use supply::{Alone, Store, Want};
 use tell::Policies;
@@ -138,6 +139,9 @@ pub struct Cluster {
     pub store: Box<str>,
     /// Nodes that share the limit.
     pub nodes: u32,
+    /// What the heaviest request costs: a node admits that much before the store has answered,
+    /// or such requests would never pass.
+    pub heaviest: u32,
 }
 
 /// A rate limit, or a quota.
@@ -147,6 +151,15 @@ pub struct RateLimit {
     ledgers: Box<[Arc<Ledger>]>,
     policies: Policies,
     seed: u64,
+}
+
+/// Quotas are found again by a later process, and shared limits by other nodes.
+fn agreement(settings: &Settings) -> Agreement {
+    let mut limits = settings.limits.iter();
+    match settings.cluster.is_some() || limits.any(|limit| limit.period.is_calendar()) {
+        true => Agreement::Wanted,
+        false => Agreement::Needless,
+    }
 }
 
 /// Limits of one filter that are looked at without memory of their own.
@@ -174,7 +187,7 @@ impl RateLimit {
         RateLimit {
             ledgers: found.collect(),
             policies: Policies::new(&settings),
-            seed: ledgers.seed(),
+            seed: ledgers.seed(agreement(&settings)),
             settings,
         }
     }

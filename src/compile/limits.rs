@@ -30,6 +30,7 @@ pub(super) fn rate_limit(name: &str, written: &model::RateLimit, config: &Config
         Some(Cluster {
             store: store.value.as_str().into(),
             nodes: redis.nodes,
+            heaviest: weight(&written.weight).heaviest(),
         })
     });
     Settings {

@@ -391,7 +391,12 @@ impl Supply for SharedLimit {
 
     fn grant(&self, grant: Grant) {
         let now = Moment::now();
-        let good = grant.until.saturating_duration_since(Instant::now());
+        // Who gets nothing is told when to come again.
+        let until = match grant.tokens {
+            0 => grant.next,
+            _ => grant.until,
+        };
+        let good = until.saturating_duration_since(Instant::now());
         self.ledger
             .grant(grant.hash, grant.tokens, now.after(good), now);
     }

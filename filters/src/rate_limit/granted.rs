@@ -54,17 +54,30 @@ impl Parts {
         }
     }
 
+    /// Until when tokens are good, or when there may be some: `now` when that is over.
+    fn until(self, now: Moment) -> Moment {
+        let left = self.until_ms.wrapping_sub(now.0 / 1_000_000) & MILLIS_MASK;
+        match left == 0 || left > GOOD_MILLIS_MAX {
+            true => now,
+            false => Moment((now.0 / 1_000_000 + left) * 1_000_000),
+        }
+    }
+
     pub(super) fn word(self) -> u64 {
         let balance = (self.balance.clamp(-ZERO, BALANCE_MAX) + ZERO) as u64;
         let asked = if self.asked == Asked::Yes { ASKED } else { 0 };
         (self.until_ms & MILLIS_MASK) << 33 | balance << 2 | asked
     }
 
-    /// With so many tokens more, good until a moment.
+    /// With so many tokens more, good until a moment; none, and there may be some from then on.
     pub(super) fn granted(mut self, tokens: u64, until: Moment) -> Parts {
+        // A key that has some still may use them until their own end.
+        let has_some = self.balance > 0;
+        if tokens > 0 || !has_some {
+            self.until_ms = until.0 / 1_000_000;
+        }
         let tokens = i64::try_from(tokens).unwrap_or(BALANCE_MAX);
         self.balance = self.balance.saturating_add(tokens).min(BALANCE_MAX);
-        self.until_ms = until.0 / 1_000_000;
         self.asked = Asked::No;
         self
     }
@@ -97,7 +110,10 @@ pub(super) fn issue(
     let there = parts.balance + granted.credit as i64;
     let need = i64::from(ask.need);
     if there < need {
-        let ask_at = Moment(ask.now.0 + numbers.life);
+        let mut ask_at = Moment(ask.now.0 + numbers.life);
+        if parts.balance <= 0 {
+            ask_at = ask_at.max(parts.until(ask.now));
+        }
         return Err(Answered::Refused {
             ask_at: if there <= 0 { ask_at } else { ask.now },
             enough_at: ask_at,
@@ -108,10 +124,7 @@ pub(super) fn issue(
     let tokens = i64::from(ask.want).min(parts.balance).max(need);
     let until = match parts.balance > 0 {
         // The millisecond is cut, so the grant is not used beyond its end.
-        true => {
-            let left = parts.until_ms.wrapping_sub(ask.now.0 / 1_000_000) & MILLIS_MASK;
-            Moment((ask.now.0 / 1_000_000 + left) * 1_000_000)
-        }
+        true => parts.until(ask.now),
         false => Moment(u64::MAX),
     };
     parts.balance -= tokens;

@@ -117,9 +117,9 @@ impl Ledger {
         unix_offset: &Arc<AtomicI64>,
         now: Moment,
     ) -> Ledger {
-        let nodes = spec.cluster.as_ref().map(|cluster| cluster.nodes);
+        let cluster = spec.cluster.as_ref();
         let offset = unix_offset.load(Ordering::Relaxed);
-        let numbers = Numbers::new(&spec.limit, nodes, now, offset, None);
+        let numbers = Numbers::new(&spec.limit, cluster, now, offset, None);
         let extra = match numbers.kind {
             Kind::Sliding(_) => sliding::EXTRA,
             Kind::Granted(_) => 1,
@@ -143,7 +143,7 @@ impl Ledger {
             cores: cores.max(1) as u32,
             seats: AtomicU32::new(0),
             named: is_named.then(|| ArrayQueue::new(NAMED_MAX)),
-            supply: nodes.map(|_| Supply::new()),
+            supply: cluster.map(|_| Supply::new()),
         }
     }
 
@@ -164,9 +164,9 @@ impl Ledger {
         if former.limit == spec.limit {
             return;
         }
-        let nodes = spec.cluster.as_ref().map(|cluster| cluster.nodes);
+        let cluster = spec.cluster.as_ref();
         let offset = self.unix_offset.load(Ordering::Relaxed);
-        let numbers = Numbers::new(&spec.limit, nodes, now, offset, Some(&former));
+        let numbers = Numbers::new(&spec.limit, cluster, now, offset, Some(&former));
         self.numbers.store(Arc::new(numbers));
     }
 

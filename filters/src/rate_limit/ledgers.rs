@@ -5,6 +5,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -17,8 +18,16 @@ use super::ledger::{Ledger, LedgerSpec, Place};
 pub struct Ledgers {
     cores: usize,
     seed: u64,
+    own_seed: u64,
     unix_offset: Arc<AtomicI64>,
     known: Mutex<Known>,
+}
+
+/// Whether others must come to the same hashes of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Agreement {
+    Wanted,
+    Needless,
 }
 
 /// A ledger lives as long as a snapshot that refers to it.
@@ -28,20 +37,25 @@ type Known = BTreeMap<(Box<str>, usize), Weak<Ledger>>;
 static SERIALS: AtomicU64 = AtomicU64::new(1);
 
 impl Ledgers {
-    /// Ledgers for `cores` data-plane threads. Keys are hashed with `seed`: nodes that share
-    /// limits, and stores that outlive the process, need the same one.
+    /// Ledgers for `cores` data-plane threads. Keys are hashed with `seed` where others have to
+    /// come to the same hashes: nodes that share limits, and stores that outlive the process.
+    /// All other keys are hashed with a number that nobody can know.
     pub fn new(cores: usize, seed: u64) -> Ledgers {
         Ledgers {
             cores,
             seed,
+            own_seed: RandomState::new().hash_one(seed),
             unix_offset: Arc::new(AtomicI64::new(0)),
             known: Mutex::default(),
         }
     }
 
     /// What keys are hashed with.
-    pub fn seed(&self) -> u64 {
-        self.seed
+    pub(super) fn seed(&self, agreement: Agreement) -> u64 {
+        match agreement {
+            Agreement::Wanted => self.seed,
+            Agreement::Needless => self.own_seed,
+        }
     }
 
     /// Tells the wall time, in milliseconds since the UNIX epoch, which days and months go by.

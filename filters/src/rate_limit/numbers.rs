@@ -23,7 +23,7 @@ use std::time::Duration;
 use ringgate_core::rt::clock::Moment;
 
 use super::calendar;
-use super::{Algorithm, Limit, Period};
+use super::{Algorithm, Cluster, Limit, Period};
 
 /// A token of a bucket, in units of its clock.
 pub(super) const TOKEN: u64 = 1 << 16;
@@ -111,7 +111,7 @@ impl Numbers {
     /// The numbers of `limit` from `now` on, in place of `former` ones of the same algorithm.
     pub(super) fn new(
         limit: &Limit,
-        nodes: Option<u32>,
+        cluster: Option<&Cluster>,
         now: Moment,
         unix_offset: i64,
         former: Option<&Numbers>,
@@ -124,9 +124,9 @@ impl Numbers {
             Algorithm::SlidingWindow => 512,
         };
         let life = (limit.reconcile.as_nanos() as u64).min(per / share).max(1);
-        let kind = match (nodes, limit.algorithm) {
-            (Some(nodes), _) => Kind::Granted(Granted {
-                credit: credit(limit, nodes),
+        let kind = match (cluster, limit.algorithm) {
+            (Some(cluster), _) => Kind::Granted(Granted {
+                credit: credit(limit, cluster),
             }),
             (None, Algorithm::TokenBucket) => Kind::Bucket(Pace::new(limit, per + life)),
             (None, Algorithm::FixedWindow) => Kind::Fixed(Fixed {
@@ -208,9 +208,12 @@ impl Numbers {
     }
 }
 
-/// What a node may admit before a store says so: a quarter of its share.
-fn credit(limit: &Limit, nodes: u32) -> u64 {
-    ((limit.limit + limit.burst) / (4 * u64::from(nodes.max(1)))).clamp(1, CREDIT_MAX)
+/// What a node may admit before a store says so: a quarter of its share, and the heaviest
+/// request at least.
+fn credit(limit: &Limit, cluster: &Cluster) -> u64 {
+    let quarter = (limit.limit + limit.burst) / (4 * u64::from(cluster.nodes.max(1)));
+    let heaviest = u64::from(cluster.heaviest).clamp(1, limit.limit + limit.burst);
+    quarter.max(heaviest).min(CREDIT_MAX)
 }
 
 /// Credit counts in 30 bits of a word, with room for what is granted beside it.

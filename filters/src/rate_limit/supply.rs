@@ -113,7 +113,8 @@ impl Ledger {
     }
 
     /// Enters what the store has granted to a key: that many tokens, zero when it has none,
-    /// which are good until a moment. They first pay what is owed. For the control plane.
+    /// which are good until a moment. They first pay what is owed. With zero the moment is the
+    /// one from which there may be some: clients are told. For the control plane.
     pub fn grant(&self, hash: u64, tokens: u64, until: Moment, now: Moment) {
         self.change_granted(hash, now, |parts| parts.granted(tokens, until));
     }

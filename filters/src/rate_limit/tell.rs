@@ -115,10 +115,16 @@ impl Policies {
         head: &mut ResponseHead,
     ) {
         text.clear();
+        let mut any = false;
         for (policy, ledger) in self.each.iter().zip(ledgers) {
             let Some(said) = told.of(ledger.serial) else {
                 continue;
             };
+            any = true;
+            if ledger.cluster().is_some() && said.wait.is_none() {
+                // What all nodes together have left is not known here.
+                continue;
+            }
             if !text.is_empty() {
                 text.extend_from_slice(b", ");
             }
@@ -131,12 +137,13 @@ impl Policies {
                 .unwrap_or_else(|| policy.resets_in(ledger, said.left, now));
             text.extend_from_slice(itoa::Buffer::new().format(seconds).as_bytes());
         }
-        if text.is_empty() {
-            return;
-        }
         // Both are made of what fields may hold.
-        let _ = head.fields.add("ratelimit-policy", self.policy.as_bytes());
-        let _ = head.fields.add("ratelimit", text);
+        if any {
+            let _ = head.fields.add("ratelimit-policy", self.policy.as_bytes());
+        }
+        if !text.is_empty() {
+            let _ = head.fields.add("ratelimit", text);
+        }
     }
 }
 

@@ -26,17 +26,32 @@ impl Weight {
         self.told(head).unwrap_or_else(|| self.by_method(head))
     }
 
-    fn told(&self, head: &RequestHead) -> Option<u32> {
-        let value = head.fields.value_of(self.header.as_ref()?)?;
-        let max = match self.max {
+    /// What the heaviest request costs, at least one.
+    pub fn heaviest(&self) -> u32 {
+        let methods = self.methods.iter();
+        let methods = methods.map(|(_, weight)| (*weight).clamp(1, WEIGHT_MAX));
+        let heaviest = methods.max().unwrap_or(1);
+        match self.header {
+            Some(_) => heaviest.max(self.max_told()),
+            None => heaviest,
+        }
+    }
+
+    /// What a field may say at most.
+    fn max_told(&self) -> u32 {
+        match self.max {
             0 => WEIGHT_MAX,
             max => max.min(WEIGHT_MAX),
-        };
+        }
+    }
+
+    fn told(&self, head: &RequestHead) -> Option<u32> {
+        let value = head.fields.value_of(self.header.as_ref()?)?;
         // A number that is too long for 32 bits is more than any maximum.
         let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
         let digits = std::str::from_utf8(value).ok().filter(|_| is_number);
         let said = digits.map_or(1, |digits| digits.parse().unwrap_or(u32::MAX));
-        Some(said.clamp(1, max))
+        Some(said.clamp(1, self.max_told()))
     }
 
     fn by_method(&self, head: &RequestHead) -> u32 {
@@ -80,5 +95,11 @@ mod tests {
             assert_eq!(of(Method::Post, Some(odd)), 1, "{odd:?}");
         }
         assert_eq!(Weight::default().of(&RequestHead::default()), 1);
+        assert_eq!((weight.heaviest(), Weight::default().heaviest()), (100, 1));
+        let weight = Weight {
+            header: None,
+            ..weight
+        };
+        assert_eq!(weight.heaviest(), 5);
     }
 }

@@ -40,6 +40,7 @@ fn run(limit: &Limit, seconds: u64, away: impl Fn(u64) -> bool) -> (Log, Vec<Nod
     let cluster = Cluster {
         store: "shared".into(),
         nodes: NODES as u32,
+        heaviest: 1,
     };
     let mut nodes: Vec<Node> = (0..NODES)
         .map(|_| Node::new(4, limit, 64, Some(cluster.clone())))
@@ -91,6 +92,47 @@ fn nodes_together_keep_the_bound() {
         // Three aligned windows.
         let share = (log.total(20 * SECOND) - log.total(50 * SECOND)) as f64 / 3000.0;
         assert!(share > 0.95, "{algorithm:?}: {share}");
+    }
+}
+
+#[test]
+fn the_heaviest_request_passes_before_the_store_has_answered() {
+    let limit = limit(Algorithm::TokenBucket, 60, 40, PER);
+    let cluster = Cluster {
+        store: "shared".into(),
+        nodes: NODES as u32,
+        heaviest: 30,
+    };
+    let mut node = Node::new(1, &limit, 64, Some(cluster));
+    assert!(node.request(0, 5, 30, BEGIN));
+    assert!(!node.request(0, 5, 1, BEGIN));
+    assert_eq!(node.ledger.bound(Store::There), 100 + 3 * 30);
+}
+
+#[test]
+fn a_refusal_tells_when_the_store_will_have_more() {
+    let limit = limit(Algorithm::FixedWindow, 60, 0, PER);
+    let cluster = Cluster {
+        store: "shared".into(),
+        nodes: NODES as u32,
+        heaviest: 1,
+    };
+    let mut node = Node::new(1, &limit, 64, Some(cluster));
+    while node.request(0, 5, 1, BEGIN) {}
+    let next = BEGIN / 1_000_000 * 1_000_000 + 7 * SECOND;
+    let ledger = Arc::clone(&node.ledger);
+    ledger.wants(Moment(BEGIN), |want| {
+        ledger.grant(want.hash, 0, Moment(next), Moment(BEGIN));
+    });
+    for later in [20_000_000, 21_000_000, SECOND] {
+        let claim = Claim {
+            hash: 5,
+            need: 1,
+            now: Moment(BEGIN + later),
+        };
+        let (hold, _) = node.cores[0].hold(&ledger, &claim);
+        let enough_at = Moment(next);
+        assert_eq!(hold, Hold::Short { enough_at });
     }
 }
 
