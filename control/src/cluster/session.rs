@@ -11,7 +11,7 @@ use super::link::{Failure, Link};
 use super::script::{Batch, Leased, Origin, Times, script};
 use super::share::Shares;
 use super::tally::Tally;
-use super::{Cluster, Grant, LEASE_TURNS, Presence, Terms, Want};
+use super::{Cluster, Grant, LEASE_TURNS, Presence, Supply, Terms, Want};
 use crate::backoff::{Backoff, random_fraction};
 use crate::counters::Counters;
 
@@ -228,7 +228,12 @@ impl Session {
         }
         let began = Instant::now();
         let (url, script) = (&self.cluster.url, &self.script);
+        let asked = Asked {
+            supplies: &self.cluster.supplies,
+            batches,
+        };
         let answer = link.ask::<Vec<Vec<i64>>>(url, script, &calls).await;
+        let batches = asked.take();
         let leased = answer.and_then(|answers| {
             let read = batches.iter().zip(&answers);
             let read: Option<Vec<_>> = read.map(|(batch, answer)| batch.read(answer)).collect();
@@ -323,6 +328,38 @@ impl Session {
         });
         let figures = figures.collect();
         self.counters.clusters.figures(&self.cluster.name, figures);
+    }
+}
+
+/// Questions that are out. A session that ends meanwhile answers them, or their keys would wait
+/// for ever, and could not ask the next session.
+struct Asked<'a> {
+    supplies: &'a [Arc<dyn Supply>],
+    batches: Vec<Batch>,
+}
+
+impl Asked<'_> {
+    /// They are answered otherwise.
+    fn take(mut self) -> Vec<Batch> {
+        std::mem::take(&mut self.batches)
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        let batches = self.batches.iter();
+        for batch in batches.filter(|batch| batch.origin == Origin::Ledger) {
+            for want in &batch.wants {
+                self.supplies[batch.supply].grant(Grant {
+                    hash: want.hash,
+                    tokens: 0,
+                    debt: 0,
+                    until: now,
+                    next: now,
+                });
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod board;
 mod keeper;
+mod row;
 mod store;
 mod window;
 

@@ -13,6 +13,7 @@ use std::time::{Instant, SystemTime};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::board::Board;
+use super::row::{Kept, PATIENCE_SECONDS, Row, hash_of, nameless, shorten};
 use super::window::{midnight, seconds};
 use super::{Book, Count, Quota, Reset, Usage};
 use crate::exposition::Exposition;
@@ -34,22 +35,6 @@ struct Inner {
 
 /// What the file holds of one filter, by the hash of the key.
 type Shelf = HashMap<u64, Row>;
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Row {
-    text: Box<str>,
-    window: u64,
-    used: u64,
-    kept: Kept,
-}
-
-/// Whether a row is in the file as it is here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kept {
-    InFile,
-    /// Only the name of a key, or a count that could not be written yet.
-    NotYet,
-}
 
 /// What one write puts in and takes out.
 #[derive(Debug, Default)]
@@ -83,8 +68,8 @@ impl Store {
         &self.path
     }
 
-    /// Puts what the file knows of a filter back into its book. Rows of windows that are over
-    /// are left to the next write, which drops them.
+    /// Puts what the file knows of a filter back into its book. Rows of other windows are left
+    /// to later writes, which drop them in time.
     pub fn restore(&self, filter: &str, book: &dyn Book, now: SystemTime) {
         let current = book.terms().window.start(now);
         let inner = self.inner();
@@ -92,7 +77,7 @@ impl Store {
             return;
         };
         for (hash, row) in shelf {
-            if row.window == current && row.used > 0 {
+            if row.window == current && row.used > 0 && row.kept != Kept::Reset {
                 book.restore(Count {
                     hash: *hash,
                     window: row.window,
@@ -168,6 +153,13 @@ impl Store {
         if quota.book.reset(hash) == Reset::Unknown {
             return Ok(Reset::Unknown);
         }
+        // Should the write fail, neither a reload brings the count back nor a later write
+        // leaves it in the file.
+        if let Some(row) = shelf.get_mut(&hash)
+            && row.window > 0
+        {
+            row.kept = Kept::Reset;
+        }
         let changes = Changes {
             gone: vec![(quota.filter.clone(), hash)],
             ..Changes::default()
@@ -226,10 +218,11 @@ impl Inner {
     /// What differs between the books and the file, and what nobody needs any more.
     fn gather(&mut self, quotas: &[Quota], now: SystemTime) -> Changes {
         let mut changes = Changes::default();
-        let mut current = HashMap::new();
+        let mut windows = HashMap::new();
         for Quota { filter, book } in quotas {
-            let start = book.terms().window.start(now);
-            current.insert(&**filter, start);
+            let window = book.terms().window;
+            let start = window.start(now);
+            windows.insert(&**filter, window);
             let shelf = self.shelf(filter);
             learn_names(shelf, &**book);
             let mut counted = HashSet::new();
@@ -252,16 +245,23 @@ impl Inner {
                 changes.put.push((filter.clone(), count.hash, row));
             });
             // A name whose key is not counted was learned of a request that was refused.
-            shelf.retain(|hash, row| row.kept == Kept::InFile || counted.contains(hash));
+            shelf.retain(|hash, row| row.kept != Kept::NotYet || counted.contains(hash));
         }
-        let oldest = seconds(now).saturating_sub(WINDOW_SECONDS_MAX);
         for (filter, shelf) in &self.shelves {
-            let start = current.get(&**filter).copied().unwrap_or(oldest);
-            let over = shelf
-                .iter()
-                .filter(|(_, row)| row.kept == Kept::InFile && row.window < start);
-            let over = over.map(|(hash, _)| (filter.clone(), *hash));
-            changes.gone.extend(over);
+            let window = windows.get(&**filter).copied();
+            // Many keys are not kept longer than they are needed.
+            let patience = match shelf.len() > OVER_ROWS_MAX {
+                true => 0,
+                false => PATIENCE_SECONDS,
+            };
+            let over = shelf.iter().filter(|(_, row)| match row.kept {
+                Kept::InFile => row.end(window).saturating_add(patience) <= seconds(now),
+                Kept::Reset => true,
+                Kept::NotYet => false,
+            });
+            changes
+                .gone
+                .extend(over.map(|(hash, _)| (filter.clone(), *hash)));
         }
         // A key that begins its next window is put, not taken out.
         let put: HashSet<(&str, u64)> = changes.put.iter().map(|(f, h, _)| (&**f, *h)).collect();
@@ -281,7 +281,9 @@ fn learn_names(shelf: &mut Shelf, book: &dyn Book) {
             Some(row) if row.text == text => {}
             Some(row) => {
                 row.text = text;
-                row.kept = Kept::NotYet;
+                if row.kept == Kept::InFile {
+                    row.kept = Kept::NotYet;
+                }
             }
             None => {
                 let row = Row {
@@ -294,24 +296,6 @@ fn learn_names(shelf: &mut Shelf, book: &dyn Book) {
             }
         }
     }
-}
-
-/// What stands for the text of a key that has none.
-fn nameless(hash: u64) -> Box<str> {
-    format!("#{hash:016x}").into()
-}
-
-fn hash_of(nameless: &str) -> Option<u64> {
-    u64::from_str_radix(nameless.strip_prefix('#')?, 16).ok()
-}
-
-/// A text that fits a row: a long one keeps its beginning, and its hash tells it from others.
-fn shorten(hash: u64, text: &str) -> Box<str> {
-    if text.len() <= TEXT_BYTES_MAX {
-        return text.into();
-    }
-    let cut = text.floor_char_boundary(TEXT_BYTES_MAX);
-    format!("{}...{}", &text[..cut], nameless(hash)).into()
 }
 
 fn read(path: &Path) -> Result<(Database, BTreeMap<Box<str>, Shelf>), StoreError> {
@@ -482,11 +466,9 @@ const COUNTS: TableDefinition<'_, (&str, u64), (&str, u64, u64)> = TableDefiniti
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
 /// The format of the tables above.
 const VERSION: u64 = 1;
-/// The longest window: rows older than a month are over, whosever they are.
-const WINDOW_SECONDS_MAX: u64 = 31 * 86_400;
+/// Rows of a filter beyond which those that are over go at once.
+const OVER_ROWS_MAX: usize = 100_000;
 /// Texts taken over at a time; the others wait for the next write.
 const NAMES_MAX: usize = 100_000;
 /// Bytes of the file that the library keeps in memory.
 const CACHE_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Bytes of a key's text that are kept.
-const TEXT_BYTES_MAX: usize = 256;
