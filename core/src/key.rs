@@ -34,7 +34,8 @@ pub enum Part {
     Header(Box<str>),
     /// A cookie.
     Cookie(Box<str>),
-    /// A query parameter, not decoded.
+    /// A query parameter, the first of this name. Names and values count decoded, so `%61bc` is
+    /// `abc`; a `+` is no space.
     Query(Box<str>),
     /// A capture of the route's path pattern.
     Capture(Box<str>),
@@ -133,7 +134,7 @@ impl Key {
             }
             Part::Header(name) => Value::lines(&head.fields, name),
             Part::Cookie(name) => Value::maybe(cookie(&head.fields, name)),
-            Part::Query(name) => Value::maybe(value::query(head.query(), name)),
+            Part::Query(name) => value::query(head.query(), name),
             Part::Capture(name) => Value::maybe(names.capture(name).and_then(|index| {
                 let path = head.fields.text_of(attributes.routed_path);
                 attributes.captures.get(index, path)
@@ -196,7 +197,7 @@ impl Value<'_> {
             Value::Address { octets, len, .. } => {
                 xxh3_64_with_seed(&octets[..usize::from(*len)], seed)
             }
-            Value::Pieces(_) | Value::Folded(_) => {
+            Value::Encoded(_) | Value::Pieces(_) | Value::Folded(_) => {
                 let mut hash = Xxh3::with_seed(seed);
                 self.pieces(|piece| hash.update(piece));
                 hash.digest()

@@ -131,11 +131,30 @@ const COOKIES: usize = 300;
 
 #[test]
 fn parameters_are_found_by_their_whole_name() {
-    let of = |query| value::query(Some(query), "q");
-    assert_eq!(of(b"q=1&q=2"), Some(&b"1"[..]));
-    assert_eq!(of(b"qq=1&q"), Some(&b""[..]));
-    assert_eq!(of(b"qq=1&x=q"), None);
-    assert_eq!(value::query(None, "q"), None);
+    let of = |query: &str| {
+        let mut text = Vec::new();
+        let value = value::query(Some(query.as_bytes()), "q1");
+        value.write(&mut text);
+        (String::from_utf8(text).unwrap(), value.hash(7))
+    };
+    assert_eq!(of("q1=1&q1=2"), of("q1=1"));
+    assert_eq!(of("q11=1&q1").0, "");
+    assert_eq!(of("q11=1&x=q1").0, "-");
+    assert!(matches!(value::query(None, "q1"), Value::Absent));
+    // Nobody gets a key of their own by spelling the same otherwise.
+    assert_eq!(of("%711=abc"), of("q1=abc"));
+    assert_eq!(of("q%31=%61b%63"), of("q1=abc"));
+    assert_eq!(of("q1=%2D"), of("q1=-"));
+    assert_eq!(of("q1=-").0, "\\2d");
+    assert_ne!(of("q1=%2D").1, of("").1);
+    assert_eq!(of("q1=50%&q1=2").0, "50%");
+    assert_eq!(of("q1=%4&x=1").0, "%4");
+    assert_eq!(of("q1=%zz").0, "%zz");
+    let long = "%61".repeat(200);
+    assert_eq!(
+        of(&format!("q1={long}")),
+        of(&format!("q1={}", "a".repeat(200)))
+    );
 }
 
 #[test]

@@ -14,6 +14,8 @@ pub(super) enum Value<'a> {
     Absent,
     /// As it stands in the head.
     Bytes(&'a [u8]),
+    /// As it stands in the head, with escapes such as `%61`.
+    Encoded(&'a [u8]),
     /// Several lines of a field, one list in effect (RFC 9110, 5.3).
     Pieces((&'a Fields, &'a str)),
     /// A host that is not spelled in lower case.
@@ -87,6 +89,21 @@ impl<'a> Value<'a> {
         match self {
             Value::Absent | Value::Address { .. } => {}
             Value::Bytes(bytes) => show(bytes),
+            Value::Encoded(text) => {
+                let mut plain = [0; 64];
+                let mut bytes = decoded(text);
+                loop {
+                    let mut len = 0;
+                    for (place, byte) in plain.iter_mut().zip(&mut bytes) {
+                        *place = byte;
+                        len += 1;
+                    }
+                    match len {
+                        0 => return,
+                        len => show(&plain[..len]),
+                    }
+                }
+            }
             Value::Pieces((fields, name)) => {
                 for (index, line) in fields.values_of(name).enumerate() {
                     if index > 0 {
@@ -116,11 +133,14 @@ impl<'a> Value<'a> {
                 len,
                 prefix,
             } => write_address(octets, *len, *prefix, out),
-            Value::Bytes(b"-") => out.extend_from_slice(b"\\2d"),
             _ => {
                 let begin = out.len();
                 self.pieces(|piece| out.extend_from_slice(piece));
-                escape(begin, out);
+                match &out[begin..] {
+                    // Or it would be taken for a missing one.
+                    b"-" => out.splice(begin.., *b"\\2d").for_each(drop),
+                    _ => escape(begin, out),
+                }
             }
         }
     }
@@ -174,14 +194,42 @@ pub(crate) fn cookie<'h>(fields: &'h Fields, name: &str) -> Option<&'h [u8]> {
     })
 }
 
-/// The first parameter of this name; one without `=` has an empty value.
-pub(super) fn query<'h>(query: Option<&'h [u8]>, name: &str) -> Option<&'h [u8]> {
-    query?.split(|byte| *byte == b'&').find_map(|pair| {
-        let rest = pair.strip_prefix(name.as_bytes())?;
-        match rest {
-            [] => Some(rest),
-            [b'=', value @ ..] => Some(value),
-            _ => None,
+/// The first parameter of this name, however either is escaped; one without `=` has an empty
+/// value.
+pub(super) fn query<'h>(query: Option<&'h [u8]>, name: &str) -> Value<'h> {
+    let mut pairs = query
+        .into_iter()
+        .flat_map(|query| query.split(|byte| *byte == b'&'));
+    let value = pairs.find_map(|pair| {
+        let equals = pair.iter().position(|byte| *byte == b'=');
+        let (said, value) = match equals {
+            Some(at) => (&pair[..at], &pair[at + 1..]),
+            None => (pair, &[][..]),
+        };
+        // Few names are escaped.
+        let same =
+            said == name.as_bytes() || (said.contains(&b'%') && decoded(said).eq(name.bytes()));
+        same.then_some(value)
+    });
+    match value {
+        Some(value) if value.contains(&b'%') => Value::Encoded(value),
+        value => Value::maybe(value),
+    }
+}
+
+/// Bytes with their escapes taken back (RFC 3986, 2.1); what is no proper one stays.
+fn decoded(text: &[u8]) -> impl Iterator<Item = u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (first, behind) = rest.split_first()?;
+        rest = behind;
+        if let (b'%', [high, low, behind @ ..]) = (*first, behind)
+            && let (Some(high), Some(low)) = (digit(*high), digit(*low))
+        {
+            rest = behind;
+            return Some((high << 4 | low) as u8);
         }
+        Some(*first)
     })
 }
