@@ -91,6 +91,21 @@ fn want(entry: &Entry) -> u64 {
     (entry[COUNTS] >> 16 & WANT_MAX).max(1)
 }
 
+/// Tokens to ask for when those of the entry are used up.
+fn next_want(entry: &Entry, life: u64, now: Moment) -> u64 {
+    // How long ago a refusal was says nothing of the demand.
+    let want = match now.0 < entry[GOOD_UNTIL] && entry[NONE_UNTIL] == 0 {
+        false => want(entry),
+        // Used up early in its life: more; late: less.
+        true => match entry[GOOD_UNTIL] - now.0 {
+            rest if rest > life - life / PARTS => want(entry) * 2,
+            rest if rest < life - 2 * life / PARTS => want(entry) / 2,
+            _ => want(entry),
+        },
+    };
+    want.clamp(1, WANT_MAX)
+}
+
 fn left(entry: &Entry) -> u64 {
     entry[COUNTS] >> 32
 }
@@ -236,17 +251,7 @@ impl Held {
         let life = self.life;
         let place = self.place(ledger, nonzero(claim.hash), line, now);
         let entry = &mut self.entries(line)[place];
-        // How long ago a refusal was says nothing of the demand.
-        let want = match now.0 < entry[GOOD_UNTIL] && entry[NONE_UNTIL] == 0 {
-            false => want(entry),
-            // Used up early in its life: more; late: less.
-            true => match entry[GOOD_UNTIL] - now.0 {
-                rest if rest > life - life / PARTS => want(entry) * 2,
-                rest if rest < life - 2 * life / PARTS => want(entry) / 2,
-                _ => want(entry),
-            },
-        };
-        let want = want.clamp(1, WANT_MAX);
+        let want = next_want(entry, life, now);
         // What is left over must be found again when it is over.
         let is_noted = entry[COUNTS] & NOTED != 0;
         // What is held already ends when it would have, and what comes to it then too.
