@@ -395,3 +395,74 @@ const RECONCILE_MIN: Duration = Duration::from_millis(1);
 /// The first pause before a new attempt to connect, and the longest.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::cluster::Algorithm;
+
+    #[derive(Default)]
+    struct Answers(Mutex<Vec<(u64, u64)>>);
+
+    impl Supply for Answers {
+        fn policy(&self) -> &str {
+            "calls"
+        }
+
+        fn position(&self) -> usize {
+            0
+        }
+
+        fn identity(&self) -> usize {
+            0
+        }
+
+        fn terms(&self) -> Terms {
+            Terms {
+                algorithm: Algorithm::FixedWindow,
+                limit: 9,
+                per: Duration::from_secs(1),
+                burst: 0,
+            }
+        }
+
+        fn reconcile(&self) -> Duration {
+            RECONCILE_MIN
+        }
+
+        fn credit(&self) -> u64 {
+            1
+        }
+
+        fn wants(&self, _: &mut dyn FnMut(Want)) {}
+
+        fn grant(&self, grant: Grant) {
+            self.0.lock().unwrap().push((grant.hash, grant.tokens));
+        }
+    }
+
+    #[test]
+    fn a_session_that_ends_answers_what_it_has_asked() {
+        let answers = Arc::new(Answers::default());
+        let supplies = [Arc::clone(&answers) as Arc<dyn Supply>];
+        let asked = |origin, hash| Asked {
+            supplies: &supplies,
+            batches: vec![Batch {
+                supply: 0,
+                terms: answers.terms(),
+                origin,
+                wants: vec![Want {
+                    hash,
+                    ..Want::default()
+                }],
+            }],
+        };
+        assert_eq!(asked(Origin::Ledger, 5).take().len(), 1);
+        drop(asked(Origin::Ledger, 6));
+        drop(asked(Origin::Shares, 7));
+        assert_eq!(*answers.0.lock().unwrap(), [(6, 0)]);
+    }
+}
