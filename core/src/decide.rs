@@ -147,7 +147,7 @@ pub(crate) fn begin<'s, F: Filter>(
     if let Some(timeout) = route.timeout {
         exchange.deadline = Deadline::since(exchange.began, timeout);
     }
-    bound_by_grpc(exchange);
+    bound_by_client(route, exchange);
     let body_max = route.body_max.unwrap_or(caller.limits.body_max);
     if matches!(exchange.request.framing, BodyLen::Length(length) if length > body_max) {
         return Decision::Made(Plan::Fault(Fault::BodyTooLarge));
@@ -160,22 +160,39 @@ pub(crate) fn begin<'s, F: Filter>(
     advance(caller, exchange, route, progress)
 }
 
-/// A gRPC client says how long it waits; the shorter time counts, for it and for the origin.
-fn bound_by_grpc<F: Filter>(exchange: &mut Exchange<F>) {
+/// A client may say how long it waits; the shorter time counts, for it and for the origin.
+fn bound_by_client<F: Filter>(route: &Route<F>, exchange: &mut Exchange<F>) {
     let fields = &mut exchange.request.fields;
-    let Some(asked) = fields.value(Known::GrpcTimeout).and_then(grpc::timeout) else {
-        return;
-    };
+    if let Some(name) = &route.policy.deadline_field
+        && let Some(asked) = fields.value_of(name).and_then(millis)
+    {
+        let asked = Deadline::since(exchange.began, asked.into());
+        exchange.deadline = exchange.deadline.or_before(asked);
+    }
     let own = exchange.deadline;
-    exchange.deadline = own.or_before(Deadline::since(exchange.began, asked.into()));
+    let asked = fields.value(Known::GrpcTimeout).and_then(grpc::timeout);
+    if let Some(asked) = asked {
+        exchange.deadline = own.or_before(Deadline::since(exchange.began, asked.into()));
+    }
+    let is_grpc = || fields.value(Known::ContentType).is_some_and(grpc::is_grpc);
+    let is_told = asked.is_some() || route.timeout.is_some() && is_grpc();
     if let Some(left) = own.left()
-        && left < asked
+        && is_told
+        && asked.is_none_or(|asked| left < asked)
     {
         exchange.text.clear();
         grpc::write_timeout(left, &mut exchange.text);
         // Digits and a letter are a valid value.
         let _ = fields.set(Known::GrpcTimeout.name(), &exchange.text);
     }
+}
+
+/// A number of milliseconds, of at most nine digits.
+fn millis(value: &[u8]) -> Option<Duration> {
+    let digits = std::str::from_utf8(value).ok()?.trim();
+    let plain = digits.len() <= 9 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number: u64 = digits.parse().ok().filter(|_| plain)?;
+    Some(Duration::from_millis(number.max(1)))
 }
 
 /// Goes on with a decision whose calls have ended, or whose pause has.

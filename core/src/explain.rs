@@ -236,7 +236,7 @@ impl<F: Filter> DryCore<F> {
         let way = own.unwrap_or(&spec.policy.balance.choice);
         let asked = Asked {
             choice: way,
-            hash: route.map_or(random, |route| balance_hash(way, route, exchange)),
+            hash: route.map_or(random, |route| balance_hash(way, route, exchange, random)),
             ..Asked::of(spec, random)
         };
         let choice = self.pools[upstream].choose(&asked).ok();

@@ -194,12 +194,19 @@ impl<'a, F: Filter> Attempt<'a, F> {
         }
         // The route's first: who waits there holds no place of the upstream's.
         let wait = exchange.deadline.left().unwrap_or(Duration::MAX);
-        let route = self
-            .permit((&self.route.state.gate, limits.0), wait)
-            .await?;
+        let route = {
+            let stats = self.route.stats.of(core);
+            let counters = (&stats.gate_refused, &stats.gate_timeouts);
+            let gate = (&self.route.state.gate, limits.0);
+            self.permit(gate, counters, wait).await?
+        };
         let wait = exchange.deadline.left().unwrap_or(Duration::MAX);
-        let gate = &self.upstream.state.gate;
-        let upstream = self.permit((gate, limits.1), wait).await?;
+        let upstream = {
+            let stats = self.upstream.stats.of(core);
+            let counters = (&stats.gate_refused, &stats.gate_timeouts);
+            let gate = (&self.upstream.state.gate, limits.1);
+            self.permit(gate, counters, wait).await?
+        };
         let ran = self.run(exchange, body, whole).await;
         let outcome = exchange.account.outcome();
         for permit in [&route, &upstream].into_iter().flatten() {
@@ -212,17 +219,17 @@ impl<'a, F: Filter> Attempt<'a, F> {
     async fn permit<'g>(
         &self,
         (gate, spec): (&'g Gate, &'g Option<Concurrency>),
+        (refused, timeouts): (&Counter, &Counter),
         wait: Duration,
     ) -> Result<Option<Permit<'g, F>>, Failure> {
         let Some(spec) = spec else {
             return Ok(None);
         };
-        let stats = self.upstream.stats.of(self.client.worker.core());
         let permit = self.client.worker.permit(gate, spec, wait).await;
         match permit {
             Ok(_) => {}
-            Err(Fault::QueueTimeout) => stats.gate_timeouts.add(1),
-            Err(_) => stats.gate_refused.add(1),
+            Err(Fault::QueueTimeout) => timeouts.add(1),
+            Err(_) => refused.add(1),
         }
         permit.map(Some).map_err(Failure::Fault)
     }

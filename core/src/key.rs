@@ -102,6 +102,17 @@ impl Key {
         })
     }
 
+    /// Whether the request has nothing of this key: then there is nothing to keep together.
+    pub fn is_missing(
+        &self,
+        head: &RequestHead,
+        attributes: &Attributes,
+        names: &KeyNames<'_>,
+    ) -> bool {
+        let mut parts = self.parts.iter();
+        parts.all(|part| matches!(self.value(part, head, attributes, names), Value::Absent))
+    }
+
     /// Appends what the request has of this key as text for people and stores: the values in
     /// order, `|` between them. A missing part is `-`; what is not printable ASCII, and what
     /// would be taken for such a mark, is escaped as `\xx`. Of a value longer than

@@ -25,17 +25,19 @@ pub(super) fn canary<F: Filter>(
     }
 }
 
-/// What a share is drawn by: a stable hash of the route's key, or chance.
+/// What a share is drawn by: a stable hash of the route's key; chance where there is none, and for
+/// requests that have nothing of it.
 pub(super) fn point<F: Filter>(
     caller: &Caller<'_, F>,
     route: &Route<F>,
     exchange: &Exchange<F>,
 ) -> u64 {
+    let (head, attributes) = (&exchange.request, &exchange.attributes);
+    let names = route.key_names();
     match &route.policy.split_key {
-        Some(key) => {
-            let (head, attributes) = (&exchange.request, &exchange.attributes);
-            key.hash(0, head, attributes, &route.key_names())
+        Some(key) if !key.is_missing(head, attributes, &names) => {
+            key.hash(0, head, attributes, &names)
         }
-        None => caller.ids.borrow_mut().random(),
+        _ => caller.ids.borrow_mut().random(),
     }
 }

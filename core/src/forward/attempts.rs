@@ -150,16 +150,22 @@ impl<F: Filter> Attempt<'_, F> {
         let mut tried = before;
         let mut left = BROKEN_MAX;
         let (choice, mut trial) = loop {
+            let random = worker.ids.borrow_mut().random();
             let choice = self.pool.choose(&Asked {
                 spec: self.upstream,
                 choice: self.balance(),
-                hash: balance_hash(self.balance(), self.route, exchange),
-                random: worker.ids.borrow_mut().random(),
+                hash: balance_hash(self.balance(), self.route, exchange, random),
+                random,
                 now: Stamp::now().moment(),
                 tried,
                 pinned,
             });
-            let choice = choice.map_err(Failure::Fault)?;
+            let choice = choice.map_err(|fault| {
+                if fault == Fault::ConcurrencyLimit {
+                    self.upstream.stats.of(worker.core()).gate_refused.add(1);
+                }
+                Failure::Fault(fault)
+            })?;
             let wants = self.wants(exchange, whole, tries);
             match Trial::begin(self.upstream, &choice.endpoint, worker.core(), wants) {
                 Ok(trial) => break (choice, trial),

@@ -54,10 +54,16 @@ pub(crate) fn balance_hash<F: Filter>(
     choice: &policy::Choice,
     route: &Route<F>,
     exchange: &Exchange<F>,
+    random: u64,
 ) -> u64 {
+    let names = route.key_names();
     let (head, attributes) = (&exchange.request, &exchange.attributes);
     match (choice.algorithm, &choice.key) {
-        (Algorithm::ConsistentHash, Some(key)) => key.hash(0, head, attributes, &route.key_names()),
+        // What has nothing of the key belongs nowhere, and spreads.
+        (Algorithm::ConsistentHash, Some(key)) if key.is_missing(head, attributes, &names) => {
+            random
+        }
+        (Algorithm::ConsistentHash, Some(key)) => key.hash(0, head, attributes, &names),
         (Algorithm::IpHash, _) => balance::hash_address(attributes.client.ip),
         _ => 0,
     }
