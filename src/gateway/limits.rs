@@ -73,8 +73,8 @@ impl Limits {
         Ok(())
     }
 
-    /// Has the ledgers go by this snapshot again, when a configuration is refused that has been
-    /// compiled after it.
+    /// Has the ledgers go by this snapshot: the one that is put in force, or the former one when a
+    /// configuration is refused that has been compiled after it.
     pub(super) fn hold(&self, snapshot: &Snapshot) {
         let now = Moment::now();
         let mut held = HashSet::new();

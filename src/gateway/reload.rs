@@ -57,6 +57,8 @@ impl Gateway {
         self.log.apply(&config.log);
 
         let snapshot = Arc::new(snapshot);
+        // From here on nothing refuses it.
+        self.limits.hold(&snapshot);
         let mut report = ReloadReport {
             generation: snapshot.generation,
             warnings: findings.lines(),

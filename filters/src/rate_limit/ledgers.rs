@@ -66,8 +66,8 @@ impl Ledgers {
     }
 
     /// The ledger of a filter's limit. The same name, position, key and algorithm have the same
-    /// ledger as long as anything holds it; other numbers are taken over, and what keys have
-    /// used stays used.
+    /// ledger as long as anything holds it; other numbers are taken over by [`Ledgers::hold`],
+    /// when what asks for them is put in force, and what keys have used stays used.
     pub fn ledger(
         &self,
         name: &str,
@@ -82,7 +82,6 @@ impl Ledgers {
         if let Some(ledger) = known.get(&id).and_then(Weak::upgrade)
             && ledger.serves(key, spec)
         {
-            ledger.adopt(spec, now);
             return ledger;
         }
         let held: Vec<usize> = known

@@ -91,6 +91,7 @@ impl Node {
         };
         let ledger = self.ledgers.ledger("test", 0, "key", &spec, Moment(now));
         assert!(Arc::ptr_eq(&ledger, &self.ledger));
+        self.ledgers.hold(&ledger, &spec, Moment(now));
     }
 
     /// A request; tells whether it was admitted.

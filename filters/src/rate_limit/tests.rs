@@ -226,10 +226,11 @@ fn ledgers_are_found_again_by_name_and_key() {
         Arc::clone(&filter.ledgers()[0])
     };
     let first = ledger_of(settings(&[limit(10, SECOND)]));
-    assert!(Arc::ptr_eq(
-        &first,
-        &ledger_of(settings(&[limit(20, SECOND)]))
-    ));
+    let second = RateLimit::new(settings(&[limit(20, SECOND)]), &ledgers, now);
+    assert!(Arc::ptr_eq(&first, &second.ledgers()[0]));
+    // Its numbers hold when it is put in force.
+    assert_eq!(first.limit().limit, 10);
+    second.hold(&ledgers, now);
     assert_eq!(first.limit().limit, 20);
     let mut other = settings(&[limit(10, SECOND)]);
     other.key.ipv6_prefix = 56;
