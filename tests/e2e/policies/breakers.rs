@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::{in_front_of, saying, status};
-use crate::support::{Driver, Origin, on_both_drivers, wait_until};
+use crate::support::load::{Load, count};
+use crate::support::{Driver, Gateway, Origin, Setup, on_both_drivers, wait_until};
 
 on_both_drivers!(
     opens_when_half_of_the_requests_fail_and_closes_behind_good_trials,
@@ -14,6 +15,7 @@ on_both_drivers!(
     ejects_an_endpoint_that_fails_in_a_row,
     never_ejects_the_only_endpoint,
     a_client_that_is_slow_to_send_breaks_nothing,
+    a_thousand_reloads_under_load_lose_no_state,
 );
 
 const BREAKER: &str = "[upstream.breaker]\nerror_ratio = 0.5\nwindow = \"10s\"\n\
@@ -146,4 +148,45 @@ fn a_client_that_is_slow_to_send_breaks_nothing(driver: Driver) {
         assert_eq!(client.response("POST").status, 408);
     }
     assert_eq!(gateway.get("/").status, 200);
+}
+
+fn a_thousand_reloads_under_load_lose_no_state(driver: Driver) {
+    let (bad, good, dead) = (saying(500), saying(200), super::nobody());
+    let breaker = BREAKER
+        .replace("300ms", "10m")
+        .replace("probes", "open_for_max = \"10m\"\nprobes");
+    let gateway_of = |round: usize| {
+        format!(
+            "[[upstream]]\nname = \"bad\"\nendpoints = [\"{}\"]\n{breaker}\n\
+             [[upstream]]\nname = \"app\"\nendpoints = [\"{}\", \"{}\"]\npanic_below = 0.2\n\
+             [upstream.health]\ntype = \"tcp\"\ninterval = \"100ms\"\nunhealthy_after = 1\n\
+             [filter.few]\ntype = \"rate_limit\"\nkey = \"route\"\nlimit = 3\nper = \"1h\"\n\
+             [[route]]\nname = \"few\"\npath = \"/few\"\nfilters = [\"few\"]\nrespond = {{ status = 204 }}\n\
+             [[route]]\nname = \"bad\"\npath = \"/bad\"\nupstream = \"bad\"\n\
+             [[route]]\nname = \"app\"\npath = \"/app\"\nupstream = \"app\"\n\
+             [[route]]\nname = \"round\"\npath = \"/round-{round}\"\nrespond = {{ status = 204 }}\n",
+            bad.address(),
+            good.address(),
+            dead,
+        )
+    };
+    let mut gateway = Setup::new(driver).body(&gateway_of(0)).start();
+    wait_until("the circuit opens", || gateway.get("/bad").status == 503);
+    wait_until("the check has failed", || {
+        (0..10).all(|_| gateway.get("/app").status == 200)
+    });
+    let few = |gateway: &Gateway| (0..5).filter(|_| gateway.get("/few").status == 204).count();
+    assert_eq!(few(&gateway), 3);
+    let asked = crate::support::get("/app");
+    let load = Load::start(&[gateway.address()], 2, &asked);
+    for round in 1..=1000 {
+        gateway.rewrite(|setup| setup.without_body().body(&gateway_of(round)));
+        assert_eq!(gateway.reload().status, 200);
+        if round % 100 == 0 {
+            assert_eq!(gateway.get("/bad").status, 503, "round {round}");
+            assert_eq!(few(&gateway), 0, "round {round}");
+        }
+    }
+    let all = load.stop();
+    assert_eq!(count(&all, 200), all.len());
 }

@@ -25,7 +25,7 @@ pub(super) const KEYS: [Key; 11] = [
         "split_key",
         KEY,
         "What `split` and `canary` hash in place of a draw: requests with the same key go to the \
-         same upstream as long as the weights stay.",
+         same upstream as long as the weights stay. Requests that have nothing of it are drawn.",
     ),
     Key::optional(
         "canary",

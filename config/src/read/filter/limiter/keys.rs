@@ -19,7 +19,9 @@ pub(crate) static RATE_LIMIT: Section = Section {
         Key::optional(
             "burst",
             BURST,
-            "Requests beyond `limit` that may come at once; 0 without it.",
+            "Makes the limit a token bucket: this many and one may come at once, then evenly; never more \
+             than `limit` and `burst` in any `per`. Without it all of `limit` may come at once, in a \
+             sliding window.",
         ),
         Key::optional(
             "limits",
@@ -180,8 +182,8 @@ const KEYS_MAX: Key = Key::default(
         max: 10_000_000,
     },
     "100000",
-    "Keys that are counted at a time. It bounds memory; when more are in use, the oldest idle one \
-     makes room, which never grants a request too many.",
+    "Keys that are counted at a time, rounded up to whole groups. It bounds memory: a new key takes \
+     the place of one that has nothing used; where there is none, it is refused.",
 );
 
 const IPV4_PREFIX: Key = Key::default(
@@ -203,7 +205,7 @@ const DRY_RUN: Key = Key::default(
     "dry_run",
     Kind::Bool,
     "false",
-    "Whether nothing is refused: what would be shows in the metrics and the access log.",
+    "Whether nothing is refused: what would be is counted in `ringgate_limit_dry_refused_total`.",
 );
 
 const FIELDS: Key = Key::default(
