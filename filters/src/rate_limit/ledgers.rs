@@ -66,7 +66,7 @@ impl Ledgers {
     }
 
     /// The ledger of a filter's limit. The same name, position, key and algorithm have the same
-    /// ledger as long as anything holds it; other numbers are taken over by [`Ledgers::hold`],
+    /// ledger as long as anything holds it; other numbers are taken over by `RateLimit::hold`,
     /// when what asks for them is put in force, and what keys have used stays used.
     pub fn ledger(
         &self,

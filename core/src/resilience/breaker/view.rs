@@ -10,7 +10,9 @@ use crate::rt::clock::Moment;
 
 impl Breaker {
     /// Until when no request passes, if that is so at `now`: for keeping an endpoint out of the
-    /// choice. [`UpstreamState::changed`] is called whenever this changes but by time.
+    /// choice. [`changed`] is called whenever this changes but by time.
+    ///
+    /// [`changed`]: crate::fleet::UpstreamState::changed
     pub fn blocked_until(&self, now: Moment) -> Option<Moment> {
         let word = self.word();
         let blocks = match word.kind() {
