@@ -98,6 +98,19 @@ impl Limits {
         })
     }
 
+    /// Writes what quotas have counted that the snapshot in force does without, and the former
+    /// one did not: nobody else will.
+    pub(super) fn flush_former(&self, former: &Snapshot, snapshot: &Snapshot) {
+        let stay: HashSet<_> = ledgers_of(snapshot).map(Arc::as_ptr).collect();
+        let gone = ledgers_of(former).filter(|ledger| !stay.contains(&Arc::as_ptr(ledger)));
+        let gone: Vec<Quota> = gone.cloned().filter_map(book).collect();
+        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let store = store.clone();
+        if let Some(store) = store.filter(|_| !gone.is_empty()) {
+            store.flush(&gone, SystemTime::now());
+        }
+    }
+
     /// Writes the counts for the last time.
     pub(super) fn flush(&self) {
         if let Some(Quotas { store, quotas }) = self.quotas() {
@@ -106,15 +119,7 @@ impl Limits {
     }
 
     fn books(&self) -> Vec<Quota> {
-        let ledgers = self.ledgers.all().into_iter();
-        let books = ledgers.filter_map(|ledger| {
-            let window = window(&ledger.limit())?;
-            Some(Quota {
-                filter: ledger.name().into(),
-                book: Arc::new(CountedQuota { ledger, window }),
-            })
-        });
-        books.collect()
+        self.ledgers.all().into_iter().filter_map(book).collect()
     }
 
     /// The servers that limits are shared through.
@@ -262,6 +267,27 @@ fn show(ledger: &Ledger, now: Moment) -> Value {
         "refused": sum(|stats| &stats.limited),
         "would_have_refused": sum(|stats| &stats.dry_limited),
         "redis": ledger.cluster().map(|cluster| &*cluster.store),
+    })
+}
+
+/// The ledgers that a snapshot's requests are counted in; those of a filter that several routes
+/// have come several times.
+fn ledgers_of(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Ledger>> {
+    let routes = snapshot.routes.iter();
+    let steps = routes.flat_map(|route| route.program.steps());
+    let ledgers = steps.filter_map(|step| match &*step.filter {
+        Filter::RateLimit(limit) => Some(limit.ledgers()),
+        _ => None,
+    });
+    ledgers.flatten()
+}
+
+/// The book of a quota; none for other limits.
+fn book(ledger: Arc<Ledger>) -> Option<Quota> {
+    let window = window(&ledger.limit())?;
+    Some(Quota {
+        filter: ledger.name().into(),
+        book: Arc::new(CountedQuota { ledger, window }),
     })
 }
 

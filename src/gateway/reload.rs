@@ -90,6 +90,7 @@ impl Gateway {
             )
         };
         self.install(&snapshot, opened, &mut report);
+        self.limits.flush_former(&former, &snapshot);
         forget_paths(&former, &snapshot);
         self.state().former.push(former);
         self.bury_former();

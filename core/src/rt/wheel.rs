@@ -271,6 +271,8 @@ fn shut(fd: RawFd, how: std::net::Shutdown) {
 /// The longest time between two looks at a watched peer: 3.2 seconds.
 const WATCH_TICKS_MAX: u32 = 32;
 const SLOTS: u32 = 1024;
+/// Links that a slot holds without growing: a core with few connections never allocates here.
+const SLOT_ROOM: usize = 8;
 const NONE: u32 = u32::MAX;
 
 /// In the place of a descriptor.
@@ -305,7 +307,9 @@ impl Wheel {
     fn new() -> Wheel {
         Wheel {
             now: 0,
-            slots: (0..SLOTS).map(|_| Vec::new()).collect(),
+            slots: (0..SLOTS)
+                .map(|_| Vec::with_capacity(SLOT_ROOM))
+                .collect(),
             entries: Vec::new(),
             free: Vec::new(),
             owners: 0,

@@ -61,7 +61,7 @@ pub(super) fn issue(
     if there < need {
         return Err(refusal(pace, backlog, there, ask));
     }
-    let tokens = u64::from(ask.want).clamp(need, there);
+    let tokens = ask.lease(there);
     let word = here.wrapping_add(backlog + tokens * TOKEN) << 1;
     let granted = Answered::Granted {
         tokens: tokens as u32,

@@ -44,10 +44,6 @@ pub(super) fn is_idle(word: u64, window: &Window) -> bool {
     used(word, window) == 0 && !is_ahead(word, window)
 }
 
-/// A lease takes no more than this part of what is left of a window, or what is asked for: a core
-/// that has the last tokens of a quota lying unused would have the others refuse until midnight.
-const LEFT_SHARE: u64 = 64;
-
 /// The word after an issue, with what is answered.
 pub(super) fn issue(
     numbers: &Numbers,
@@ -75,8 +71,7 @@ pub(super) fn issue(
             left: there,
         });
     }
-    let most = need.max(there / LEFT_SHARE);
-    let tokens = u64::from(ask.want).clamp(need, most);
+    let tokens = ask.lease(there);
     let granted = Answered::Granted {
         tokens: tokens as u32,
         until: Moment(ask.now.0 + numbers.life).min(window.end),

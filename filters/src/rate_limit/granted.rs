@@ -121,7 +121,7 @@ pub(super) fn issue(
         });
     }
     // Only what has been granted is leased beyond the need.
-    let tokens = i64::from(ask.want).min(parts.balance).max(need);
+    let tokens = ask.lease(parts.balance.max(0) as u64) as i64;
     let until = match parts.balance > 0 {
         // The millisecond is cut, so the grant is not used beyond its end.
         true => parts.until(ask.now),

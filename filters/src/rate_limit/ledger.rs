@@ -27,6 +27,20 @@ pub(super) struct Ask {
     pub(super) now: Moment,
 }
 
+/// A lease takes no more than this part of what is left, or what is asked for: a core that has
+/// the last tokens lying unused would have the others refuse.
+const LEFT_SHARE: u64 = 64;
+
+impl Ask {
+    /// Tokens to grant of those that are there, which are enough for the need.
+    #[inline]
+    pub(super) fn lease(&self, there: u64) -> u64 {
+        u64::from(self.want)
+            .min(there / LEFT_SHARE)
+            .max(u64::from(self.need))
+    }
+}
+
 /// What a ledger answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answered {

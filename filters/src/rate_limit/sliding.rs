@@ -175,7 +175,7 @@ pub(super) fn issue(
     if there < need {
         return Err(refusal(numbers, sliding, parts, ring, there, need));
     }
-    let grains = (u64::from(ask.want) / sliding.grain).clamp(need, there);
+    let grains = (ask.lease(there * sliding.grain) / sliding.grain).max(need);
     parts.here += grains;
     raise(ring, sub);
     let granted = Answered::Granted {
