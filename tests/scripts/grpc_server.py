@@ -102,9 +102,12 @@ def forever(request, call):
     """Streams until nobody listens."""
     ended = threading.Event()
     call.add_callback(ended.set)
-    while not ended.wait(0.02):
-        yield b"tick"
-    note(forever="cancelled")
+    try:
+        while not ended.wait(0.02):
+            yield b"tick"
+    finally:
+        # A call that ends between two messages is not asked for the next: it is closed.
+        note(forever="cancelled")
 
 
 def listen(requests, call):
