@@ -307,9 +307,7 @@ impl Wheel {
     fn new() -> Wheel {
         Wheel {
             now: 0,
-            slots: (0..SLOTS)
-                .map(|_| Vec::with_capacity(SLOT_ROOM))
-                .collect(),
+            slots: (0..SLOTS).map(|_| Vec::with_capacity(SLOT_ROOM)).collect(),
             entries: Vec::new(),
             free: Vec::new(),
             owners: 0,
