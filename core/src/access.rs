@@ -73,6 +73,10 @@ pub struct Record<'a> {
     pub listener: &'a str,
     /// What the client asked for.
     pub said: Said<'a>,
+    /// The consumer that made it.
+    pub consumer: Option<&'a str>,
+    /// How who made it was proved: the first scheme that did.
+    pub scheme: Option<&'static str>,
     /// 0 when no answer was sent.
     pub status: u16,
     /// The route's name.
@@ -188,7 +192,7 @@ impl Queue {
 }
 
 /// Bytes that gather on a core before they are handed over.
-const BUFFER_FULL: usize = 56 << 10;
+const BUFFER_FULL: usize = 48 << 10;
 /// The size of a buffer: a line always fits behind those that have not filled it.
 const BUFFER_SIZE: usize = 128 << 10;
 const _: () = assert!(BUFFER_FULL + LINE_MAX <= BUFFER_SIZE);
@@ -377,6 +381,8 @@ mod tests {
                 target: b"/a?b=\"c\"\xff",
                 version: Version::Http11,
             },
+            consumer: Some("app"),
+            scheme: Some("jwt"),
             status: 200,
             route: Some("r"),
             upstream: Some("u"),

@@ -110,20 +110,14 @@ fn compose<F: Filter>(
 ) -> Block {
     fill(exchange, answer);
     let mut body = Block::from_slice(&answer.body);
-    let route = exchange
-        .account
-        .route
-        .and_then(|route| installed.snapshot.routes.get(route));
-    let Some(route) = route.filter(|route| !route.program.steps().is_empty()) else {
+    let program = installed
+        .snapshot
+        .program(exchange.account.route, exchange.attributes.listener);
+    let Some(program) = program.filter(|program| !program.steps().is_empty()) else {
         return body;
     };
     let worker = &*client.worker;
-    let run = Run::new(
-        &route.program,
-        worker.core(),
-        &worker.filters,
-        &exchange.scratch,
-    );
+    let run = Run::new(program, worker.core(), &worker.filters, &exchange.scratch);
     let passed = run
         .response_head(
             &mut exchange.response,

@@ -15,13 +15,15 @@ use bytes::Bytes;
 use ringgate_router::Captures;
 
 use crate::block::Block;
+use crate::errand::Errand;
 use crate::error::Fault;
 use crate::http::{Method, RequestHead, ResponseHead, Span, Trust};
+use crate::principal::Proved;
 use crate::rt::clock::{Moment, Stamp};
 use crate::rt::wheel::Ticks;
 use crate::tls::{ClientIdentity, IdentityFields};
 
-pub use program::{Position, Program, Progress, Rehearsal, Run, Step};
+pub use program::{Position, Program, Progress, Rehearsal, Run, Step, Subject};
 
 /// What a filter wants of a body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,7 +82,16 @@ pub trait Filter: Send + Sync + Sized + 'static {
         Verdict::Continue
     }
 
-    /// The calls it asked for have ended, in the order asked.
+    /// A browser asks whether it may make a request of this route (a preflight of CORS). Asked
+    /// instead of [`Filter::request_head`], of each filter in order, until one answers; when none
+    /// does, the request goes its usual way.
+    fn preflight(&self, phase: &mut RequestPhase<'_, Self>) -> Option<Box<Answer>> {
+        let _ = phase;
+        None
+    }
+
+    /// The calls it asked for have ended, in the order asked; none were when it asked for an
+    /// errand.
     fn resume(&self, phase: &mut RequestPhase<'_, Self>, outcomes: &[CallOutcome]) -> Verdict {
         let _ = (phase, outcomes);
         Verdict::Continue
@@ -134,6 +145,8 @@ pub enum Verdict {
     Respond(Box<Answer>),
     /// The engine makes these calls, then resumes this filter.
     Call(Box<Calls>),
+    /// The engine has this done and waits, then resumes this filter.
+    Ask(Box<Errand>),
     /// The engine waits this long, then the next filter has its turn.
     Pause(Duration),
 }
@@ -224,6 +237,8 @@ pub struct Attributes {
     pub authority: Span,
     /// The index of the route in the snapshot, once there is one.
     pub route: Option<usize>,
+    /// Who makes the request, once a filter has proved it.
+    pub principal: Proved,
     /// Where the normalised path that was routed lies in the head; a rewrite leaves it there.
     pub routed_path: Span,
 }
@@ -241,6 +256,7 @@ impl Default for Attributes {
             captures: Captures::default(),
             authority: Span::default(),
             route: None,
+            principal: None,
             routed_path: Span::default(),
         }
     }
@@ -379,14 +395,16 @@ impl RequestId {
 pub struct RequestPhase<'a, F: Filter> {
     /// The head, which it may change.
     pub head: &'a mut RequestHead,
-    /// What else is known.
-    pub attributes: &'a Attributes,
+    /// What else is known; what it proves of the client, it adds.
+    pub attributes: &'a mut Attributes,
     /// What this core's filters remember.
     pub core: &'a mut F::Core,
     /// What this exchange's filters remember.
     pub scratch: &'a mut F::Scratch,
     /// Now.
     pub now: Stamp,
+    /// The wall's clock, in milliseconds since the UNIX epoch.
+    pub unix_ms: u64,
 }
 
 /// What a filter sees of a response.

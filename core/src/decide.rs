@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use crate::call;
 use crate::chain::{
-    Answer, CallOutcome, Calls, Filter, PeerAddr, Position, Progress, Rehearsal, Run, Scheme,
-    TlsFacts,
+    Answer, CallOutcome, Calls, Filter, PeerAddr, Position, Program, Progress, Rehearsal, Run,
+    Scheme, Subject, TlsFacts,
 };
+use crate::errand::Errand;
 use crate::error::Fault;
 use crate::exchange::Exchange;
 use crate::grpc;
@@ -67,9 +68,14 @@ impl<F: Filter> Caller<'_, F> {
         self.rehearsal.map_or_else(Stamp::now, Rehearsal::now)
     }
 
-    /// A run of the route's filters on this core.
-    fn run<'a>(&'a self, route: &'a Route<F>, scratch: &'a RefCell<F::Scratch>) -> Run<'a, F> {
-        Run::new(&route.program, self.core, self.filters, scratch).rehearsed(self.rehearsal)
+    /// A run of filters on this core.
+    fn run<'a>(&'a self, program: &'a Program<F>, scratch: &'a RefCell<F::Scratch>) -> Run<'a, F> {
+        Run::new(program, self.core, self.filters, scratch).rehearsed(self.rehearsal)
+    }
+
+    /// What a route's filters follow.
+    fn chain(&self, snapshot: &Snapshot<F>) -> Option<usize> {
+        snapshot.chain(self.listener)
     }
 }
 
@@ -77,18 +83,35 @@ impl<F: Filter> Caller<'_, F> {
 pub(crate) enum Decision<'s, F: Filter> {
     /// It is made.
     Made(Plan<'s>),
-    /// A filter waits for calls.
+    /// A filter waits.
     Waits {
-        route: &'s Route<F>,
-        calls: Box<Calls>,
+        stage: Stage<'s, F>,
+        wait: Wait,
         position: Position,
     },
-    /// A filter wants time to pass.
-    Pauses {
-        route: &'s Route<F>,
-        time: Duration,
-        position: Position,
-    },
+}
+
+/// Whose filters decide.
+pub(crate) enum Stage<'s, F: Filter> {
+    /// Those of the listener: there is no route yet.
+    Listener(&'s Program<F>),
+    /// Those of the route, behind those of the listener.
+    Route(&'s Route<F>),
+}
+
+impl<F: Filter> Clone for Stage<'_, F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<F: Filter> Copy for Stage<'_, F> {}
+
+/// What a filter waits for.
+pub(crate) enum Wait {
+    Calls(Box<Calls>),
+    Errand(Box<Errand>),
+    Time(Duration),
 }
 
 /// Decides what answers the exchange's request; makes the calls that filters ask for.
@@ -98,36 +121,43 @@ pub(crate) async fn decide<'s, F: Filter>(
     installed: &'s Installed<F>,
     exchange: &mut Exchange<F>,
 ) -> Plan<'s> {
-    let mut decision = begin(caller, &installed.snapshot, exchange);
-    for _ in 0..CALL_ROUNDS_MAX {
-        decision = match decision {
+    let snapshot = &*installed.snapshot;
+    let mut decision = begin(caller, snapshot, exchange);
+    for _ in 0..ROUNDS_MAX {
+        let (stage, wait, position) = match decision {
             Decision::Made(plan) => return plan,
             Decision::Waits {
-                route,
-                calls,
+                stage,
+                wait,
                 position,
-            } => {
-                let outcomes = call::run_all(worker, installed, *calls, exchange.deadline).await;
-                resume(caller, exchange, route, position, Some(&outcomes))
+            } => (stage, wait, position),
+        };
+        let left = |time: Duration| exchange.deadline.left().map_or(time, |left| left.min(time));
+        let outcomes = match wait {
+            Wait::Calls(calls) => {
+                Some(call::run_all(worker, installed, *calls, exchange.deadline).await)
             }
-            Decision::Pauses {
-                route,
-                time,
-                position,
-            } => {
-                rt::sleep(exchange.deadline.left().map_or(time, |left| left.min(time))).await;
+            Wait::Errand(errand) => {
+                let timeout = left(errand.timeout);
+                worker.run_errand(*errand, timeout).await;
+                Some(Vec::new())
+            }
+            Wait::Time(time) => {
+                rt::sleep(left(time)).await;
                 if exchange.deadline.has_passed() {
                     return Plan::Fault(Fault::RequestTimeout);
                 }
-                resume(caller, exchange, route, position, None)
+                None
             }
         };
+        let at = (stage, position);
+        decision = resume(caller, snapshot, exchange, at, outcomes.as_deref());
     }
     Plan::Fault(Fault::FilterFailed)
 }
 
-/// Rounds of calls that the filters of one request may ask for.
-const CALL_ROUNDS_MAX: u32 = 16;
+/// Times that the filters of one request may wait.
+const ROUNDS_MAX: u32 = 16;
 
 /// Decides as far as it goes without the network.
 pub(crate) fn begin<'s, F: Filter>(
@@ -137,6 +167,32 @@ pub(crate) fn begin<'s, F: Filter>(
 ) -> Decision<'s, F> {
     identify(caller, &snapshot.forwarding, exchange);
     exchange.deadline = Deadline::since(exchange.began, caller.limits.request_timeout);
+    if !snapshot.chains.is_empty() && caller.listener >= snapshot.listeners.len() {
+        // A reload took the listener away, and with it what its requests have to pass.
+        return Decision::Made(Plan::Fault(Fault::Shutdown));
+    }
+    if let Err(plan) = routing::prepare(snapshot, exchange) {
+        return Decision::Made(plan);
+    }
+    if let Some(answer) = routing::preflight(caller, snapshot, exchange) {
+        return Decision::Made(Plan::Answer(answer));
+    }
+    let chain = caller.chain(snapshot);
+    match chain.and_then(|chain| snapshot.chains.get(chain)) {
+        Some(program) => {
+            let at = (Stage::Listener(program), Position(0));
+            resume(caller, snapshot, exchange, at, None)
+        }
+        None => route(caller, snapshot, exchange),
+    }
+}
+
+/// Goes on behind the listener's filters.
+fn route<'s, F: Filter>(
+    caller: &Caller<'_, F>,
+    snapshot: &'s Snapshot<F>,
+    exchange: &mut Exchange<F>,
+) -> Decision<'s, F> {
     let route = match find_route(snapshot, exchange) {
         Ok(route) => route,
         Err(plan) => return Decision::Made(plan),
@@ -155,9 +211,16 @@ pub(crate) fn begin<'s, F: Filter>(
     if route.program.steps().is_empty() {
         return Decision::Made(act(caller, route, exchange));
     }
-    let run = caller.run(route, &exchange.scratch);
-    let progress = run.request_head(&mut exchange.request, &exchange.attributes);
-    advance(caller, exchange, route, progress)
+    let chain = caller.chain(snapshot);
+    let passed = chain.and_then(|chain| snapshot.chains.get(chain));
+    let position = Position(passed.map_or(0, |passed| passed.steps().len()));
+    resume(
+        caller,
+        snapshot,
+        exchange,
+        (Stage::Route(route), position),
+        None,
+    )
 }
 
 /// A client may say how long it waits; the shorter time counts, for it and for the origin.
@@ -195,45 +258,47 @@ fn millis(value: &[u8]) -> Option<Duration> {
     Some(Duration::from_millis(number.max(1)))
 }
 
-/// Goes on with a decision whose calls have ended, or whose pause has.
+/// Goes on with a decision at a position; with outcomes when its filter waited for them.
 pub(crate) fn resume<'s, F: Filter>(
     caller: &Caller<'_, F>,
+    snapshot: &'s Snapshot<F>,
     exchange: &mut Exchange<F>,
-    route: &'s Route<F>,
-    position: Position,
+    (stage, position): (Stage<'s, F>, Position),
     outcomes: Option<&[CallOutcome]>,
 ) -> Decision<'s, F> {
-    let run = caller.run(route, &exchange.scratch);
-    let (head, attributes) = (&mut exchange.request, &exchange.attributes);
-    let progress = match outcomes {
-        Some(outcomes) => run.resume(position, outcomes, head, attributes),
-        None => run.go_on(position, head, attributes),
+    let program = match stage {
+        Stage::Listener(program) => program,
+        Stage::Route(route) => route.program_behind(caller.chain(snapshot)),
     };
-    advance(caller, exchange, route, progress)
-}
-
-fn advance<'s, F: Filter>(
-    caller: &Caller<'_, F>,
-    exchange: &mut Exchange<F>,
-    route: &'s Route<F>,
-    progress: Progress,
-) -> Decision<'s, F> {
-    match progress {
-        Progress::Passed => Decision::Made(act(caller, route, exchange)),
+    let run = caller.run(program, &exchange.scratch);
+    let subject = Subject {
+        head: &mut exchange.request,
+        attributes: &mut exchange.attributes,
+        unix_ms: caller.unix_ms,
+    };
+    let progress = match outcomes {
+        Some(outcomes) => run.resume(position, outcomes, subject),
+        None => run.request_head(position, subject),
+    };
+    let (wait, position) = match progress {
+        Progress::Passed => {
+            return match stage {
+                Stage::Listener(_) => route(caller, snapshot, exchange),
+                Stage::Route(route) => Decision::Made(act(caller, route, exchange)),
+            };
+        }
         Progress::Answered(answer, step) => {
             exchange.account.answered_by = Some(step);
-            Decision::Made(Plan::Answer(answer))
+            return Decision::Made(Plan::Answer(answer));
         }
-        Progress::Calls(calls, position) => Decision::Waits {
-            route,
-            calls,
-            position,
-        },
-        Progress::Pause(time, position) => Decision::Pauses {
-            route,
-            time,
-            position,
-        },
+        Progress::Calls(calls, position) => (Wait::Calls(calls), position),
+        Progress::Errand(errand, position) => (Wait::Errand(errand), position),
+        Progress::Pause(time, position) => (Wait::Time(time), position),
+    };
+    Decision::Waits {
+        stage,
+        wait,
+        position,
     }
 }
 
@@ -247,8 +312,12 @@ fn identify<F: Filter>(
     for claim in IDENTITY_CLAIMS {
         exchange.request.fields.remove_known(claim);
     }
+    for name in &policy.reserved {
+        exchange.request.fields.remove(name);
+    }
     let attributes = &mut exchange.attributes;
     let fields = &exchange.request.fields;
+    attributes.principal = None;
     attributes.peer = caller.peer;
     attributes.listener = caller.listener;
     attributes.route = None;

@@ -157,20 +157,17 @@ impl<F: Filter> Exchange<F> {
                     let (ramp, now) = (&route.state.ramp, now.moment());
                     ramp.record(spec, side, worker.core(), now, account.outcome());
                 }
-                Run::new(
-                    &route.program,
-                    worker.core(),
-                    &worker.filters,
-                    &self.scratch,
-                )
-                .end(&Summary {
-                    status: account.status,
-                    fault: account.fault,
-                    received,
-                    sent: account.sent,
-                });
             }
             None => stats.unrouted[class].add(1),
+        }
+        if let Some(program) = snapshot.program(account.route, self.attributes.listener) {
+            let run = Run::new(program, worker.core(), &worker.filters, &self.scratch);
+            run.end(&Summary {
+                status: account.status,
+                fault: account.fault,
+                received,
+                sent: account.sent,
+            });
         }
         worker.log(|| self.record(worker, snapshot, now, received));
     }
@@ -184,6 +181,7 @@ impl<F: Filter> Exchange<F> {
     ) -> Record<'a> {
         let account = &self.account;
         let request = &self.request;
+        let principal = self.attributes.principal.as_deref();
         Record {
             unix_ms: worker.wall().unix_ms(account.began),
             // Made here, or accepted because it needs no escape anywhere.
@@ -194,6 +192,8 @@ impl<F: Filter> Exchange<F> {
                 .get(self.attributes.listener)
                 .map_or("", |listener| &listener.name),
             said: self.said(),
+            consumer: principal.and_then(|known| known.consumer.as_deref()),
+            scheme: principal.and_then(|known| known.schemes.first().copied()),
             status: account.status,
             route: account
                 .route

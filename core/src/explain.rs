@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::answer;
 use crate::block::Block;
 use crate::chain::{Answer, Filter, PeerAddr, Rehearsal, Run, Scheme};
-use crate::decide::{self, Caller, Decision, Plan};
+use crate::decide::{self, Caller, Decision, Plan, Wait};
 use crate::error::Fault;
 use crate::exchange::Exchange;
 use crate::fleet::EndpointState;
@@ -53,6 +53,8 @@ pub struct Described<'a> {
 pub struct Explanation {
     /// Method, host, path and query as the router saw them; the path normalised.
     pub routed: Option<Routed>,
+    /// The listener, by index.
+    pub listener: usize,
     /// The route, by index.
     pub route: Option<usize>,
     /// The filter that answered, by its place in the route's program.
@@ -113,6 +115,8 @@ pub enum Outcome {
     Fault(Fault, Answer),
     /// A filter would make calls before it decides, to these upstreams (by index) and targets.
     Calls(Vec<(usize, String)>),
+    /// A filter would have something done off the data plane before it decides.
+    Errand,
 }
 
 impl<F: Filter> DryCore<F> {
@@ -137,6 +141,7 @@ impl<F: Filter> DryCore<F> {
         let mut exchange = Exchange::<F>::default();
         let mut explanation = Explanation {
             routed: None,
+            listener: described.listener,
             route: None,
             answered_by: None,
             told: Vec::new(),
@@ -175,11 +180,14 @@ impl<F: Filter> DryCore<F> {
         let before = fields_of(&exchange);
         let mut decision = decide::begin(&caller, snapshot, &mut exchange);
         // Nobody waits here.
-        while let Decision::Pauses {
-            route, position, ..
+        while let Decision::Waits {
+            stage,
+            wait: Wait::Time(_),
+            position,
         } = decision
         {
-            decision = decide::resume(&caller, &mut exchange, route, position, None);
+            let at = (stage, position);
+            decision = decide::resume(&caller, snapshot, &mut exchange, at, None);
         }
         explanation.route = exchange.account.route;
         explanation.answered_by = exchange.account.answered_by;
@@ -201,15 +209,15 @@ impl<F: Filter> DryCore<F> {
         decision: Decision<'_, F>,
     ) -> Outcome {
         match decision {
-            Decision::Waits { calls, .. } => {
-                let calls = calls.calls.into_iter();
-                Outcome::Calls(
-                    calls
-                        .map(|call| (call.upstream, call.target.into()))
-                        .collect(),
-                )
-            }
-            Decision::Pauses { .. } => unreachable!("pauses are over"),
+            Decision::Waits { wait, .. } => match wait {
+                Wait::Calls(calls) => {
+                    let calls = calls.calls.into_iter();
+                    let calls = calls.map(|call| (call.upstream, call.target.into()));
+                    Outcome::Calls(calls.collect())
+                }
+                Wait::Errand(_) => Outcome::Errand,
+                Wait::Time(_) => unreachable!("pauses are over"),
+            },
             Decision::Made(Plan::Answer(answer)) => match exchange.account.fault {
                 Some(fault) => Outcome::Fault(fault, *answer),
                 None => Outcome::Answer(*answer),
@@ -259,7 +267,8 @@ impl<F: Filter> DryCore<F> {
                 UpstreamProtocol::Http1 | UpstreamProtocol::Auto => Version::Http11,
             };
             let filters = &self.filters;
-            let run = Run::new(&route.program, CoreIndex(0), filters, &exchange.scratch);
+            let program = route.program_behind(snapshot.chain(exchange.attributes.listener));
+            let run = Run::new(program, CoreIndex(0), filters, &exchange.scratch);
             let mode = run.request_body_mode();
             let upgrade = outgoing::wanted_upgrade(route, &exchange.request, |_| true);
             outgoing::prepare(snapshot, route, exchange, version, upgrade);

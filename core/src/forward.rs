@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::answer;
 use crate::block::Block;
-use crate::chain::{Answer, Filter, Run};
+use crate::chain::{Answer, Filter, Program, Run};
 use crate::client::{Client, Close, Next, close_behind};
 use crate::error::Fault;
 use crate::error::Phase;
@@ -281,10 +281,15 @@ impl<'a, F: Filter> Attempt<'a, F> {
         self.route.body_max.unwrap_or(self.client.limits.body_max)
     }
 
+    fn program(&self) -> &Program<F> {
+        let chain = self.installed.snapshot.chain(self.client.listener);
+        self.route.program_behind(chain)
+    }
+
     fn chain<'r>(&'r self, exchange: &'r Exchange<F>) -> Run<'r, F> {
         let worker = &self.client.worker;
         Run::new(
-            &self.route.program,
+            self.program(),
             worker.core(),
             &worker.filters,
             &exchange.scratch,

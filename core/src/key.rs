@@ -49,6 +49,12 @@ pub enum Part {
     Method,
     /// The fingerprint of the client's certificate.
     Identity,
+    /// The consumer that a credential belongs to.
+    Consumer,
+    /// What a credential calls its bearer.
+    Subject,
+    /// A claim of a token, by name; a list of values counts as one.
+    Claim(Box<str>),
 }
 
 /// The names of one route that keys refer to.
@@ -161,6 +167,26 @@ impl Key {
                     .and_then(|tls| tls.identity.as_ref())
                     .map(|identity| identity.fingerprint.as_bytes()),
             ),
+            Part::Consumer => {
+                let principal = attributes.principal.as_ref();
+                Value::maybe(
+                    principal
+                        .and_then(|known| known.consumer.as_deref())
+                        .map(str::as_bytes),
+                )
+            }
+            Part::Subject => {
+                let principal = attributes.principal.as_ref();
+                Value::maybe(
+                    principal
+                        .and_then(|known| known.subject.as_deref())
+                        .map(str::as_bytes),
+                )
+            }
+            Part::Claim(name) => match &attributes.principal {
+                Some(principal) => Value::claim(&principal.claims, name),
+                None => Value::Absent,
+            },
         }
     }
 }
@@ -194,6 +220,9 @@ impl fmt::Display for Part {
             Part::Path => f.write_str("path"),
             Part::Method => f.write_str("method"),
             Part::Identity => f.write_str("identity"),
+            Part::Consumer => f.write_str("consumer"),
+            Part::Subject => f.write_str("subject"),
+            Part::Claim(name) => write!(f, "claim:{name}"),
         }
     }
 }
@@ -208,7 +237,7 @@ impl Value<'_> {
             Value::Address { octets, len, .. } => {
                 xxh3_64_with_seed(&octets[..usize::from(*len)], seed)
             }
-            Value::Encoded(_) | Value::Pieces(_) | Value::Folded(_) => {
+            Value::Encoded(_) | Value::Pieces(_) | Value::Values(_) | Value::Folded(_) => {
                 let mut hash = Xxh3::with_seed(seed);
                 self.pieces(|piece| hash.update(piece));
                 hash.digest()

@@ -45,6 +45,24 @@ pub struct Snapshot<F: Filter> {
     pub challenges: Arc<Challenges>,
     /// When requests are refused because there are too many.
     pub overload: Overload,
+    /// Filters of listeners, which their requests go through before they are routed.
+    pub chains: Vec<Program<F>>,
+}
+
+impl<F: Filter> Snapshot<F> {
+    /// The filters of a request: those of its listener, and those of its route once it has one.
+    pub fn program(&self, route: Option<usize>, listener: usize) -> Option<&Program<F>> {
+        let chain = self.chain(listener);
+        match route.and_then(|route| self.routes.get(route)) {
+            Some(route) => Some(route.program_behind(chain)),
+            None => chain.and_then(|chain| self.chains.get(chain)),
+        }
+    }
+
+    /// The chain of a listener.
+    pub fn chain(&self, listener: usize) -> Option<usize> {
+        self.listeners.get(listener)?.chain
+    }
 }
 
 /// What is said to origins about the client, and whom to believe about it.
@@ -58,6 +76,9 @@ pub struct ForwardingPolicy {
     pub via: Option<Box<str>>,
     /// The name of the request id field; none sends and makes no ids.
     pub request_id: Option<Box<str>>,
+    /// Fields by which origins are told of principals, in lower case: taken out of what clients
+    /// send.
+    pub reserved: Box<[Box<str>]>,
 }
 
 /// A list of networks.
@@ -124,6 +145,8 @@ pub struct Listener {
     pub caps: Caps,
     /// Its connections on all cores.
     pub connections: Arc<Arrivals>,
+    /// Which of the snapshot's chains its requests go through before they are routed.
+    pub chain: Option<usize>,
 }
 
 /// What a listener's connections carry.
@@ -269,6 +292,8 @@ pub struct Route<F: Filter> {
     pub action: Action,
     /// Its filters.
     pub program: Program<F>,
+    /// For each of the snapshot's chains, that chain's filters and behind them the route's.
+    pub chained: Box<[Program<F>]>,
     /// The path sent to the origin, from captures; none sends the normalised path.
     pub rewrite: Option<Template>,
     /// For a whole exchange; overrides the listener's.
@@ -288,6 +313,12 @@ pub struct Route<F: Filter> {
 }
 
 impl<F: Filter> Route<F> {
+    /// Its filters behind those of a chain.
+    pub fn program_behind(&self, chain: Option<usize>) -> &Program<F> {
+        let chained = chain.and_then(|chain| self.chained.get(chain));
+        chained.unwrap_or(&self.program)
+    }
+
     /// What keys of its requests are made with.
     pub fn key_names(&self) -> KeyNames<'_> {
         KeyNames::new(&self.names)

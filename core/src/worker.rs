@@ -2,6 +2,7 @@
 //! counters. Nothing of it is shared with another worker.
 
 mod accept;
+mod errands;
 mod mailbox;
 mod permits;
 mod refusals;
@@ -31,6 +32,7 @@ use crate::upstream::{self, EndpointUpdate, Pool};
 use crate::wall::WallClock;
 use crate::wire::Wire;
 
+use errands::Errands;
 use permits::Waiting;
 use refusals::Refusals;
 use spread::Peers;
@@ -62,6 +64,9 @@ pub(crate) struct Worker<F: Filter> {
     pub(crate) pressure: Pressure,
     peers: Peers<F>,
     waiting: Waiting,
+    errands: Errands,
+    /// How other threads speak to it.
+    own: Mailbox<F>,
 }
 
 /// A snapshot with this core's pools of its upstreams.

@@ -4,6 +4,7 @@
 //! A filter touches no socket and reads no clock. What its settings demand of a head was
 //! checked when the configuration was read, so a decision cannot fail on a constant.
 
+pub mod auth;
 mod body_limit;
 mod concurrency_limit;
 mod dice;
@@ -16,6 +17,7 @@ mod rewrite;
 #[cfg(test)]
 mod testing;
 
+pub use auth::Authenticate;
 pub use body_limit::BodyLimit;
 pub use concurrency_limit::ConcurrencyLimit;
 pub use fault::Fault;
@@ -25,7 +27,7 @@ pub use maintenance::{Enabled, Maintenance, Page};
 pub use rate_limit::RateLimit;
 pub use rewrite::Rewrite;
 
-use ringgate_core::chain::{self, Answer, Bodies, BodyMode, BodyPhase, BodyVerdict};
+use ringgate_core::chain::{self, Answer, Bodies, BodyMode, BodyPhase, BodyVerdict, CallOutcome};
 use ringgate_core::chain::{RequestPhase, ResponsePhase, Verdict};
 use ringgate_core::rt::clock::Moment;
 
@@ -46,6 +48,8 @@ pub enum Filter {
     Fault(Fault),
     /// Answers in place of origins that are being worked on.
     Maintenance(Maintenance),
+    /// Asks who makes a request.
+    Authenticate(Box<Authenticate>),
     /// Limits rates, and quotas of days and months. Boxed: it is much larger than the others.
     RateLimit(Box<RateLimit>),
 }
@@ -72,6 +76,8 @@ pub struct Scratch {
     pub(crate) grpc_web: grpc_web::Translation,
     /// Places among the requests of its keys.
     pub(crate) places: concurrency_limit::Held,
+    /// Where the question who makes the request stands.
+    pub(crate) auth: auth::Progress,
     /// What rate limits have left, for the response's fields.
     pub(crate) told: rate_limit::Told,
 }
@@ -111,7 +117,16 @@ impl chain::Filter for Filter {
             Filter::ConcurrencyLimit(limit) => limit.request_head(phase),
             Filter::Fault(fault) => fault.request_head(phase),
             Filter::Maintenance(maintenance) => maintenance.request_head(phase),
+            Filter::Authenticate(authenticate) => authenticate.request_head(phase),
             Filter::RateLimit(limit) => limit.request_head(phase),
+        }
+    }
+
+    fn resume(&self, phase: &mut RequestPhase<'_, Self>, outcomes: &[CallOutcome]) -> Verdict {
+        match self {
+            Filter::Authenticate(authenticate) => authenticate.resume(phase, outcomes),
+            // No other one waits for anything.
+            _ => Verdict::Continue,
         }
     }
 
@@ -148,6 +163,7 @@ impl chain::Filter for Filter {
             Filter::ConcurrencyLimit(limit) => limit.describe(),
             Filter::Fault(fault) => fault.describe(),
             Filter::Maintenance(maintenance) => maintenance.describe(),
+            Filter::Authenticate(authenticate) => authenticate.describe(),
             Filter::RateLimit(limit) => limit.describe(),
         }
     }
@@ -161,6 +177,7 @@ impl chain::Filter for Filter {
             Filter::ConcurrencyLimit(limit) => limit.tell(phase),
             Filter::Fault(fault) => fault.tell(phase),
             Filter::Maintenance(maintenance) => maintenance.tell(phase),
+            Filter::Authenticate(authenticate) => authenticate.tell(phase),
             Filter::RateLimit(limit) => limit.tell(phase),
             _ => None,
         }

@@ -13,6 +13,7 @@ use crate::{Core, Filter, Scratch};
 pub(crate) struct Exchange {
     pub(crate) head: RequestHead,
     pub(crate) attributes: Attributes,
+    pub(crate) unix_ms: u64,
     core: Core,
     scratch: Scratch,
 }
@@ -21,10 +22,11 @@ impl Exchange {
     pub(crate) fn request_head(&mut self, filter: &Filter) -> Verdict {
         filter.request_head(&mut RequestPhase {
             head: &mut self.head,
-            attributes: &self.attributes,
+            attributes: &mut self.attributes,
             core: &mut self.core,
             scratch: &mut self.scratch,
             now: Stamp::now(),
+            unix_ms: self.unix_ms,
         })
     }
 

@@ -22,6 +22,7 @@ use crate::capture::Captures;
 use crate::host::HostPattern;
 use crate::path::Merge;
 use crate::pattern::Part;
+use crate::predicate::Fact;
 use crate::router::{RouteId, RouteSpec, Router};
 use cover::{Cover, Point, cover};
 use fresh::Fresh;
@@ -63,6 +64,8 @@ pub struct Witness {
     pub query: String,
     /// Header fields, names in lower case.
     pub headers: Vec<(String, Vec<u8>)>,
+    /// What is known of who makes it.
+    pub facts: Vec<(Fact, Vec<u8>)>,
 }
 
 /// Reads like the arguments of `ringgate explain` and curl.
@@ -74,6 +77,9 @@ impl fmt::Display for Witness {
         }
         for (name, value) in &self.headers {
             write!(f, " -H '{name}: {}'", String::from_utf8_lossy(value))?;
+        }
+        for (fact, value) in &self.facts {
+            write!(f, ", {fact} {}", String::from_utf8_lossy(value))?;
         }
         Ok(())
     }
@@ -152,6 +158,7 @@ impl<'r> Analysis<'r> {
                 path: String::from_utf8_lossy(&path).into_owned(),
                 query: point.query(),
                 headers: point.headers(),
+                facts: point.facts(),
             },
             by,
         })
@@ -173,7 +180,8 @@ impl<'r> Analysis<'r> {
             && spec.path.parts() == other.path.parts()
             && spec.methods == other.methods
             && same_set(&spec.headers, &other.headers)
-            && same_set(&spec.query, &other.query);
+            && same_set(&spec.query, &other.query)
+            && same_set(&spec.facts, &other.facts);
         if same {
             ConflictKind::Duplicate
         } else {

@@ -38,6 +38,8 @@ pub enum Reason {
     Header(usize),
     /// This query condition does not hold.
     Query(usize),
+    /// The condition at this index on who makes the request does not hold.
+    Fact(usize),
     /// All of it matches, but the winner takes precedence.
     LessSpecific {
         /// The winner.
@@ -116,6 +118,10 @@ impl Router {
             .position(|query| !query.holds(request.query));
         if let Some(index) = parameter {
             return Some(Reason::Query(index));
+        }
+        let fact = spec.facts.iter().position(|fact| !fact.holds(probe));
+        if let Some(index) = fact {
+            return Some(Reason::Fact(index));
         }
         debug_assert!(winner.is_some(), "a route matches, so one must win");
         winner.map(|than| Reason::LessSpecific { than })

@@ -55,7 +55,9 @@ pub use lookup::{Lookup, Request, Slash};
 pub use methods::{Allowed, MethodError, MethodSet};
 pub use path::{PathError, PathPolicy};
 pub use pattern::{PathPattern, PatternError};
-pub use predicate::{HeaderPredicate, PredicateError, Probe, QueryPredicate, ValueTest};
+pub use predicate::{
+    Fact, FactPredicate, HeaderPredicate, PredicateError, Probe, QueryPredicate, ValueTest,
+};
 pub use router::{
     BuildError, BuildErrorKind, RouteId, RouteSpec, Router, RouterBuilder, RouterOptions,
     STEPS_MAX, TrailingSlash,

@@ -141,6 +141,7 @@ impl Router {
                 .query
                 .iter()
                 .all(|predicate| predicate.holds(request.query))
+            && spec.facts.iter().all(|predicate| predicate.holds(probe))
     }
 
     #[cold]

@@ -198,6 +198,68 @@ impl QueryPredicate {
     }
 }
 
+/// What is known of the principal who makes a request, once filters in front of the router have
+/// proved it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Fact {
+    /// The name of the consumer.
+    Consumer,
+    /// A group that the principal is in.
+    Group,
+    /// A scope of its token.
+    Scope,
+    /// A claim of its token, by name.
+    Claim(Box<str>),
+}
+
+impl fmt::Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fact::Consumer => f.write_str("consumer"),
+            Fact::Group => f.write_str("group"),
+            Fact::Scope => f.write_str("scope"),
+            Fact::Claim(name) => write!(f, "claim `{name}`"),
+        }
+    }
+}
+
+/// A test of a fact. A request whose principal is not known has no facts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct FactPredicate {
+    fact: Fact,
+    test: ValueTest,
+}
+
+impl FactPredicate {
+    /// Tests the values of a fact, byte by byte.
+    ///
+    /// # Errors
+    /// An empty set.
+    pub fn new(fact: Fact, test: ValueTest) -> Result<Self, PredicateError> {
+        let test = test.checked()?;
+        Ok(FactPredicate { fact, test })
+    }
+
+    /// What is looked at.
+    #[must_use]
+    pub fn fact(&self) -> &Fact {
+        &self.fact
+    }
+
+    /// What is tested.
+    #[must_use]
+    pub fn test(&self) -> &ValueTest {
+        &self.test
+    }
+
+    pub(crate) fn holds<P: Probe + ?Sized>(&self, probe: &P) -> bool {
+        match &self.test {
+            ValueTest::Absent => !probe.any_fact(&self.fact, |_| true),
+            test => probe.any_fact(&self.fact, |value| test.accepts(value)),
+        }
+    }
+}
+
 /// Why a predicate was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PredicateError {
@@ -230,6 +292,13 @@ pub trait Probe {
     /// Whether `test` holds for a value of any field line called `lower_name`. Stops at the
     /// first that does. Values come without outer blanks.
     fn any_header(&self, lower_name: &str, test: impl FnMut(&[u8]) -> bool) -> bool;
+
+    /// Whether `test` holds for a value of a fact. Nothing is known of a principal unless this
+    /// says so.
+    fn any_fact(&self, fact: &Fact, test: impl FnMut(&[u8]) -> bool) -> bool {
+        let _ = (fact, test);
+        false
+    }
 }
 
 /// A request without header fields.

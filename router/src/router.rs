@@ -8,7 +8,7 @@ use crate::hosts::Hosts;
 use crate::methods::{Allowed, EXTENSIONS_MAX, MethodSet, MethodTable};
 use crate::path::Merge;
 use crate::pattern::PathPattern;
-use crate::predicate::{HeaderPredicate, QueryPredicate, ValueTest};
+use crate::predicate::{FactPredicate, HeaderPredicate, QueryPredicate, ValueTest};
 use crate::trie::{Draft, Entry, Trie};
 
 /// A route, by its place in the configuration.
@@ -36,6 +36,8 @@ pub struct RouteSpec {
     pub headers: Vec<HeaderPredicate>,
     /// Conditions on query parameters; all must hold.
     pub query: Vec<QueryPredicate>,
+    /// Conditions on who makes the request; all must hold.
+    pub facts: Vec<FactPredicate>,
     /// Decides between routes of the same host and pattern; the higher wins, 0 is usual.
     pub priority: i32,
 }
@@ -50,6 +52,7 @@ impl RouteSpec {
             methods: MethodSet::any(),
             headers: Vec::new(),
             query: Vec::new(),
+            facts: Vec::new(),
             priority: 0,
         }
     }
@@ -69,7 +72,7 @@ impl RouteSpec {
     }
 
     fn predicate_count(&self) -> usize {
-        self.headers.len() + self.query.len()
+        self.headers.len() + self.query.len() + self.facts.len()
     }
 
     /// Decides between routes of the same host and pattern: the smaller wins.
@@ -100,6 +103,14 @@ impl RouteSpec {
             if self.query.iter().any(|other| opposed(&other)) {
                 let key = String::from_utf8_lossy(predicate.key());
                 return Some(format!("the query parameter `{key}`"));
+            }
+        }
+        for predicate in &self.facts {
+            let opposed = |other: &&FactPredicate| {
+                other.fact() == predicate.fact() && absent(other.test()) != absent(predicate.test())
+            };
+            if self.facts.iter().any(|other| opposed(&other)) {
+                return Some(format!("the {}", predicate.fact()));
             }
         }
         None

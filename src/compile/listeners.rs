@@ -39,6 +39,7 @@ pub(super) fn lower(config: &Config, around: &Surroundings<'_>) -> Vec<snapshot:
             },
             caps: caps(&listener.limits),
             connections: (around.connections)(&listener.name),
+            chain: None,
         })
         .collect()
 }

@@ -80,6 +80,7 @@ pub fn compile(
             lag_max: config.overload.lag_max.unwrap_or_default(),
             memory_max: config.overload.memory_max.unwrap_or_default(),
         },
+        chains: Vec::new(),
     };
     Ok((snapshot, findings))
 }
@@ -111,6 +112,7 @@ fn forwarding(config: &Config) -> ForwardingPolicy {
         },
         via: policy.via.clone(),
         request_id: policy.request_id.clone(),
+        reserved: [].into(),
     }
 }
 

@@ -136,6 +136,7 @@ fn spec(route: &model::Route, policy: &PathPolicy) -> Result<RouteSpec, Box<Diag
         methods,
         headers: headers.collect::<Result<_, _>>()?,
         query: query.collect::<Result<_, _>>()?,
+        facts: Vec::new(),
         priority: route.priority.value,
     })
 }
@@ -171,6 +172,7 @@ fn lower_route(
         names: names(route, pattern),
         action: action(&route.action, pattern)?,
         program: Program::new(steps.collect::<Result<_, _>>()?),
+        chained: [].into(),
         rewrite: rewrite
             .map(|text| template(&text.value, text.span, pattern))
             .transpose()?,

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use ringgate_config::Config;
 use ringgate_config::model::{EndpointAddr, ListenAddr, Listener, ListenerProtocol, Route};
 use ringgate_core::answer;
-use ringgate_core::chain::{self, Filter as _};
+use ringgate_core::chain::{self, Filter as _, Program};
 use ringgate_core::error::Fault;
 use ringgate_core::explain::{self, Described, DryCore, Explanation, Routed};
 use ringgate_core::http::RequestHead;
@@ -203,7 +203,9 @@ impl Dry {
         let mut found = router.candidates(&request, &Seen(routed));
         found.sort_by_key(|candidate| match candidate.verdict {
             Verdict::Won => 0,
-            Verdict::Lost(Reason::Header(_) | Reason::Query(_) | Reason::Method) => 1,
+            Verdict::Lost(
+                Reason::Header(_) | Reason::Query(_) | Reason::Fact(_) | Reason::Method,
+            ) => 1,
             Verdict::Lost(Reason::LessSpecific { .. }) => 2,
             Verdict::Lost(Reason::Path) => 3,
             Verdict::Lost(Reason::Host) => 4,
@@ -240,7 +242,8 @@ impl Dry {
             return Vec::new();
         };
         let named = &self.config.routes[index].filters;
-        let steps = self.snapshot.routes[index].program.steps();
+        let program = self.snapshot.program(told.route, told.listener);
+        let steps = program.map_or(&[][..], Program::steps);
         let each = steps.iter().zip(named).enumerate();
         each.map(|(place, (step, name))| Step {
             filter: step.name.to_string(),
@@ -285,6 +288,7 @@ impl Dry {
                     .map(|(upstream, target)| (self.upstream(*upstream), target.clone()))
                     .collect(),
             },
+            explain::Outcome::Errand => Outcome::Errand,
         }
     }
 
@@ -345,11 +349,10 @@ impl Dry {
     }
 
     fn answer(&self, told: &Explanation, answer: &chain::Answer, won: bool) -> Outcome {
-        let step = told.answered_by.zip(told.route);
-        let step = step.and_then(|(step, route)| {
-            let steps = self.snapshot.routes[route].program.steps();
-            steps.get(step).map(|step| &step.name)
-        });
+        let program = self.snapshot.program(told.route, told.listener);
+        let step = told.answered_by.zip(program);
+        let step = step.and_then(|(step, program)| program.steps().get(step));
+        let step = step.map(|step| &step.name);
         let by = match (step, told.route) {
             (Some(name), _) => format!("filter {name}"),
             (None, Some(_)) if won => "the route".to_owned(),
@@ -405,7 +408,7 @@ fn shown(endpoint: &Endpoint) -> String {
 
 fn decision(place: usize, told: &Explanation) -> Decision {
     match (&told.outcome, told.answered_by) {
-        (explain::Outcome::Calls(_), _) => Decision::Waits,
+        (explain::Outcome::Calls(_) | explain::Outcome::Errand, _) => Decision::Waits,
         (_, Some(step)) if place == step => Decision::Answers,
         (_, Some(step)) if place > step => Decision::NotReached,
         // The limit on bodies comes before the filters.

@@ -61,6 +61,14 @@ pub fn loss(
             };
             ("query", text, span)
         }
+        Reason::Fact(index) => {
+            let fact = router.spec(id).and_then(|spec| spec.facts.get(index));
+            let text = match fact {
+                Some(fact) => format!("{}: not what the route asks for", fact.fact()),
+                None => "who asks".to_owned(),
+            };
+            ("principal", text, route.name.span)
+        }
         Reason::LessSpecific { than } => {
             let (text, span) = less_specific(config, router, id, than, &routed.host);
             ("less_specific", text, span)

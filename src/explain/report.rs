@@ -113,6 +113,8 @@ pub enum Outcome {
     Answer(Answer),
     /// The gateway refuses it.
     Refuse(Answer),
+    /// A filter has something done off the data plane first, such as hashing a password.
+    Errand,
     /// A filter makes calls first.
     Calls {
         /// Upstream and target of each.

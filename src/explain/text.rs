@@ -132,7 +132,9 @@ impl Page {
                 };
                 format!("{}: {meaning}", self.paint("31", &verdict))
             }
-            Outcome::Calls { .. } => self.paint("33", "-> a filter asks others first"),
+            Outcome::Calls { .. } | Outcome::Errand => {
+                self.paint("33", "-> a filter asks others first")
+            }
         }
     }
 
@@ -232,6 +234,12 @@ impl Page {
                     false => "The client gets, once the filters have seen it",
                 });
                 self.answer(answer);
+            }
+            Outcome::Errand => {
+                self.heading("Before anything else");
+                self.line(
+                    "a filter has a credential verified off the data plane, which is not done here",
+                );
             }
             Outcome::Calls { calls } => {
                 self.heading("Calls before anything else");

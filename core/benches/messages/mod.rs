@@ -216,6 +216,8 @@ pub fn record() -> Record<'static> {
             target: b"/api/users/7/orders?page=2&sort=-created",
             version: Version::Http11,
         },
+        consumer: None,
+        scheme: None,
         status: 200,
         route: Some("users"),
         upstream: Some("users-service"),

@@ -5,7 +5,7 @@ use super::{Record, Said};
 use crate::http::Version;
 
 /// The longest line: the texts of a record, each at its longest, and what stands around them.
-pub(super) const LINE_MAX: usize = 11 * TEXT_MAX + 1024;
+pub(super) const LINE_MAX: usize = 12 * TEXT_MAX + 1024;
 
 /// The second that was written last, as text: most lines share theirs with the one before.
 #[derive(Debug, Default)]
@@ -50,6 +50,15 @@ pub(super) fn json_line<'a>(record: &Record<'_>, second: &mut Second, pen: Pen<'
         .put(b"\",\"listener\":\"")
         .text(record.listener.as_bytes());
     pen = json_said(record.said, pen).number(u64::from(record.status));
+    if let Some(scheme) = record.scheme {
+        pen = pen.put(b",\"auth\":\"").text(scheme.as_bytes()).put(b"\"");
+    }
+    if let Some(consumer) = record.consumer {
+        pen = pen
+            .put(b",\"consumer\":\"")
+            .text(consumer.as_bytes())
+            .put(b"\"");
+    }
     if let Some(route) = record.route {
         pen = pen.put(b",\"route\":\"").text(route.as_bytes()).put(b"\"");
     }
@@ -143,7 +152,9 @@ fn millis(unix_ms: u64) -> [u8; 3] {
 pub(super) fn combined_line<'a>(record: &Record<'_>, second: &mut Second, pen: Pen<'a>) -> Pen<'a> {
     let mut pen = pen
         .plain(record.client)
-        .put(b" - - [")
+        .put(b" - ")
+        .text(record.consumer.unwrap_or("-").as_bytes())
+        .put(b" [")
         .put(second.at(record.unix_ms / 1000, crate::wall::common_log_time))
         .put(b"] \"");
     pen = match record.said {
@@ -230,7 +241,7 @@ mod tests {
             ]
         );
         let combined = lines(of.map(at), combined_line);
-        let times: Vec<&str> = combined.lines().map(|line| &line[15..41]).collect();
+        let times: Vec<&str> = combined.lines().map(|line| &line[17..43]).collect();
         assert_eq!(times[1], "01/Jan/1970:00:00:00 +0000");
         assert_eq!(times[3], "22/Nov/2024:00:00:01 +0000");
     }
@@ -251,6 +262,8 @@ mod tests {
                 target: &worst,
                 version: Version::Http11,
             },
+            consumer: Some(name),
+            scheme: Some("introspection"),
             status: u16::MAX,
             route: Some(name),
             upstream: Some(name),
@@ -291,7 +304,7 @@ mod tests {
     fn combined_lines_keep_their_columns() {
         let line = line(combined_line);
         assert!(
-            line.starts_with("192.0.2.7 - - [22/Nov/2024:00:00:00 +0000] \"GET "),
+            line.starts_with("192.0.2.7 - app [22/Nov/2024:00:00:00 +0000] \"GET "),
             "{line}"
         );
         assert_eq!(line.matches('\n').count(), 1);

@@ -9,6 +9,7 @@ use super::{
     RequestPhase, ResponsePhase, Summary, Verdict,
 };
 use crate::block::Block;
+use crate::errand::Errand;
 use crate::http::{RequestHead, ResponseHead};
 use crate::rt::clock::Stamp;
 use crate::stats::{CoreIndex, FilterStats, PerCore};
@@ -118,9 +119,19 @@ impl<F: Filter> Clone for Run<'_, F> {
 
 impl<F: Filter> Copy for Run<'_, F> {}
 
-/// Where the request-head phase stands.
+/// The request that the request-head phase is about.
+pub struct Subject<'s> {
+    /// Its head.
+    pub head: &'s mut RequestHead,
+    /// What else is known of it.
+    pub attributes: &'s mut Attributes,
+    /// The wall's clock, in milliseconds since the UNIX epoch.
+    pub unix_ms: u64,
+}
+
+/// Where the request-head phase stands: in front of a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Position(usize);
+pub struct Position(pub usize);
 
 /// What the request-head phase needs next.
 #[derive(Debug)]
@@ -131,7 +142,9 @@ pub enum Progress {
     Answered(Box<Answer>, usize),
     /// These calls; then [`Run::resume`] at the position.
     Calls(Box<Calls>, Position),
-    /// This much time; then [`Run::go_on`] at the position.
+    /// This errand; then [`Run::resume`] at the position, without outcomes.
+    Errand(Box<Errand>, Position),
+    /// This much time; then [`Run::request_head`] from the position on.
     Pause(Duration, Position),
 }
 
@@ -184,9 +197,29 @@ impl<'a, F: Filter> Run<'a, F> {
         modes.fold(BodyMode::Skip, strictest)
     }
 
-    /// Runs the request-head phase from its beginning.
-    pub fn request_head(&self, head: &mut RequestHead, attributes: &Attributes) -> Progress {
-        self.request_head_from(Position(0), None, head, attributes)
+    /// Asks the filters for the answer to a preflight.
+    pub fn preflight(&self, subject: Subject<'_>) -> Option<(Box<Answer>, usize)> {
+        let core = &mut *self.state.borrow_mut();
+        let scratch = &mut *self.scratch.borrow_mut();
+        let now = Stamp::now();
+        let mut steps = self.program.steps.iter().enumerate();
+        steps.find_map(|(index, step)| {
+            let mut phase = RequestPhase {
+                head: &mut *subject.head,
+                attributes: &mut *subject.attributes,
+                core: &mut *core,
+                scratch: &mut *scratch,
+                now: self.rehearsal.map_or(now, |rehearsal| rehearsal.now),
+                unix_ms: subject.unix_ms,
+            };
+            let answer = step.filter.preflight(&mut phase)?;
+            Some((answer, index))
+        })
+    }
+
+    /// Runs the request-head phase from a position on.
+    pub fn request_head(&self, from: Position, subject: Subject<'_>) -> Progress {
+        self.request_head_from(from, None, subject)
     }
 
     /// Goes on with the request-head phase after the calls of the filter at `position`.
@@ -194,30 +227,18 @@ impl<'a, F: Filter> Run<'a, F> {
         &self,
         position: Position,
         outcomes: &[CallOutcome],
-        head: &mut RequestHead,
-        attributes: &Attributes,
+        subject: Subject<'_>,
     ) -> Progress {
-        self.request_head_from(position, Some(outcomes), head, attributes)
-    }
-
-    /// Goes on with the request-head phase at `position` after a pause.
-    pub fn go_on(
-        &self,
-        position: Position,
-        head: &mut RequestHead,
-        attributes: &Attributes,
-    ) -> Progress {
-        self.request_head_from(position, None, head, attributes)
+        self.request_head_from(position, Some(outcomes), subject)
     }
 
     fn request_head_from(
         &self,
         Position(first): Position,
         mut outcomes: Option<&[CallOutcome]>,
-        head: &mut RequestHead,
-        attributes: &Attributes,
+        subject: Subject<'_>,
     ) -> Progress {
-        if self.program.steps.len() == first {
+        if self.program.steps.len() <= first {
             return Progress::Passed;
         }
         let core = &mut *self.state.borrow_mut();
@@ -225,11 +246,12 @@ impl<'a, F: Filter> Run<'a, F> {
         let mut began = Stamp::now();
         for (index, step) in self.program.steps.iter().enumerate().skip(first) {
             let mut phase = RequestPhase {
-                head: &mut *head,
-                attributes,
+                head: &mut *subject.head,
+                attributes: &mut *subject.attributes,
                 core: &mut *core,
                 scratch: &mut *scratch,
                 now: self.rehearsal.map_or(began, |rehearsal| rehearsal.now),
+                unix_ms: subject.unix_ms,
             };
             let verdict = match outcomes.take() {
                 Some(outcomes) => step.filter.resume(&mut phase, outcomes),
@@ -247,6 +269,7 @@ impl<'a, F: Filter> Run<'a, F> {
                     return Progress::Answered(answer, index);
                 }
                 Verdict::Call(calls) => return Progress::Calls(calls, Position(index)),
+                Verdict::Ask(errand) => return Progress::Errand(errand, Position(index)),
                 Verdict::Pause(time) => return Progress::Pause(time, Position(index + 1)),
             }
         }

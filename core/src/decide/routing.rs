@@ -1,15 +1,16 @@
 //! The route of a request: its path in one spelling, and what the router says of it.
 
 use ringgate_router::path::{self, Normal};
-use ringgate_router::{Lookup, Probe, Request, RouteSpec};
+use ringgate_router::{Fact, Lookup, Probe, Request, RouteSpec};
 
-use super::Plan;
 use super::server::{Forwards, challenge_answer, count_forward, server_options, slash_redirect};
+use super::{Caller, Plan};
 use crate::answer;
-use crate::chain::{Answer, Filter};
+use crate::chain::{Answer, Filter, Subject};
 use crate::error::Fault;
 use crate::exchange::Exchange;
 use crate::http::{Fields, Method, RequestHead, TargetForm};
+use crate::principal::Principal;
 use crate::snapshot::{Route, Snapshot};
 
 /// Whether the request is one that the gateway answers itself, whatever the routes say.
@@ -37,10 +38,12 @@ fn answer_as_server<'s, F: Filter>(
     Ok(())
 }
 
-pub(super) fn find_route<'s, F: Filter>(
+/// What is done with a request before anybody asks for its route: what the gateway answers
+/// itself, and the path in one spelling.
+pub(super) fn prepare<'s, F: Filter>(
     snapshot: &'s Snapshot<F>,
     exchange: &mut Exchange<F>,
-) -> Result<&'s Route<F>, Plan<'s>> {
+) -> Result<(), Plan<'s>> {
     answer_as_server(snapshot, &mut exchange.request)?;
     let head = &mut exchange.request;
     match path::normalise(head.path(), &snapshot.path_policy, &mut exchange.text) {
@@ -52,17 +55,73 @@ pub(super) fn find_route<'s, F: Filter>(
         Err(error) => return Err(Plan::Fault(Fault::RequestPath(error))),
     }
     exchange.attributes.routed_path = head.path_span();
+    Ok(())
+}
+
+/// The answer to a browser that asks whether it may make a request, if a filter of that
+/// request's route has one. No credentials come with such a question, so it is answered before
+/// anybody asks for them.
+pub(super) fn preflight<F: Filter>(
+    caller: &Caller<'_, F>,
+    snapshot: &Snapshot<F>,
+    exchange: &mut Exchange<F>,
+) -> Option<Box<Answer>> {
+    let head = &exchange.request;
+    if head.method != Method::Options || head.fields.value_of("origin").is_none() {
+        return None;
+    }
+    let method = head.fields.value_of("access-control-request-method")?;
+    let request = Request {
+        host: head.host(),
+        path: head.path(),
+        query: head.query().unwrap_or_default(),
+        method,
+    };
+    let probe = Facts {
+        fields: &head.fields,
+        principal: None,
+    };
+    let captures = &mut exchange.attributes.captures;
+    let Lookup::Found(id) = snapshot.router.lookup(&request, &probe, captures) else {
+        return None;
+    };
+    exchange.attributes.route = Some(id.index());
+    let program = snapshot.program(Some(id.index()), caller.listener)?;
+    let answered = caller.run(program, &exchange.scratch).preflight(Subject {
+        head: &mut exchange.request,
+        attributes: &mut exchange.attributes,
+        unix_ms: caller.unix_ms,
+    });
+    match answered {
+        Some((answer, step)) => {
+            exchange.account.route = Some(id.index());
+            exchange.account.answered_by = Some(step);
+            Some(answer)
+        }
+        None => {
+            exchange.attributes.route = None;
+            None
+        }
+    }
+}
+
+pub(super) fn find_route<'s, F: Filter>(
+    snapshot: &'s Snapshot<F>,
+    exchange: &mut Exchange<F>,
+) -> Result<&'s Route<F>, Plan<'s>> {
+    let head = &mut exchange.request;
     let request = Request {
         host: head.host(),
         path: head.path(),
         query: head.query().unwrap_or_default(),
         method: head.method_text(),
     };
+    let probe = Facts {
+        fields: &head.fields,
+        principal: exchange.attributes.principal.as_deref(),
+    };
     let captures = &mut exchange.attributes.captures;
-    match snapshot
-        .router
-        .lookup(&request, &FieldProbe(&head.fields), captures)
-    {
+    match snapshot.router.lookup(&request, &probe, captures) {
         Lookup::Found(id) => {
             exchange.account.route = Some(id.index());
             exchange.attributes.route = Some(id.index());
@@ -103,11 +162,33 @@ pub(super) fn find_route<'s, F: Filter>(
     }
 }
 
-/// Header predicates look at the fields of the head.
-struct FieldProbe<'a>(&'a Fields);
+/// Predicates look at the fields of the head, and at who makes the request.
+struct Facts<'a> {
+    fields: &'a Fields,
+    principal: Option<&'a Principal>,
+}
 
-impl Probe for FieldProbe<'_> {
+impl Probe for Facts<'_> {
     fn any_header(&self, lower_name: &str, test: impl FnMut(&[u8]) -> bool) -> bool {
-        self.0.values_of(lower_name).any(test)
+        self.fields.values_of(lower_name).any(test)
+    }
+
+    fn any_fact(&self, fact: &Fact, mut test: impl FnMut(&[u8]) -> bool) -> bool {
+        let Some(principal) = self.principal else {
+            return false;
+        };
+        let mut all = |texts: &[Box<str>]| texts.iter().any(|text| test(text.as_bytes()));
+        match fact {
+            Fact::Consumer => principal
+                .consumer
+                .as_ref()
+                .is_some_and(|name| test(name.as_bytes())),
+            Fact::Group => all(&principal.groups),
+            Fact::Scope => all(&principal.scopes),
+            Fact::Claim(name) => {
+                let mut values = principal.claims.values(name);
+                values.any(|value| test(value.as_bytes()))
+            }
+        }
     }
 }

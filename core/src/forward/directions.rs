@@ -116,7 +116,7 @@ impl<F: Filter> Attempt<'_, F> {
     ) -> (Run<'x, F>, Reply<'x, F>) {
         let worker = &self.client.worker;
         let run = Run::new(
-            &self.route.program,
+            self.program(),
             worker.core(),
             &worker.filters,
             &exchange.scratch,

@@ -7,6 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::VALUE_TEXT_MAX;
 use crate::http::{Fields, Known};
+use crate::principal::Claims;
 
 /// What a request has of a part.
 pub(super) enum Value<'a> {
@@ -18,6 +19,8 @@ pub(super) enum Value<'a> {
     Encoded(&'a [u8]),
     /// Several lines of a field, one list in effect (RFC 9110, 5.3).
     Pieces((&'a Fields, &'a str)),
+    /// Several values of a claim.
+    Values((&'a Claims, &'a str)),
     /// A host that is not spelled in lower case.
     Folded(&'a [u8]),
     /// A masked address: 4 or 16 octets of which `prefix` bits are left.
@@ -39,6 +42,15 @@ impl<'a> Value<'a> {
             (None, _) => Value::Absent,
             (Some(line), None) => Value::Bytes(line),
             (Some(_), Some(_)) => Value::Pieces((fields, name)),
+        }
+    }
+
+    pub(super) fn claim(claims: &'a Claims, name: &'a str) -> Value<'a> {
+        let mut values = claims.values(name);
+        match (values.next(), values.next()) {
+            (None, _) => Value::Absent,
+            (Some(value), None) => Value::Bytes(value.as_bytes()),
+            (Some(_), Some(_)) => Value::Values((claims, name)),
         }
     }
 
@@ -110,6 +122,14 @@ impl<'a> Value<'a> {
                         show(b", ");
                     }
                     show(line);
+                }
+            }
+            Value::Values((claims, name)) => {
+                for (index, value) in claims.values(name).enumerate() {
+                    if index > 0 {
+                        show(b", ");
+                    }
+                    show(value.as_bytes());
                 }
             }
             Value::Folded(host) => {

@@ -26,6 +26,8 @@ pub enum Command<F: Filter> {
     Peers(Arc<[Mailbox<F>]>),
     /// A request that waits here has its turn.
     Place(WaiterId),
+    /// What a request of this worker waits for, by its number, has been done.
+    Errand(u64),
     /// A connection that another worker has accepted.
     Adopt(Handed),
     /// Stop accepting, end what is idle, let requests finish, and say when that is done.

@@ -10,10 +10,11 @@ use std::thread;
 use crossbeam::queue::SegQueue;
 
 use super::accept::{self, Acceptor, OpenListener};
+use super::errands::Errands;
 use super::mailbox::{Command, InstallReport, Installation, Mailbox};
 use super::permits::Waiting;
 use super::refusals::Refusals;
-use super::spread::{Peers, UnderWay};
+use super::spread::Peers;
 use super::{Housekeeping, Installed, Stage, Worker};
 use crate::access::LogBuffer;
 use crate::chain::Filter;
@@ -66,11 +67,11 @@ pub fn start<F: Filter>(options: WorkerOptions<F>) -> io::Result<WorkerThread<F>
         wake: Arc::new(wake),
         under_way: Arc::default(),
     };
-    let under_way = Arc::clone(&mailbox.under_way);
+    let own = mailbox.clone();
     let (started, outcome) = channel();
     thread::Builder::new()
         .name(format!("ringgate-{}", options.core.0))
-        .spawn(move || run(options, source, (queue, under_way), &started))?;
+        .spawn(move || run(options, source, &own, &started))?;
     match outcome.recv() {
         Ok(Started {
             result: Ok(()),
@@ -83,9 +84,6 @@ pub fn start<F: Filter>(options: WorkerOptions<F>) -> io::Result<WorkerThread<F>
     }
 }
 
-/// What a worker is told, and how many connections are on their way to it.
-type Inbox<F> = (Arc<SegQueue<Command<F>>>, Arc<UnderWay>);
-
 struct Started {
     result: io::Result<()>,
     unpinned: Option<(usize, io::Error)>,
@@ -94,7 +92,7 @@ struct Started {
 fn run<F: Filter>(
     options: WorkerOptions<F>,
     source: WakeSource,
-    (queue, under_way): Inbox<F>,
+    own: &Mailbox<F>,
     started: &Sender<Started>,
 ) {
     let unpinned = options
@@ -109,10 +107,10 @@ fn run<F: Filter>(
     let driver = options.driver;
     let _abort = AbortOnPanic;
     let ran: io::Result<std::convert::Infallible> = rt::block_on(driver, async {
-        match set_up(options) {
+        match set_up(options, own) {
             Ok((worker, acceptors)) => {
                 say(Ok(()));
-                live(&worker, acceptors, source, (&queue, &under_way)).await;
+                live(&worker, acceptors, source, own).await;
             }
             Err(error) => say(Err(error)),
         }
@@ -142,7 +140,10 @@ impl Drop for AbortOnPanic {
 
 type Acceptors = RefCell<Vec<Rc<Acceptor>>>;
 
-fn set_up<F: Filter>(options: WorkerOptions<F>) -> io::Result<(Rc<Worker<F>>, Acceptors)> {
+fn set_up<F: Filter>(
+    options: WorkerOptions<F>,
+    own: &Mailbox<F>,
+) -> io::Result<(Rc<Worker<F>>, Acceptors)> {
     let pools = upstream::pools_for(options.core, &options.snapshot.upstreams, |_| None);
     let installed = Installed {
         snapshot: options.snapshot,
@@ -165,6 +166,8 @@ fn set_up<F: Filter>(options: WorkerOptions<F>) -> io::Result<(Rc<Worker<F>>, Ac
         pressure: Pressure::default(),
         peers: Peers::new(options.core),
         waiting: Waiting::default(),
+        errands: Errands::default(),
+        own: own.clone(),
     });
     let generation = worker.installed().snapshot.generation;
     worker.stats().generation.set(generation);
@@ -196,7 +199,7 @@ async fn live<F: Filter>(
     worker: &Rc<Worker<F>>,
     acceptors: Acceptors,
     source: WakeSource,
-    (queue, under_way): (&SegQueue<Command<F>>, &UnderWay),
+    own: &Mailbox<F>,
 ) {
     let drain = Rc::new(RefCell::new(None));
     rt::spawn(tick(Rc::clone(worker), Rc::clone(&drain)));
@@ -207,14 +210,15 @@ async fn live<F: Filter>(
         }
     });
     let on_wake = || {
-        while let Some(command) = queue.pop() {
+        while let Some(command) = own.queue.pop() {
             match command {
                 Command::Install(installation) => install(worker, &acceptors, installation),
                 Command::Endpoints(update) => worker.update_endpoints(&update),
                 Command::Place(waiter) => worker.waiting.wake(waiter),
+                Command::Errand(id) => worker.errands.wake(id),
                 Command::Peers(mailboxes) => worker.peers.meet(mailboxes),
                 Command::Adopt(handed) => {
-                    under_way.sub();
+                    own.under_way.sub();
                     accept::adopt(worker, &acceptors.borrow(), handed);
                 }
                 Command::Drain { grace, done } => {

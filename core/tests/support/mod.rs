@@ -118,6 +118,7 @@ pub fn snapshot_of<F: Filter>(
             },
             action: Action::Upstream(0),
             program: Program::new(steps.collect()),
+            chained: [].into(),
             rewrite: None,
             timeout: None,
             body_max: None,
@@ -160,9 +161,11 @@ pub fn snapshot_of<F: Filter>(
             emit: Emit::default(),
             via: Some("ringgate".into()),
             request_id: Some("x-request-id".into()),
+            reserved: [].into(),
         },
         challenges: Arc::default(),
         overload: Overload::default(),
+        chains: Vec::new(),
     }
 }
 
@@ -180,6 +183,7 @@ fn listener(addr: SocketAddr) -> Listener {
         proxies: TrustedNetworks::default(),
         caps: Caps::default(),
         connections: Arc::default(),
+        chain: None,
     }
 }
 

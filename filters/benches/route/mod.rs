@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ringgate_core::block::Block;
 
-use ringgate_core::chain::{Attributes, Program, Progress, Run, Step};
+use ringgate_core::chain::{Attributes, Position, Program, Progress, Run, Step, Subject};
 use ringgate_core::http::h1::{HeadLimits, Parse, Resume, parse_request, parse_response};
 use ringgate_core::http::{FieldLine, Method, RequestHead, ResponseHead};
 use ringgate_core::rt::clock::Stamp;
@@ -74,7 +74,12 @@ impl Exchange {
     #[inline(never)]
     pub fn filter_request(&mut self) -> bool {
         let run = Run::new(&self.program, CoreIndex(0), &self.core, &self.scratch);
-        let progress = run.request_head(&mut self.request, &self.attributes);
+        let subject = Subject {
+            head: &mut self.request,
+            attributes: &mut self.attributes,
+            unix_ms: 0,
+        };
+        let progress = run.request_head(Position(0), subject);
         matches!(progress, Progress::Passed)
     }
 

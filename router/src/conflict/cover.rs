@@ -12,7 +12,7 @@
 use super::fresh::Fresh;
 use super::index::{Field, Needs, Values, conditions};
 use crate::methods::OTHER;
-use crate::predicate::ValueTest;
+use crate::predicate::{Fact, ValueTest};
 use crate::router::Router;
 use crate::trie::Entry;
 
@@ -41,6 +41,7 @@ pub(super) struct Point {
 enum OwnedField {
     Header(String),
     Query(Vec<u8>),
+    Fact(Fact),
 }
 
 impl Point {
@@ -52,6 +53,16 @@ impl Point {
             }
         }
         headers
+    }
+
+    pub(super) fn facts(&self) -> Vec<(Fact, Vec<u8>)> {
+        let mut facts = Vec::new();
+        for (field, values) in &self.fields {
+            if let OwnedField::Fact(fact) = field {
+                facts.extend(values.iter().map(|value| (fact.clone(), value.clone())));
+            }
+        }
+        facts
     }
 
     pub(super) fn query(&self) -> String {
@@ -203,6 +214,7 @@ impl<'a> Search<'a> {
                 let field = match field {
                     Field::Header(name) => OwnedField::Header((*name).to_owned()),
                     Field::Query(key) => OwnedField::Query(key.to_vec()),
+                    Field::Fact(fact) => OwnedField::Fact((*fact).clone()),
                 };
                 Some((field, choices.get(first(place + 1))?.clone()))
             });

@@ -5,7 +5,7 @@
 use ahash::AHashMap;
 
 use super::fresh::Fresh;
-use crate::predicate::ValueTest;
+use crate::predicate::{Fact, ValueTest};
 use crate::router::{RouteSpec, Router};
 use crate::trie::Entry;
 
@@ -14,11 +14,12 @@ pub(super) const GROUP_SMALL: usize = 32;
 /// Sets of values that one field is tried with.
 const CHOICES_MAX: usize = 4096;
 
-/// A header field or a query parameter.
+/// A header field, a query parameter, or a fact about who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Field<'r> {
     Header(&'r str),
     Query(&'r [u8]),
+    Fact(&'r Fact),
 }
 
 /// The values of one field in one request.
@@ -64,11 +65,11 @@ pub(super) fn conditions(spec: &RouteSpec) -> impl Iterator<Item = (Field<'_>, &
         .headers
         .iter()
         .map(|header| (Field::Header(header.name()), header.test()));
-    headers.chain(
-        spec.query
-            .iter()
-            .map(|query| (Field::Query(query.key()), query.test())),
-    )
+    let query = spec.query.iter();
+    let query = query.map(|query| (Field::Query(query.key()), query.test()));
+    let facts = spec.facts.iter();
+    let facts = facts.map(|fact| (Field::Fact(fact.fact()), fact.test()));
+    headers.chain(query).chain(facts)
 }
 
 fn choices(tests: &[&ValueTest], fresh: &Fresh) -> Option<Vec<Values>> {

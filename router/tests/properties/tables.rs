@@ -31,6 +31,7 @@ pub fn spec(route: &NaiveRoute) -> RouteSpec {
             .iter()
             .map(|(key, test)| QueryPredicate::new(key, value_test(test)).unwrap())
             .collect(),
+        facts: Vec::new(),
         priority: route.priority,
     }
 }
