@@ -75,12 +75,12 @@ pub fn breaker(spec: &Breaker) -> String {
     }
     let _ = write!(
         text,
-        " of at least {} requests in {}, for {} and up to {}, then {} trial requests",
-        spec.minimum_requests,
+        " of at least {} in {}, for {} and up to {}, then {}",
+        count(spec.minimum_requests.into(), "request"),
         time(spec.window),
         time(spec.open_for),
         time(spec.open_for_max),
-        spec.probes
+        count(spec.probes.into(), "trial request")
     );
     text
 }
@@ -191,7 +191,7 @@ pub fn hedge(spec: &Hedge) -> String {
 /// How many requests at a time, and what becomes of more.
 pub fn concurrency(spec: &Concurrency) -> String {
     let mut text = match &spec.adaptive {
-        None => format!("{} requests at a time", spec.max),
+        None => format!("{} at a time", count(spec.max.into(), "request")),
         Some(adaptive) => format!(
             "between {} and {} requests at a time, by latency",
             adaptive.min, spec.max
@@ -244,9 +244,9 @@ pub fn canary<'n>(spec: &Canary, name: impl Fn(usize) -> &'n str) -> String {
     if let Some(halt) = &spec.halt {
         let _ = write!(
             text,
-            ", and none any more at {} failed of at least {} requests in {}",
+            ", and none any more at {} failed of at least {} in {}",
             percent(halt.error_ratio),
-            halt.minimum_requests,
+            count(halt.minimum_requests.into(), "request"),
             time(halt.window)
         );
     }
@@ -293,6 +293,26 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
+/// So many of something that has a plural with an `s`: `1 request`, `2 requests`.
+pub fn count(many: u64, what: &str) -> String {
+    match many {
+        1 => format!("1 {what}"),
+        _ => format!("{many} {what}s"),
+    }
+}
+
+/// A number in a row: `2nd`, `11th`.
+pub fn nth(number: u64) -> String {
+    let end = match (number % 10, number % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{number}{end}")
+}
+
 /// The name of a gRPC status, as the configuration writes it.
 fn grpc_word(code: u16) -> String {
     let word = match code {
@@ -320,6 +340,17 @@ fn grpc_word(code: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_agree_with_their_words() {
+        let said = [1, 2, 3, 4, 11, 12, 13, 21, 102, 111].map(nth);
+        let right = [
+            "1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "102nd", "111th",
+        ];
+        assert_eq!(said, right);
+        let said = [0, 1, 2].map(|many| count(many, "key"));
+        assert_eq!(said, ["0 keys", "1 key", "2 keys"]);
+    }
 
     #[test]
     fn retries_are_told_with_what_they_follow() {

@@ -34,7 +34,7 @@ use std::time::Duration;
 use ringgate_core::answer;
 use ringgate_core::chain::{Attributes, BodyVerdict, RequestPhase, ResponsePhase, Verdict};
 use ringgate_core::http::RequestHead;
-use ringgate_core::key::{Key, KeyNames, RouteNames};
+use ringgate_core::key::{Key, KeyNames, Part, RouteNames};
 use ringgate_core::rt::clock::Moment;
 
 use crate::Filter;
@@ -218,6 +218,9 @@ impl RateLimit {
             need: self.settings.weight.of(phase.head),
             now: phase.now.moment(),
         };
+        if claim.need == 0 {
+            return Verdict::Continue;
+        }
         let decided = self.decide(&mut phase.core.leases, &claim, |ledger| {
             let mut text = Vec::new();
             let names = KeyNames::of(&self.settings.routes, phase.attributes);
@@ -351,14 +354,18 @@ enum Decided {
 }
 
 impl Settings {
-    /// The key as the configuration has it, prefixes included: another one counts anew.
+    /// The key as the configuration has it, with the prefixes of addresses where there are
+    /// any: another one counts anew.
     fn key_text(&self) -> String {
         let Key {
+            parts,
             ipv4_prefix,
             ipv6_prefix,
-            ..
-        } = self.key;
-        format!("{} /{ipv4_prefix} /{ipv6_prefix}", self.key)
+        } = &self.key;
+        match parts.contains(&Part::ClientIp) {
+            true => format!("{} /{ipv4_prefix} /{ipv6_prefix}", self.key),
+            false => self.key.to_string(),
+        }
     }
 }
 

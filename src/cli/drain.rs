@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::Exit;
 use super::admin::Admin;
 use super::print::{complain, pretty, say};
+use crate::words;
 
 #[derive(Debug, Args)]
 pub struct Drain {
@@ -63,8 +64,8 @@ impl Drain {
             if Instant::now() >= latest {
                 self.place.report(&answer, "drained");
                 complain(&format!(
-                    "ringgate: {} requests are still under way after {seconds} s",
-                    answer["in_flight"]
+                    "ringgate: after {seconds} s there is still {} under way",
+                    words::count(answer["in_flight"].as_u64().unwrap_or(0), "request")
                 ));
                 return Exit::Failed;
             }
@@ -86,7 +87,13 @@ impl Undrain {
             Err(exit) => return exit,
         };
         match self.place.post(&client, "undrain") {
-            Ok(answer) => self.place.report(&answer, "back"),
+            Ok(answer) => {
+                let state = match answer["changed"] == false {
+                    true => "was not drained, nothing has changed",
+                    false => "back",
+                };
+                self.place.report(&answer, state)
+            }
             Err(error) => failed(&error),
         }
     }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::Exit;
 use super::admin::Admin;
 use super::print::{complain, pretty, say};
+use crate::words;
 
 #[derive(Debug, Args)]
 pub struct Quotas {
@@ -138,11 +139,11 @@ fn render(page: &Value) -> String {
     let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let usages = page["usage"].as_array().map_or(&[][..], Vec::as_slice);
     let mut out = format!(
-        "{}: {} a {}, {} keys in use\n",
+        "{}: {} a {}, {} in use\n",
         word(&page["filter"]),
         page["limit"],
         word(&page["per"]),
-        page["keys"]
+        words::count(page["keys"].as_u64().unwrap_or(0), "key")
     );
     for usage in usages {
         out.push_str(&format!(

@@ -52,16 +52,17 @@ impl Drains {
         });
     }
 
-    fn set(&mut self, upstream: &str, endpoint: &Endpoint, to: Drain) {
+    /// Tells whether that is news.
+    fn set(&mut self, upstream: &str, endpoint: &Endpoint, to: Drain) -> bool {
         let places = self.0.entry(upstream.into()).or_default();
         match to {
             Drain::Begin => {
                 let now = SystemTime::now();
+                let is_out = places.contains_key(&place(endpoint));
                 places.entry(place(endpoint)).or_insert(now);
+                !is_out
             }
-            Drain::End => {
-                places.remove(&place(endpoint));
-            }
+            Drain::End => places.remove(&place(endpoint)).is_some(),
         }
     }
 }
@@ -89,8 +90,9 @@ impl Gateway {
         if meant.is_empty() {
             return Err(no_endpoint(written, &all, named));
         }
+        let mut changed = false;
         for endpoint in &meant {
-            state.drains.set(upstream, endpoint, to);
+            changed |= state.drains.set(upstream, endpoint, to);
         }
         let around = (&state.addresses, &*self.registry);
         state.drains.renew(&state.config, around, Moment::now());
@@ -103,17 +105,21 @@ impl Gateway {
             Drain::Begin => "an operator has the endpoint drained: it gets no new requests",
             Drain::End => "an operator has brought the endpoint back",
         };
-        info!(
-            upstream,
-            endpoints = addresses.join(" "),
-            active,
-            left,
-            "{what}"
-        );
+        // Who waits for the requests under way asks again and again.
+        if changed {
+            info!(
+                upstream,
+                endpoints = addresses.join(" "),
+                active,
+                left,
+                "{what}"
+            );
+        }
         Ok(json!({
             "upstream": upstream,
             "endpoints": addresses,
             "drained": to == Drain::Begin,
+            "changed": changed,
             "in_flight": active,
             "endpoints_left": left,
             "note": stays.then_some("the configuration drains it, so it stays out"),

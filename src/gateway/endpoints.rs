@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::State;
 use super::health::{self, rfc3339};
-use crate::compile;
+use crate::{compile, words};
 
 /// Now, by both clocks.
 #[derive(Debug, Clone, Copy)]
@@ -335,7 +335,7 @@ fn why_ejected(ejection: &outlier::Ejection) -> String {
     };
     match ejection.times {
         0 | 1 => cause.to_owned(),
-        times => format!("{cause}, for the {times}th time of late"),
+        times => format!("{cause}, for the {} time of late", words::nth(times.into())),
     }
 }
 
@@ -343,10 +343,12 @@ fn why_open(why: &breaker::Why) -> String {
     let counts = &why.counts;
     match why.cause {
         breaker::Cause::Errors => {
-            format!("{} of {} requests failed", counts.failures, counts.requests)
+            let all = words::count(counts.requests, "request");
+            format!("{} of {all} failed", counts.failures)
         }
         breaker::Cause::Slow => {
-            format!("{} of {} requests were slow", counts.slow, counts.requests)
+            let all = words::count(counts.requests, "request");
+            format!("{} of {all} were slow", counts.slow)
         }
         breaker::Cause::Trial => "a trial request failed".to_owned(),
     }

@@ -62,7 +62,11 @@ fn show_canary(snapshot: &Snapshot, spec: &Canary, ramp: &Ramp, clock: Clock) ->
         "share": ramp.share(spec, clock.now),
         "halted": ramp.halted().map(|halted| json!({
             "since": clock.show(halted.since),
-            "why": format!("{} of {} requests failed", halted.failures, halted.requests),
+            "why": format!(
+                "{} of {} failed",
+                halted.failures,
+                words::count(halted.requests, "request")
+            ),
             "share_before": halted.share,
         })),
         "totals": {

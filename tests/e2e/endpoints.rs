@@ -118,6 +118,14 @@ fn a_drain_outlives_a_reload(driver: Driver) {
     assert_eq!(tell(&gateway, &["undrain", "app", a.address()]).code, 0);
     wait_until("both answer", || answers(&gateway) == "ab");
     assert_eq!(state(&gateway, a.address()), "unchecked");
+    let said = tell(&gateway, &["undrain", "app", a.address()]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(
+        said.stdout.contains("was not drained, nothing has changed"),
+        "{said:?}"
+    );
+    let brought_back = "an operator has brought the endpoint back";
+    assert_eq!(gateway.stderr().matches(brought_back).count(), 1);
 }
 
 fn a_name_stands_for_its_addresses(driver: Driver) {

@@ -221,7 +221,9 @@ impl Ramp {
         Moment(self.shared.started.load(Ordering::Relaxed))
     }
 
-    /// Requests of a side so far, and those of them that failed.
+    /// Requests of a side so far, and those of them that failed, over all of the route's ramps:
+    /// counters, which neither a resume nor a reload sets back. What halts a ramp is counted
+    /// anew with each.
     pub fn totals(&self, side: Side) -> (u64, u64) {
         let of_side = |counts: &[SideCounts; 2]| -> (u64, u64) {
             let counts = &counts[side as usize];

@@ -21,15 +21,25 @@ pub(crate) struct Leases {
 struct Held {
     ledger: Weak<Ledger>,
     serial: u64,
+    /// How long leases live, as the ledger last said.
     life: u64,
-    /// The longest that leases have lived: reloads may change it.
-    longest: u64,
+    /// The latest end of a lease so far.
+    latest: u64,
+    former: Former,
     seat: CoreIndex,
     words: Box<[u64]>,
     first: usize,
     lines: u64,
     /// Lines that hold more tokens than the request that leased them took.
     owing: Vec<u32>,
+}
+
+/// Leases of a time when they lived longer, before a reload.
+#[derive(Clone, Copy, Default)]
+struct Former {
+    life: u64,
+    /// All of them end by then.
+    until: u64,
 }
 
 /// One entry: the key, until when its tokens are good or a refusal is believed, until when
@@ -212,7 +222,8 @@ impl Held {
             ledger: Arc::downgrade(ledger),
             serial: ledger.serial,
             life: ledger.life(),
-            longest: ledger.life(),
+            latest: 0,
+            former: Former::default(),
             seat: ledger.seat(),
             words,
             first,
@@ -272,8 +283,7 @@ impl Held {
             patience: life / PARTS,
             now,
         });
-        // A reload may have changed it.
-        self.life = life;
+        self.adopt_life(life);
         let stats = ledger.stats().of(self.seat);
         stats.asked.add(1);
         if newness == Newness::New {
@@ -294,7 +304,7 @@ impl Held {
                     entry[COUNTS] |= NOTED;
                     self.owing.push(line as u32);
                 }
-                self.longest = self.longest.max(until.0.saturating_sub(now.0));
+                self.latest = self.latest.max(until.0);
                 Hold::Enough { at }
             }
             Answered::Refused {
@@ -348,11 +358,31 @@ impl Held {
         place
     }
 
+    /// Takes note of how long leases live: a reload may have changed it.
+    fn adopt_life(&mut self, life: u64) {
+        if life < self.life {
+            self.former = Former {
+                life: self.former.life.max(self.life),
+                until: self.latest,
+            };
+        }
+        self.life = life;
+    }
+
+    /// When a lease that ends at a moment was issued, or a little earlier: then less of it comes
+    /// back than might, never more.
+    fn issued(&self, until: u64) -> Moment {
+        let life = match until <= self.former.until {
+            true => self.life.max(self.former.life),
+            false => self.life,
+        };
+        Moment(until.saturating_sub(life))
+    }
+
     fn give_back(&mut self, ledger: &Ledger, line: usize, place: usize, now: Moment) {
         let entry = &self.entries(line)[place];
-        let (hash, unused) = (entry[KEY], tokens(entry) as u32);
-        // Or a little earlier: then less comes back than might, never more.
-        let issued = Moment(entry[GOOD_UNTIL].saturating_sub(self.longest));
+        let (hash, unused, until) = (entry[KEY], tokens(entry) as u32, entry[GOOD_UNTIL]);
+        let issued = self.issued(until);
         let back = ledger.give_back(hash, unused, issued, now);
         ledger.stats().of(self.seat).returned.add(back);
     }

@@ -8,7 +8,7 @@ pub const WEIGHT_MAX: u32 = 10_000;
 /// What requests cost: by a field of theirs, else by their method, else one token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Weight {
-    /// Methods as sent and their cost, 1 to [`WEIGHT_MAX`].
+    /// Methods as sent and their cost, up to [`WEIGHT_MAX`]; 0 for those that are not counted.
     pub methods: Box<[(Box<str>, u32)]>,
     /// The field, in lower case. A value that is no number from 1 on costs one token.
     pub header: Option<Box<str>>,
@@ -17,7 +17,7 @@ pub struct Weight {
 }
 
 impl Weight {
-    /// Tokens that a request costs, at least one.
+    /// Tokens that a request costs; none where its method is not counted.
     #[inline]
     pub fn of(&self, head: &RequestHead) -> u32 {
         if self.header.is_none() && self.methods.is_empty() {
@@ -29,8 +29,8 @@ impl Weight {
     /// What the heaviest request costs, at least one.
     pub fn heaviest(&self) -> u32 {
         let methods = self.methods.iter();
-        let methods = methods.map(|(_, weight)| (*weight).clamp(1, WEIGHT_MAX));
-        let heaviest = methods.max().unwrap_or(1);
+        let methods = methods.map(|(_, weight)| (*weight).min(WEIGHT_MAX));
+        let heaviest = methods.max().unwrap_or(1).max(1);
         match self.header {
             Some(_) => heaviest.max(self.max_told()),
             None => heaviest,
@@ -58,7 +58,7 @@ impl Weight {
         let method = head.method_text();
         let mut methods = self.methods.iter();
         let found = methods.find(|(name, _)| name.as_bytes() == method);
-        found.map_or(1, |(_, weight)| (*weight).clamp(1, WEIGHT_MAX))
+        found.map_or(1, |(_, weight)| (*weight).min(WEIGHT_MAX))
     }
 }
 
@@ -75,7 +75,7 @@ mod tests {
     )]
     fn a_field_goes_before_the_method() {
         let weight = Weight {
-            methods: [("POST".into(), 5)].into(),
+            methods: [("POST".into(), 5), ("OPTIONS".into(), 0)].into(),
             header: Some("x-cost".into()),
             max: 100,
         };
@@ -89,6 +89,8 @@ mod tests {
         };
         assert_eq!(of(Method::Get, None), 1);
         assert_eq!(of(Method::Post, None), 5);
+        assert_eq!(of(Method::Options, None), 0, "not counted");
+        assert_eq!(of(Method::Options, Some("0")), 1, "clients cannot say so");
         assert_eq!(of(Method::Post, Some("2")), 2);
         assert_eq!(of(Method::Post, Some("100000000000000")), 100);
         for odd in ["", "0", "-1", "+5", "1.5", "x", "7, 8"] {

@@ -160,7 +160,16 @@ pub(super) fn fault(r: &mut Reader<'_>, table: &Table<'_>) -> Option<FilterKind>
 pub(super) fn maintenance(r: &mut Reader<'_>, table: &Table<'_>) -> Option<FilterKind> {
     let mut allow = Vec::new();
     for item in table.list(r, "allow") {
-        allow.extend(r.parsed(&item, leaf::network));
+        let network = r.parsed(&item, leaf::network);
+        if let Some(net) = network.as_ref().filter(|net| net.value.prefix_len() == 0) {
+            let message = "maintenance that every client passes";
+            r.report(
+                Diagnostic::warning("no-effect", message, net.span)
+                    .label("this network is the whole internet")
+                    .help("name the networks of those who may pass, or set `enabled = false`"),
+            );
+        }
+        allow.extend(network);
     }
     let header = table.table(r, "header").map(|table| pass(r, &table));
     let body = table.text(r, "body");

@@ -307,6 +307,36 @@ fn unused_tokens_come_back() {
 }
 
 #[test]
+fn leases_come_back_after_a_reload_that_has_them_live_shorter() {
+    let hour = Duration::from_secs(3600);
+    let long = Limit {
+        reconcile: Duration::from_secs(1),
+        ..limit(Algorithm::FixedWindow, 1000, 0, hour)
+    };
+    let mut node = Node::new(1, &long, 16, None);
+    for step in 0..200 {
+        assert!(node.request(0, 5, 1, BEGIN + step * 1000));
+    }
+    node.reload(
+        &limit(Algorithm::FixedWindow, 1000, 0, hour),
+        BEGIN + SECOND,
+    );
+    let returned = |node: &Node| node.ledger.stats().sum(|stats| &stats.returned);
+    assert!(node.request(0, 6, 1, BEGIN + SECOND + TICK));
+    assert_eq!(returned(&node), 0, "those of before the reload do not");
+    // Until a lease has just begun.
+    let leased = |node: &Node| node.ledger.stats().sum(|stats| &stats.leased);
+    let (mut before, mut step) = (leased(&node), 0);
+    while step < 200 || leased(&node) == before {
+        before = leased(&node);
+        step += 1;
+        assert!(node.request(0, 5, 1, BEGIN + SECOND + TICK + step * 1000));
+    }
+    assert!(node.request(0, 6, 1, BEGIN + SECOND + 3 * TICK));
+    assert!(returned(&node) > 0);
+}
+
+#[test]
 fn a_busy_key_asks_seldom() {
     let numbers = limit(
         Algorithm::TokenBucket,

@@ -124,7 +124,7 @@ pub(super) static RATE: Section = Section {
             "burst",
             BURST,
             "0",
-            "Requests beyond `limit` that may come at once.",
+            "Requests beyond `limit` that a bucket lets come at once.",
         ),
     ],
 };
@@ -182,8 +182,10 @@ const KEYS_MAX: Key = Key::default(
         max: 10_000_000,
     },
     "100000",
-    "Keys that are counted at a time, rounded up to whole groups. It bounds memory: a new key takes \
-     the place of one that has nothing used; where there is none, it is refused.",
+    "Keys that are counted at a time. Places are made in groups of 64, half as many more than this \
+     and rounded up, as keys do not fall into groups evenly: somewhat more may find one. It bounds \
+     memory: a new key takes the place of one of its group that has nothing used; where there is \
+     none, it is refused.",
 );
 
 const IPV4_PREFIX: Key = Key::default(

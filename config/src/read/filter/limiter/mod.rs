@@ -16,7 +16,7 @@ use crate::read::policy::{ReadKey, key};
 use crate::read::rate::rate;
 use crate::read::reader::Reader;
 use crate::read::table::{Item, Table, bounded_integer, entries_of, no_entries};
-use crate::span::Spanned;
+use crate::span::{Span, Spanned};
 use crate::units::show_duration;
 use keys::{COST, RATE, WEIGHT};
 
@@ -29,14 +29,14 @@ pub(super) fn rate_limit(r: &mut Reader<'_>, table: &Table<'_>) -> Option<Filter
     let written = table.item("algorithm");
     let written = written.and_then(|item| r.word::<Algorithm>(&item));
     let reconcile = table.duration_or_default(r, "reconcile");
-    let weight = weight(r, table);
+    let (weight, told) = weight(r, table);
     let redis = table.item("redis").and_then(|item| r.name(&item));
     let (dry_run, fields) = (
         table.bool_or_default(r, "dry_run"),
         table.bool_or_default(r, "fields"),
     );
     let status = status(r, table);
-    let algorithm = match (written, has_burst) {
+    let algorithm = match (&written, has_burst) {
         (Some(written), _) => written.value,
         (None, true) => Algorithm::TokenBucket,
         (None, false) => Algorithm::SlidingWindow,
@@ -47,7 +47,8 @@ pub(super) fn rate_limit(r: &mut Reader<'_>, table: &Table<'_>) -> Option<Filter
         Algorithm::TokenBucket => limit.burst + 1,
         Algorithm::FixedWindow | Algorithm::SlidingWindow => limit.limit + limit.burst,
     });
-    check_weight(r, &weight, capacity.min());
+    check_weight(r, &weight, told, capacity.min());
+    check_burst(r, written.as_ref(), &limits);
     check_shared(r, redis.as_ref(), &limits);
     let parts = match key? {
         Counted::Now(key) => key,
@@ -74,13 +75,13 @@ pub(super) fn quota(r: &mut Reader<'_>, table: &Table<'_>) -> Option<FilterKind>
     let limit = limit.and_then(|item| bounded_integer(r, &item));
     let per = table.required(r, "per");
     let per = per.and_then(|item| r.word::<Period>(&item));
-    let weight = weight(r, table);
+    let (weight, told) = weight(r, table);
     let (dry_run, fields) = (
         table.bool_or_default(r, "dry_run"),
         table.bool_or_default(r, "fields"),
     );
     let status = status(r, table);
-    check_weight(r, &weight, limit.map(i64::unsigned_abs));
+    check_weight(r, &weight, told, limit.map(i64::unsigned_abs));
     let parts = match key? {
         Counted::Now(key) => key,
         Counted::Later(name) => return Some(FilterKind::Later(name)),
@@ -281,8 +282,52 @@ fn check_reconcile(
     }
 }
 
-/// A request that counts for more than there ever is never passes.
-fn check_weight(r: &mut Reader<'_>, weight: &Weight, capacity: Option<u64>) {
+/// A window admits `limit` and `burst` in every `per`: there a burst is nothing but more limit.
+fn check_burst(
+    r: &mut Reader<'_>,
+    algorithm: Option<&Spanned<Algorithm>>,
+    limits: &[Spanned<Rate>],
+) {
+    let windows = algorithm.filter(|algorithm| algorithm.value != Algorithm::TokenBucket);
+    let bursting = limits.iter().find(|limit| limit.burst > 0);
+    if let (Some(windows), Some(limit)) = (windows, bursting) {
+        let Rate {
+            limit: count,
+            per,
+            burst,
+        } = limit.value;
+        let message = "windows have no burst: it only makes the limit larger";
+        r.report(
+            Diagnostic::warning("no-effect", message, limit.span)
+                .label(format!(
+                    "{} may come in every {}, with or without a pause before",
+                    count.saturating_add(burst),
+                    show_duration(per)
+                ))
+                .help("add `burst` to `limit` and remove it, or count by \"token_bucket\"")
+                .related(windows.span, "counts by windows"),
+        );
+    }
+}
+
+/// A request that counts for more than there ever is never passes; `told` is what bounds the
+/// number in a header.
+fn check_weight(r: &mut Reader<'_>, weight: &Weight, told: Option<Span>, capacity: Option<u64>) {
+    if let (Some(capacity), Some(span)) = (capacity, told)
+        && u64::from(weight.max) > capacity
+    {
+        let message = "a request can say that it counts for more than there ever is";
+        r.report(
+            Diagnostic::warning("impossible-limit", message, span)
+                .label(format!(
+                    "up to {}, and {capacity} can come at once: what says more never passes",
+                    weight.max
+                ))
+                .help(format!(
+                    "make `max` {capacity} or lower, or raise `burst` (or `limit`, where windows are counted)"
+                )),
+        );
+    }
     let heaviest = weight.methods.iter().max_by_key(|(_, cost)| *cost);
     if let (Some(capacity), Some((method, cost))) = (capacity, heaviest)
         && u64::from(*cost) > capacity
@@ -324,7 +369,8 @@ fn status(r: &mut Reader<'_>, table: &Table<'_>) -> u16 {
     u16::try_from(table.integer_or_default(r, "status")).unwrap_or(429)
 }
 
-fn weight(r: &mut Reader<'_>, table: &Table<'_>) -> Weight {
+/// Also returns what bounds the number in a header, where there is one.
+fn weight(r: &mut Reader<'_>, table: &Table<'_>) -> (Weight, Option<Span>) {
     let table = table.table_or_empty(r, "weight", &WEIGHT);
     let header = table.parsed(r, "header", leaf::header_name);
     let max = u32::try_from(table.integer_or_default(r, "max")).unwrap_or(u32::MAX);
@@ -338,11 +384,14 @@ fn weight(r: &mut Reader<'_>, table: &Table<'_>) -> Weight {
                 .help("remove it, or add `header`"),
         );
     }
-    Weight {
+    let bound = table.item("max").map(|item| item.span());
+    let told = header.as_ref().map(|header| bound.unwrap_or(header.span));
+    let weight = Weight {
         methods: methods.unwrap_or_default(),
         header: header.map(|header| header.value),
         max,
-    }
+    };
+    (weight, told)
 }
 
 fn methods(r: &mut Reader<'_>, item: &Item<'_>) -> Vec<(Spanned<Box<str>>, u32)> {
