@@ -11,6 +11,7 @@ use ringgate_core::arrivals::Arrivals;
 use ringgate_core::stats::Registry;
 use ringgate_filters::rate_limit::Ledgers;
 
+use crate::compile::access::Backends;
 use crate::compile::{self, Addresses, RouterPatterns, Snapshot, Surroundings};
 use crate::tls::Configured;
 
@@ -104,6 +105,8 @@ pub struct Around<'a> {
     pub challenges: &'a Arc<Challenges>,
     /// What rate limits have counted, kept across reloads.
     pub ledgers: &'a Ledgers,
+    /// Whom filters ask who makes a request.
+    pub backends: &'a Backends,
     /// The number of the snapshot.
     pub generation: u64,
 }
@@ -168,6 +171,7 @@ impl Read {
                 tls: &loaded.configured,
                 challenges: around.challenges,
                 ledgers: around.ledgers,
+                backends: around.backends,
                 generation: around.generation,
             },
         );
@@ -205,6 +209,7 @@ pub fn check(file: &Path) -> Result<Checked, Refused> {
         tls: None,
         challenges: &Arc::default(),
         ledgers: &Ledgers::new(1, 0),
+        backends: &Backends::none(),
         generation: 1,
     })
 }

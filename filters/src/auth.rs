@@ -11,6 +11,7 @@
 
 pub(crate) mod cache;
 mod tell;
+pub mod verify;
 
 use std::rc::Rc;
 use std::sync::Arc;

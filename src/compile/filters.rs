@@ -10,14 +10,14 @@ use ringgate_core::http::FieldLine;
 use ringgate_core::key::{Key, RouteNames};
 use ringgate_core::rt::clock::Moment;
 use ringgate_core::snapshot::TrustedNetworks;
-use ringgate_core::stats::Registry;
-use ringgate_filters::rate_limit::{Ledgers, RateLimit, Settings};
+use ringgate_filters::rate_limit::{RateLimit, Settings};
 use ringgate_filters::{
     BodyLimit, ConcurrencyLimit, Enabled, Fault, Filter, GrpcWeb, HeaderEdits, Headers,
     Maintenance, Page, Rewrite,
 };
 use ringgate_router::PathPattern;
 
+use super::Surroundings;
 use super::limits;
 use super::policies::prefixed;
 use super::routes::template;
@@ -25,8 +25,7 @@ use super::routes::template;
 /// The filters, made once each and shared by the routes that name them.
 pub(super) struct Filters<'c> {
     config: &'c Config,
-    registry: &'c Registry,
-    ledgers: &'c Ledgers,
+    around: &'c Surroundings<'c>,
     /// The names of all routes, by index: what keys are made with.
     routes: Arc<[RouteNames]>,
     /// A template is bound to the captures of a pattern; other filters have no captures here.
@@ -36,14 +35,12 @@ pub(super) struct Filters<'c> {
 impl<'c> Filters<'c> {
     pub(super) fn new(
         config: &'c Config,
-        registry: &'c Registry,
-        ledgers: &'c Ledgers,
+        around: &'c Surroundings<'c>,
         routes: Arc<[RouteNames]>,
     ) -> Self {
         Filters {
             config,
-            registry,
-            ledgers,
+            around,
             routes,
             made: HashMap::new(),
         }
@@ -75,7 +72,7 @@ impl<'c> Filters<'c> {
         Ok(Step {
             name: (&**filter.name).into(),
             filter: made,
-            stats: self.registry.filter(&filter.name),
+            stats: self.around.registry.filter(&filter.name),
         })
     }
 
@@ -130,7 +127,7 @@ impl<'c> Filters<'c> {
             routes: Arc::clone(&self.routes),
             ..settings
         };
-        RateLimit::new(settings, self.ledgers, Moment::now())
+        RateLimit::new(settings, self.around.ledgers, Moment::now())
     }
 
     fn concurrency_limit(&self, name: &str, limit: &model::ConcurrencyLimit) -> ConcurrencyLimit {
@@ -138,7 +135,7 @@ impl<'c> Filters<'c> {
             key: counted(&limit.key),
             routes: Arc::clone(&self.routes),
             max: limit.max,
-            counts: self.registry.counts(name, keys_max(&limit.key)),
+            counts: self.around.registry.counts(name, keys_max(&limit.key)),
             status: limit.status,
         }
     }

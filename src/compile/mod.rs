@@ -1,6 +1,7 @@
 //! Lowers a checked configuration to the snapshot that workers serve from. Pure: names are
 //! resolved, sockets opened and counters kept by whoever calls.
 
+pub mod access;
 mod conflicts;
 mod filters;
 mod limits;
@@ -25,6 +26,7 @@ use ringgate_filters::Filter;
 use ringgate_filters::rate_limit::Ledgers;
 
 use crate::tls::Configured;
+use access::Backends;
 use conflicts::conflicts;
 pub use patterns::RouterPatterns;
 pub use upstreams::{endpoints, targets};
@@ -49,6 +51,9 @@ pub struct Surroundings<'a> {
     pub challenges: &'a Arc<Challenges>,
     /// What rate limits have counted, kept across reloads.
     pub ledgers: &'a Ledgers,
+    /// Whom filters ask who makes a request.
+    #[allow(dead_code, reason = "filters that ask are added one by one")]
+    pub backends: &'a Backends,
     /// The number of the snapshot.
     pub generation: u64,
 }
@@ -66,7 +71,7 @@ pub fn compile(
     if findings.iter().any(|f| f.severity != Severity::Warning) {
         return Err(findings);
     }
-    let routes = routes::lower(config, &router, around.registry, around.ledgers)?;
+    let routes = routes::lower(config, &router, around)?;
     let snapshot = Snapshot {
         generation: around.generation,
         router,

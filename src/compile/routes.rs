@@ -8,13 +8,13 @@ use ringgate_core::policy::{Condition, Conditions, SplitBranch};
 use ringgate_core::snapshot::{self, Action, Redirect, Split, UpstreamHost};
 use ringgate_core::stats::Registry;
 use ringgate_filters::Filter;
-use ringgate_filters::rate_limit::Ledgers;
 use ringgate_router::path::{self, PathPolicy};
 use ringgate_router::{
     HeaderPredicate, HostPattern, MethodSet, PathPattern, PatternError, QueryPredicate, RouteId,
     RouteSpec, Router, RouterBuilder, RouterOptions, Template, TrailingSlash, ValueTest,
 };
 
+use super::Surroundings;
 use super::filters::Filters;
 use super::listeners::{bytes, ticks};
 use super::policies::{self, Upstreams};
@@ -57,14 +57,13 @@ pub(super) fn router(config: &Config) -> Result<Router, Vec<Diagnostic>> {
 pub(super) fn lower(
     config: &Config,
     router: &Router,
-    registry: &Registry,
-    ledgers: &Ledgers,
+    around: &Surroundings<'_>,
 ) -> Result<Vec<Route>, Vec<Diagnostic>> {
     let names = (0..).zip(&config.routes).filter_map(|(id, route)| {
         let pattern = &router.spec(RouteId(id))?.path;
         Some(names(route, pattern))
     });
-    let mut filters = Filters::new(config, registry, ledgers, names.collect());
+    let mut filters = Filters::new(config, around, names.collect());
     let upstreams = Upstreams::of(config);
     let mut routes = Vec::with_capacity(config.routes.len());
     let mut faults = Vec::new();
@@ -72,7 +71,7 @@ pub(super) fn lower(
         let Some(spec) = router.spec(RouteId(id)) else {
             continue;
         };
-        match lower_route(route, &spec.path, &mut filters, &upstreams, registry) {
+        match lower_route(route, &spec.path, &mut filters, &upstreams, around.registry) {
             Ok(route) => routes.push(route),
             Err(fault) => faults.push(*fault),
         }

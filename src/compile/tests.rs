@@ -39,6 +39,7 @@ fn compiled_with(
         tls: &Configured::default(),
         challenges: &Arc::default(),
         ledgers: &Ledgers::new(1, 0),
+        backends: &Backends::none(),
         generation: 3,
     };
     compile(&config(text), &around)

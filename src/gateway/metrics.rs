@@ -27,6 +27,7 @@ impl Gateway {
         write_upstreams(&self.registry, out);
         write_filters(&self.registry, out);
         self.limits.write_metrics(out);
+        self.backoffice.write_metrics(out);
         write_workers(&self.registry.workers, out);
         let snapshot = self.state().snapshot.clone();
         write_listeners(&snapshot, out);

@@ -4,6 +4,7 @@
 mod access;
 mod acme;
 mod announce;
+mod backoffice;
 mod changes;
 mod drains;
 mod endpoints;
@@ -16,6 +17,7 @@ mod node;
 mod occupant;
 mod open;
 mod pages;
+mod passwords;
 mod precedence;
 mod process;
 mod reload;
@@ -60,6 +62,7 @@ pub struct Gateway {
     /// What a certificate authority's challenges are answered from.
     challenges: Arc<Challenges>,
     limits: limits::Limits,
+    backoffice: backoffice::Backoffice,
     state: Mutex<State>,
     pulses: Mutex<Vec<node::Pulse>>,
     draining: AtomicBool,

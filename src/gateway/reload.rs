@@ -131,6 +131,7 @@ impl Gateway {
             tls: Some(&tls),
             challenges: &self.challenges,
             ledgers: &self.limits.ledgers,
+            backends: self.backoffice.backends(),
             generation: former.generation + 1,
         })
         .map_err(|refused| self.refused(refused))

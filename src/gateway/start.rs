@@ -20,6 +20,7 @@ use tracing::{info, warn};
 
 use super::access::AccessLog;
 use super::announce::{self, Notice};
+use super::backoffice::Backoffice;
 use super::drains::Drains;
 use super::health::Standings;
 use super::limits::Limits;
@@ -42,6 +43,7 @@ pub fn start(file: PathBuf) -> Result<Running, NotStarted> {
         registry,
         challenges,
         limits,
+        backoffice,
         checked,
     } = prepare(&file)?;
     let Checked {
@@ -86,6 +88,7 @@ pub fn start(file: PathBuf) -> Result<Running, NotStarted> {
         log,
         challenges,
         limits,
+        backoffice,
         state: Mutex::new(State {
             config,
             snapshot,
@@ -118,6 +121,7 @@ struct Prepared {
     registry: Arc<Registry>,
     challenges: Arc<Challenges>,
     limits: Limits,
+    backoffice: Backoffice,
     checked: Checked,
 }
 
@@ -128,12 +132,14 @@ fn prepare(file: &Path) -> Result<Prepared, NotStarted> {
     let registry = Arc::new(Registry::new(layout.pins.len()));
     let challenges = Arc::default();
     let limits = Limits::new(layout.pins.len());
+    let backoffice = Backoffice::start()?;
     let checked = read.compile(&Around {
         registry: &registry,
         connections: &|_| Arc::default(),
         tls: None,
         challenges: &challenges,
         ledgers: &limits.ledgers,
+        backends: backoffice.backends(),
         generation: 1,
     })?;
     for warning in checked.findings.lines() {
@@ -153,6 +159,7 @@ fn prepare(file: &Path) -> Result<Prepared, NotStarted> {
         registry,
         challenges,
         limits,
+        backoffice,
         checked,
     })
 }
