@@ -19,6 +19,7 @@ use crate::http::request_id::RequestIds;
 use crate::http::{RequestHead, Version};
 use crate::outgoing::{self, Outward, Upgrade};
 use crate::overload::Pressure;
+use crate::principal::Proved;
 use crate::rt::clock::Stamp;
 use crate::snapshot::{Action, Endpoint, Route, Snapshot, UpstreamProtocol};
 use crate::stats::CoreIndex;
@@ -63,6 +64,8 @@ pub struct Explanation {
     pub told: Vec<(usize, String)>,
     /// What made the choice among several upstreams, where the route has several.
     pub chosen_by: Option<ChosenBy>,
+    /// Who makes the request, as far as filters have proved it.
+    pub principal: Proved,
     /// The client's address as trusted proxies tell it.
     pub client: IpAddr,
     /// The end of it.
@@ -146,6 +149,7 @@ impl<F: Filter> DryCore<F> {
             answered_by: None,
             told: Vec::new(),
             chosen_by: None,
+            principal: None,
             client: described.peer,
             outcome: Outcome::Refused(HeadError::RequestLine),
         };
@@ -191,6 +195,7 @@ impl<F: Filter> DryCore<F> {
         }
         explanation.route = exchange.account.route;
         explanation.answered_by = exchange.account.answered_by;
+        explanation.principal = exchange.attributes.principal.clone();
         explanation.client = exchange.attributes.client.ip;
         explanation.routed = Some(routed(&exchange, before));
         let route = explanation

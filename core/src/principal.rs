@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use ringgate_router::Fact;
+
 /// What a credential has proved. Made once per credential and core and shared by the requests
 /// that come with it, so a request holds a reference and copies nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,6 +61,20 @@ impl Principal {
     /// Whether it has a scope.
     pub fn may(&self, scope: &str) -> bool {
         self.scopes.iter().any(|own| **own == *scope)
+    }
+
+    /// Whether a test holds for one of its values of a fact.
+    pub fn any(&self, fact: &Fact, mut test: impl FnMut(&[u8]) -> bool) -> bool {
+        let mut all = |texts: &[Box<str>]| texts.iter().any(|text| test(text.as_bytes()));
+        match fact {
+            Fact::Consumer => all(self.consumer.as_slice()),
+            Fact::Group => all(&self.groups),
+            Fact::Scope => all(&self.scopes),
+            Fact::Claim(name) => {
+                let mut values = self.claims.values(name);
+                values.any(|value| test(value.as_bytes()))
+            }
+        }
     }
 
     /// What both have proved, when both are asked for: `self` is the earlier one, and its

@@ -11,12 +11,13 @@ use ringgate_core::http::h1::HeadLimits;
 use ringgate_core::rt::wheel::Ticks;
 use ringgate_core::snapshot::{self, Carries, Http2Limits, NamedUpstreams, TrustedNetworks};
 
-use super::{Surroundings, listen_addr};
+use super::{Surroundings, chains, listen_addr};
 
 /// The listeners in the order of the configuration. Those on port 0 keep it: whoever binds
 /// them puts the real address in.
 pub(super) fn lower(config: &Config, around: &Surroundings<'_>) -> Vec<snapshot::Listener> {
     let listeners = config.listeners.iter();
+    let chains = chains::of(config);
     listeners
         .map(|listener| snapshot::Listener {
             name: (&**listener.name).into(),
@@ -39,7 +40,7 @@ pub(super) fn lower(config: &Config, around: &Surroundings<'_>) -> Vec<snapshot:
             },
             caps: caps(&listener.limits),
             connections: (around.connections)(&listener.name),
-            chain: None,
+            chain: chains::position(&chains, listener),
         })
         .collect()
 }

@@ -2,6 +2,7 @@
 //! resolved, sockets opened and counters kept by whoever calls.
 
 pub mod access;
+mod chains;
 mod conflicts;
 mod filters;
 mod limits;
@@ -72,6 +73,7 @@ pub fn compile(
         return Err(findings);
     }
     let routes = routes::lower(config, &router, around)?;
+    let (routes, chains) = routes::lower(config, &router, around.registry, around.ledgers)?;
     let snapshot = Snapshot {
         generation: around.generation,
         router,
@@ -85,7 +87,7 @@ pub fn compile(
             lag_max: config.overload.lag_max.unwrap_or_default(),
             memory_max: config.overload.memory_max.unwrap_or_default(),
         },
-        chains: Vec::new(),
+        chains,
     };
     Ok((snapshot, findings))
 }

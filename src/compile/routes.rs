@@ -1,8 +1,8 @@
 //! Routes: patterns and conditions into the router, actions and filters beside it.
 
-use ringgate_config::model::{self, ValueMatch};
-use ringgate_config::{Config, Diagnostic, Severity, Span};
-use ringgate_core::chain::{Answer, Program};
+use ringgate_config::model::{self, FilterId, ValueMatch};
+use ringgate_config::{Config, Diagnostic, Severity, Span, Spanned};
+use ringgate_core::chain::{Answer, Program, Step};
 use ringgate_core::key::RouteNames;
 use ringgate_core::policy::{Condition, Conditions, SplitBranch};
 use ringgate_core::snapshot::{self, Action, Redirect, Split, UpstreamHost};
@@ -10,11 +10,16 @@ use ringgate_core::stats::Registry;
 use ringgate_filters::Filter;
 use ringgate_router::path::{self, PathPolicy};
 use ringgate_router::{
-    HeaderPredicate, HostPattern, MethodSet, PathPattern, PatternError, QueryPredicate, RouteId,
-    RouteSpec, Router, RouterBuilder, RouterOptions, Template, TrailingSlash, ValueTest,
+    Fact, FactPredicate, HeaderPredicate, HostPattern, MethodSet, PathPattern, PatternError,
+    QueryPredicate, RouteId, RouteSpec, Router, RouterBuilder, RouterOptions, Template,
+    TrailingSlash, ValueTest,
 };
 
+<<<<<<< HEAD
 use super::Surroundings;
+=======
+use super::chains;
+>>>>>>> fbbd4b0 (core, config: filters of listeners, and routes chosen by who asks)
 use super::filters::Filters;
 use super::listeners::{bytes, ticks};
 use super::policies::{self, Upstreams};
@@ -53,12 +58,19 @@ pub(super) fn router(config: &Config) -> Result<Router, Vec<Diagnostic>> {
     })
 }
 
-/// The routes, by the ids of their router.
+/// The routes, by the ids of their router, and the chains of filters that listeners put before
+/// them.
 pub(super) fn lower(
     config: &Config,
     router: &Router,
+<<<<<<< HEAD
     around: &Surroundings<'_>,
 ) -> Result<Vec<Route>, Vec<Diagnostic>> {
+=======
+    registry: &Registry,
+    ledgers: &Ledgers,
+) -> Result<(Vec<Route>, Vec<Program<Filter>>), Vec<Diagnostic>> {
+>>>>>>> fbbd4b0 (core, config: filters of listeners, and routes chosen by who asks)
     let names = (0..).zip(&config.routes).filter_map(|(id, route)| {
         let pattern = &router.spec(RouteId(id))?.path;
         Some(names(route, pattern))
@@ -67,19 +79,53 @@ pub(super) fn lower(
     let upstreams = Upstreams::of(config);
     let mut routes = Vec::with_capacity(config.routes.len());
     let mut faults = Vec::new();
+    let chains = chains::of(config);
+    // What is named before there is a route has no captures.
+    let anywhere = PathPattern::parse("/{rest*}");
+    let mut programs = Vec::with_capacity(chains.len());
+    for chain in &chains {
+        let Ok(anywhere) = &anywhere else { break };
+        match steps(chain, anywhere, &mut filters) {
+            Ok(steps) => programs.push(Program::new(steps)),
+            Err(fault) => faults.push(*fault),
+        }
+    }
     for (id, route) in (0..).zip(&config.routes) {
         let Some(spec) = router.spec(RouteId(id)) else {
             continue;
         };
+<<<<<<< HEAD
         match lower_route(route, &spec.path, &mut filters, &upstreams, around.registry) {
+=======
+        let made = lower_route(
+            route,
+            &spec.path,
+            &mut filters,
+            &upstreams,
+            registry,
+            &chains,
+        );
+        match made {
+>>>>>>> fbbd4b0 (core, config: filters of listeners, and routes chosen by who asks)
             Ok(route) => routes.push(route),
             Err(fault) => faults.push(*fault),
         }
     }
     match faults.is_empty() {
-        true => Ok(routes),
+        true => Ok((routes, programs)),
         false => Err(faults),
     }
+}
+
+/// The steps through filters, in order.
+fn steps(
+    ids: &[Spanned<FilterId>],
+    pattern: &PathPattern,
+    filters: &mut Filters<'_>,
+) -> Result<Vec<Step<Filter>>, Box<Diagnostic>> {
+    let ids = ids.iter();
+    ids.map(|id| filters.step(id.value, id.span, pattern))
+        .collect()
 }
 
 /// How paths are normalised.
@@ -129,13 +175,27 @@ fn spec(route: &model::Route, policy: &PathPolicy) -> Result<RouteSpec, Box<Diag
         QueryPredicate::new(condition.name.as_bytes(), test(&condition.value))
             .map_err(|error| fault(error.to_string(), condition.value.span))
     });
+    let matches = &route.matches;
+    let facts = [
+        (Fact::Consumer, &matches.consumer),
+        (Fact::Group, &matches.group),
+        (Fact::Scope, &matches.scope),
+    ];
+    let facts = facts
+        .into_iter()
+        .filter_map(|(fact, value)| Some((fact, value.as_ref()?)));
+    let claims = matches.claims.iter();
+    let claims = claims.map(|claim| (Fact::Claim(claim.name.value.clone()), &claim.value));
+    let facts = facts.chain(claims).map(|(fact, value)| {
+        FactPredicate::new(fact, test(value)).map_err(|error| fault(error.to_string(), value.span))
+    });
     Ok(RouteSpec {
         hosts: hosts.collect::<Result<_, _>>()?,
         path: pattern,
         methods,
         headers: headers.collect::<Result<_, _>>()?,
         query: query.collect::<Result<_, _>>()?,
-        facts: Vec::new(),
+        facts: facts.collect::<Result<_, _>>()?,
         priority: route.priority.value,
     })
 }
@@ -162,16 +222,23 @@ fn lower_route(
     filters: &mut Filters<'_>,
     upstreams: &Upstreams<'_>,
     registry: &Registry,
+    chains: &[&[Spanned<FilterId>]],
 ) -> Result<Route, Box<Diagnostic>> {
     let rewrite = route.rewrite.as_ref();
-    let steps = route.filters.iter();
-    let steps = steps.map(|filter| filters.step(filter.value, filter.span, pattern));
+    let program = Program::new(steps(&route.filters, pattern, filters)?);
+    // A route without filters of its own has those of the chain all the same.
+    let chained = chains.iter().map(|chain| {
+        let mut all = steps(chain, pattern, filters)?;
+        all.extend(steps(&route.filters, pattern, filters)?);
+        Ok(Program::new(all))
+    });
+    let chained = chained.collect::<Result<_, Box<Diagnostic>>>()?;
     Ok(Route {
         name: (&**route.name).into(),
         names: names(route, pattern),
         action: action(&route.action, pattern)?,
-        program: Program::new(steps.collect::<Result<_, _>>()?),
-        chained: [].into(),
+        program,
+        chained,
         rewrite: rewrite
             .map(|text| template(&text.value, text.span, pattern))
             .transpose()?,

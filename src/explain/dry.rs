@@ -13,12 +13,13 @@ use ringgate_core::explain::{self, Described, DryCore, Explanation, Routed};
 use ringgate_core::http::RequestHead;
 use ringgate_core::http::h1::HeadError;
 use ringgate_core::http::request_id::RequestIds;
+use ringgate_core::principal::Principal;
 use ringgate_core::rt::Addr;
 use ringgate_core::rt::clock::Stamp;
 use ringgate_core::snapshot::{Action, Endpoint, UpstreamProtocol};
 use ringgate_core::stats::Registry;
 use ringgate_filters::Filter;
-use ringgate_router::{Probe, Reason, Request, Verdict};
+use ringgate_router::{Fact, Probe, Reason, Request, Verdict};
 
 use super::losing::loss;
 use super::policies;
@@ -131,11 +132,12 @@ impl Dry {
             },
         );
         let routed = explanation.routed.as_ref();
-        let routes = routed.map_or_else(Vec::new, |routed| self.candidates(routed));
+        let principal = explanation.principal.as_deref();
+        let routes = routed.map_or_else(Vec::new, |routed| self.candidates(routed, principal));
         let won = routes.iter().any(|c| c.verdict == report::Verdict::Won);
         Report {
             request: self.understood(asked, listener, &explanation),
-            filters: match won {
+            filters: match won || explanation.answered_by.is_some() {
                 true => self.steps(&explanation),
                 false => Vec::new(),
             },
@@ -189,7 +191,7 @@ impl Dry {
     }
 
     /// The winner, then the rest by how close they came.
-    fn candidates(&self, routed: &Routed) -> Vec<Candidate> {
+    fn candidates(&self, routed: &Routed, principal: Option<&Principal>) -> Vec<Candidate> {
         if routed.path.is_empty() {
             return Vec::new();
         }
@@ -200,7 +202,7 @@ impl Dry {
             method: &routed.method,
         };
         let router = &self.snapshot.router;
-        let mut found = router.candidates(&request, &Seen(routed));
+        let mut found = router.candidates(&request, &Seen { routed, principal });
         found.sort_by_key(|candidate| match candidate.verdict {
             Verdict::Won => 0,
             Verdict::Lost(
@@ -238,10 +240,11 @@ impl Dry {
     }
 
     fn steps(&self, told: &Explanation) -> Vec<Step> {
-        let Some(index) = told.route else {
-            return Vec::new();
-        };
-        let named = &self.config.routes[index].filters;
+        let listener = self.config.listeners.get(told.listener);
+        let before = listener.map_or(&[][..], |listener| &listener.filters);
+        let route = told.route.map(|index| &self.config.routes[index]);
+        let own = route.map_or(&[][..], |route| &route.filters);
+        let named = before.iter().chain(own);
         let program = self.snapshot.program(told.route, told.listener);
         let steps = program.map_or(&[][..], Program::steps);
         let each = steps.iter().zip(named).enumerate();
@@ -476,14 +479,22 @@ fn text_of(bytes: &[u8]) -> String {
     safe.collect()
 }
 
-/// Header conditions look at the fields as the parser left them.
-struct Seen<'a>(&'a Routed);
+/// Header conditions look at the fields as the parser left them, and other ones at what filters
+/// of the listener have proved.
+struct Seen<'a> {
+    routed: &'a Routed,
+    principal: Option<&'a Principal>,
+}
 
 impl Probe for Seen<'_> {
     fn any_header(&self, lower_name: &str, mut test: impl FnMut(&[u8]) -> bool) -> bool {
-        let fields = self.0.fields.iter();
+        let fields = self.routed.fields.iter();
         fields
             .filter(|(name, _)| name.eq_ignore_ascii_case(lower_name.as_bytes()))
             .any(|(_, value)| test(value))
+    }
+
+    fn any_fact(&self, fact: &Fact, test: impl FnMut(&[u8]) -> bool) -> bool {
+        self.principal.is_some_and(|known| known.any(fact, test))
     }
 }

@@ -9,6 +9,7 @@ use ringgate_config::Config;
 use ringgate_control::cluster::{self, Cluster, Grant, Supply, Terms, Url, Want};
 use ringgate_control::quota::{self, Book, Count, Quota, Quotas, Reset, Store, Window};
 use ringgate_control::{Exposition, Kind};
+use ringgate_core::chain::{Program, Step};
 use ringgate_core::rt::clock::Moment;
 use ringgate_core::stats::Counter;
 use ringgate_filters::Filter;
@@ -78,8 +79,7 @@ impl Limits {
     pub(super) fn hold(&self, snapshot: &Snapshot) {
         let now = Moment::now();
         let mut held = HashSet::new();
-        let routes = snapshot.routes.iter();
-        for step in routes.flat_map(|route| route.program.steps()) {
+        for step in steps_of(snapshot) {
             if let Filter::RateLimit(limit) = &*step.filter
                 && held.insert(Arc::as_ptr(&step.filter))
             {
@@ -273,13 +273,18 @@ fn show(ledger: &Ledger, now: Moment) -> Value {
 /// The ledgers that a snapshot's requests are counted in; those of a filter that several routes
 /// have come several times.
 fn ledgers_of(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Ledger>> {
-    let routes = snapshot.routes.iter();
-    let steps = routes.flat_map(|route| route.program.steps());
-    let ledgers = steps.filter_map(|step| match &*step.filter {
+    let ledgers = steps_of(snapshot).filter_map(|step| match &*step.filter {
         Filter::RateLimit(limit) => Some(limit.ledgers()),
         _ => None,
     });
     ledgers.flatten()
+}
+
+/// The steps of all routes and listeners.
+fn steps_of(snapshot: &Snapshot) -> impl Iterator<Item = &Step<Filter>> {
+    let routes = snapshot.routes.iter().map(|route| &route.program);
+    let programs = routes.chain(&snapshot.chains);
+    programs.flat_map(Program::steps)
 }
 
 /// The book of a quota; none for other limits.

@@ -2,7 +2,9 @@
 
 use super::{Index, has_errors, repeated};
 use crate::diagnostic::Diagnostic;
-use crate::model::{ListenAddr, Listener, ListenerProtocol, SniRoute, Upstream};
+use crate::model::{
+    Filter, FilterId, FilterKind, ListenAddr, Listener, ListenerProtocol, Route, SniRoute, Upstream,
+};
 use crate::read::{Parts, RawListener, Reader, Text, quote};
 use crate::span::{Span, Spanned};
 
@@ -33,11 +35,13 @@ pub(super) fn check(r: &mut Reader<'_>, parts: &Parts, root: Span) {
     }
 }
 
-/// A listener whose upstreams are known to exist.
-pub(super) fn with_upstreams(
+/// A listener whose upstreams and filters are known to exist.
+pub(super) fn resolve(
     r: &mut Reader<'_>,
     raw: RawListener,
     upstreams: &mut Index<'_>,
+    filters: &mut Index<'_>,
+    defined: &[Filter],
 ) -> Listener {
     let mut listener = raw.listener;
     let mut resolve = |name: &Spanned<Text>| upstreams.named(r, name);
@@ -49,7 +53,74 @@ pub(super) fn with_upstreams(
             .sni
             .extend(upstream.map(|upstream| SniRoute { names, upstream }));
     }
+    for name in &raw.filters {
+        let Some(id) = filters.resolve(r, name) else {
+            continue;
+        };
+        let filter = &defined[id as usize];
+        if let FilterKind::Rewrite(_) = filter.kind {
+            let message = format!("filter {} changes the path", quote(&filter.name));
+            r.report(
+                Diagnostic::error("filter-before-route", message, name.span)
+                    .label("a listener's filters run before the path is routed")
+                    .help("list it in the `filters` of routes")
+                    .related(filter.name.span, "this filter"),
+            );
+        }
+        listener.filters.push(Spanned::new(FilterId(id), name.span));
+    }
     listener
+}
+
+/// What filters of listeners mean for routes: they run before the routes' own, and what routes
+/// ask about who makes a request is known by them alone.
+pub(super) fn check_filters(
+    r: &mut Reader<'_>,
+    listeners: &[Listener],
+    routes: &[Route],
+    defined: &[Filter],
+) {
+    let http = listeners
+        .iter()
+        .filter(|one| one.protocol == ListenerProtocol::Http);
+    let asks = |listener: &Listener| !listener.filters.is_empty();
+    let nobody_asks = !http.clone().any(asks);
+    for route in routes {
+        for id in &route.filters {
+            let mut twice = http.clone().filter_map(|listener| {
+                let same = listener
+                    .filters
+                    .iter()
+                    .find(|other| other.value == id.value)?;
+                Some((listener, same))
+            });
+            let Some((listener, same)) = twice.next() else {
+                continue;
+            };
+            let name = quote(&defined[id.index()].name);
+            let message = format!("filter {name} runs twice for requests of this route");
+            r.report(
+                Diagnostic::error("duplicate-filter", message, id.span)
+                    .label(format!(
+                        "runs on listener {} already",
+                        quote(&listener.name)
+                    ))
+                    .help("keep it in one of the two places")
+                    .related(same.span, "there"),
+            );
+        }
+        if route.matches.ask_who() && nobody_asks {
+            let message = format!(
+                "nothing is known of who asks when route {} is chosen",
+                quote(&route.name)
+            );
+            r.report(
+                Diagnostic::warning("never-matches", message, route.name.span)
+                    .label("its conditions on the consumer, group, scope or claims never hold")
+                    .help("list a filter that proves it in the `filters` of the listener: those of a route run after the choice"),
+            );
+        }
+    }
 }
 
 /// TLS that is passed on must not be wrapped in TLS of our own.

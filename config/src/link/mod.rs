@@ -154,7 +154,7 @@ fn nobody(kind: &str) -> &'static str {
 /// Where such a thing is named.
 fn place(kind: &str) -> &'static str {
     match kind {
-        "filter" => "a route's `filters`",
+        "filter" => "the `filters` of a route or listener",
         "redis" => "a filter's `redis`",
         _ => "a route's `upstream`",
     }
@@ -202,9 +202,17 @@ pub(crate) fn link(r: &mut Reader<'_>, mut parts: Parts, root: Span) -> Option<C
     }
     let mut listeners = Vec::with_capacity(parts.listeners.len());
     for raw in parts.listeners {
-        listeners.push(listeners::with_upstreams(r, raw, &mut upstreams));
+        let defined = &parts.filters;
+        listeners.push(listeners::resolve(
+            r,
+            raw,
+            &mut upstreams,
+            &mut filters,
+            defined,
+        ));
     }
     listeners::check_nested_tls(r, &listeners, &parts.upstreams);
+    listeners::check_filters(r, &listeners, &routes, &parts.filters);
     for route in &routes {
         check_grpc_web(r, route, &parts.filters, &parts.upstreams);
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::{Cap, Limits, ListenerTls, Name};
+use super::{Cap, FilterId, Limits, ListenerTls, Name};
 use crate::Spanned;
 use crate::keys::words;
 
@@ -42,6 +42,9 @@ pub struct Listener {
     /// Host names in lower case whose certificates are ordered by [`Acme`](super::Acme); none
     /// twice.
     pub acme: Vec<Spanned<Box<str>>>,
+    /// Filters in the order they run, before a request has a route; no filter twice, only with
+    /// [`ListenerProtocol::Http`].
+    pub filters: Vec<Spanned<FilterId>>,
 }
 
 /// What a listener's connections carry.

@@ -45,6 +45,22 @@ pub struct Matches {
     pub headers: Vec<FieldMatch>,
     /// On query parameters; names as they are after decoding, each name once.
     pub query: Vec<FieldMatch>,
+    /// On the consumer that makes the request.
+    pub consumer: Option<Spanned<ValueMatch>>,
+    /// On the groups of who makes it.
+    pub group: Option<Spanned<ValueMatch>>,
+    /// On the scopes of its token.
+    pub scope: Option<Spanned<ValueMatch>>,
+    /// On the claims of its token; each name once.
+    pub claims: Vec<FieldMatch>,
+}
+
+impl Matches {
+    /// Whether there are conditions on who makes the request.
+    pub fn ask_who(&self) -> bool {
+        let one = [&self.consumer, &self.group, &self.scope];
+        one.iter().any(|condition| condition.is_some()) || !self.claims.is_empty()
+    }
 }
 
 /// A condition on one field or parameter.

@@ -4,6 +4,7 @@ mod passing;
 mod tls;
 
 use super::reader::{Reader, quote};
+use super::route::filter_names;
 use super::table::{Table, add_distinct, no_entries};
 use super::{Text, http2};
 use crate::diagnostic::Diagnostic;
@@ -22,6 +23,7 @@ pub(crate) struct RawListener {
     pub listener: Listener,
     pub upstream: Option<Spanned<Text>>,
     pub sni: Vec<RawSni>,
+    pub filters: Vec<Spanned<Text>>,
 }
 
 /// An entry of `[[listener.sni]]`.
@@ -115,6 +117,14 @@ pub(crate) static LISTENER: Section = Section {
             "Bounds of HTTP/2 connections.",
         ),
         Key::default(
+            "filters",
+            Kind::List(&Kind::Text("the name of a filter")),
+            "[]",
+            "Filters that all requests of this listener go through, in this order, before they are \
+             routed and before the filters of their route. What they prove about who makes a request \
+             can be a condition of routes.",
+        ),
+        Key::default(
             "proxy_protocol_from",
             Kind::List(&Kind::Text("an IP network such as \"10.0.0.0/8\"")),
             "[]",
@@ -126,7 +136,15 @@ pub(crate) static LISTENER: Section = Section {
 };
 
 /// Keys for whoever speaks HTTP himself.
-const HTTP_ONLY: [&str; 6] = ["certificate", "acme", "alpn", "tls", "h2c", "http2"];
+const HTTP_ONLY: [&str; 7] = [
+    "certificate",
+    "acme",
+    "alpn",
+    "tls",
+    "h2c",
+    "http2",
+    "filters",
+];
 
 pub(crate) fn listener(
     r: &mut Reader<'_>,
@@ -154,6 +172,7 @@ pub(crate) fn listener(
     let networks = proxies(r, table, listen.as_ref());
     let upstream = table.text(r, "upstream");
     let sni = passing::sni(r, table);
+    let filters = filter_names(r, table, "listener");
     if let Some(protocol) = protocol {
         check_protocol(r, table, protocol);
     }
@@ -178,11 +197,13 @@ pub(crate) fn listener(
         http2,
         proxy_protocol_from: networks,
         acme,
+        filters: Vec::new(),
     };
     Some(RawListener {
         listener,
         upstream,
         sni,
+        filters,
     })
 }
 

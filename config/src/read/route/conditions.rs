@@ -46,6 +46,29 @@ pub(super) static MATCH: Section = Section {
             "On request headers; names do not depend on case.",
         ),
         Key::optional("query", CONDITIONS, "On query parameters, decoded."),
+        Key::optional(
+            "consumer",
+            CONDITION_KIND,
+            "On the consumer that makes the request. This and the following conditions need filters \
+             of the listener that prove who it is: those of a route run behind the choice of the \
+             route.",
+        ),
+        Key::optional(
+            "group",
+            CONDITION_KIND,
+            "On the groups of who makes the request; one of them has to fit.",
+        ),
+        Key::optional(
+            "scope",
+            CONDITION_KIND,
+            "On the scopes of the token; one of them has to fit.",
+        ),
+        Key::optional(
+            "claims",
+            CONDITIONS,
+            "On claims of the token by name; of several values one has to fit. A member of an \
+             object is called by its path, as in `realm_access.roles`.",
+        ),
     ],
 };
 
@@ -53,7 +76,18 @@ pub(super) fn matches(r: &mut Reader<'_>, table: &Table<'_>) -> Matches {
     Matches {
         headers: conditions(r, table, "headers", leaf::header_name),
         query: conditions(r, table, "query", |name| Ok(Box::from(name))),
+        consumer: one(r, table, "consumer"),
+        group: one(r, table, "group"),
+        scope: one(r, table, "scope"),
+        claims: conditions(r, table, "claims", |name| Ok(Box::from(name))),
     }
+}
+
+/// The condition that a key is.
+fn one(r: &mut Reader<'_>, table: &Table<'_>, key: &'static str) -> Option<Spanned<ValueMatch>> {
+    let item = table.item(key)?;
+    let value = condition(r, &item)?;
+    Some(Spanned::new(value, item.span()))
 }
 
 pub(super) fn conditions(

@@ -171,7 +171,7 @@ pub(crate) fn route(r: &mut Reader<'_>, table: &Table<'_>) -> Option<RawRoute> {
         i32::try_from(table.integer_or_default(r, "priority")).unwrap_or_default(),
         table.span_of("priority"),
     );
-    let filters = filter_names(r, table);
+    let filters = filter_names(r, table, "route");
     let action = action(r, table, path.as_ref());
     let rewrite = rewrite(r, table, path.as_ref());
     let timeout = table.duration_cap(r, "timeout");
@@ -295,7 +295,8 @@ fn methods(r: &mut Reader<'_>, table: &Table<'_>) -> Vec<Spanned<Box<str>>> {
     methods
 }
 
-fn filter_names(r: &mut Reader<'_>, table: &Table<'_>) -> Vec<Spanned<Text>> {
+/// The names under `filters`, of filters that all run where this table says.
+pub(crate) fn filter_names(r: &mut Reader<'_>, table: &Table<'_>, on: &str) -> Vec<Spanned<Text>> {
     let mut names: Vec<Spanned<Text>> = Vec::new();
     for item in table.list(r, "filters") {
         let Some(name) = r.text(&item) else {
@@ -306,7 +307,7 @@ fn filter_names(r: &mut Reader<'_>, table: &Table<'_>) -> Vec<Spanned<Text>> {
             r.report(
                 Diagnostic::error(
                     "duplicate-filter",
-                    format!("filter {} runs twice on this route", quote(name.shown())),
+                    format!("filter {} runs twice on this {on}", quote(name.shown())),
                     name.span,
                 )
                 .label("listed again")
