@@ -73,7 +73,7 @@ pub fn compile(
         return Err(findings);
     }
     let routes = routes::lower(config, &router, around)?;
-    let (routes, chains) = routes::lower(config, &router, around.registry, around.ledgers)?;
+    let (routes, chains) = routes::lower(config, &router, around)?;
     let snapshot = Snapshot {
         generation: around.generation,
         router,

@@ -15,11 +15,8 @@ use ringgate_router::{
     TrailingSlash, ValueTest,
 };
 
-<<<<<<< HEAD
 use super::Surroundings;
-=======
 use super::chains;
->>>>>>> fbbd4b0 (core, config: filters of listeners, and routes chosen by who asks)
 use super::filters::Filters;
 use super::listeners::{bytes, ticks};
 use super::policies::{self, Upstreams};
@@ -63,14 +60,8 @@ pub(super) fn router(config: &Config) -> Result<Router, Vec<Diagnostic>> {
 pub(super) fn lower(
     config: &Config,
     router: &Router,
-<<<<<<< HEAD
     around: &Surroundings<'_>,
-) -> Result<Vec<Route>, Vec<Diagnostic>> {
-=======
-    registry: &Registry,
-    ledgers: &Ledgers,
 ) -> Result<(Vec<Route>, Vec<Program<Filter>>), Vec<Diagnostic>> {
->>>>>>> fbbd4b0 (core, config: filters of listeners, and routes chosen by who asks)
     let names = (0..).zip(&config.routes).filter_map(|(id, route)| {
         let pattern = &router.spec(RouteId(id))?.path;
         Some(names(route, pattern))
@@ -94,19 +85,15 @@ pub(super) fn lower(
         let Some(spec) = router.spec(RouteId(id)) else {
             continue;
         };
-<<<<<<< HEAD
-        match lower_route(route, &spec.path, &mut filters, &upstreams, around.registry) {
-=======
         let made = lower_route(
             route,
             &spec.path,
             &mut filters,
             &upstreams,
-            registry,
+            around.registry,
             &chains,
         );
         match made {
->>>>>>> fbbd4b0 (core, config: filters of listeners, and routes chosen by who asks)
             Ok(route) => routes.push(route),
             Err(fault) => faults.push(*fault),
         }
