@@ -72,7 +72,6 @@ pub fn compile(
     if findings.iter().any(|f| f.severity != Severity::Warning) {
         return Err(findings);
     }
-    let routes = routes::lower(config, &router, around)?;
     let (routes, chains) = routes::lower(config, &router, around)?;
     let snapshot = Snapshot {
         generation: around.generation,
