@@ -123,7 +123,7 @@ impl<F: Filter> Client<F> {
         let plan = {
             let worker = &*self.worker;
             let caller = self.caller(worker.wall().unix_ms(exchange.account.began));
-            decide::decide(worker, &caller, installed, exchange).await
+            decide::decide(self, &caller, installed, exchange).await
         };
         exchange.account.decided_at = Some(Stamp::now());
         body.limit(exchange.deadline);
@@ -140,6 +140,11 @@ impl<F: Filter> Client<F> {
                 let close = close_behind(exchange, &body);
                 let next = answer::send(self, installed, exchange, answer, close).await;
                 self.after_answer(next, &mut body).await
+            }
+            // Nobody is there to be answered.
+            Plan::Fault(fault) if fault.row().status.is_none() => {
+                exchange.note(fault);
+                Next::Close
             }
             Plan::Fault(fault) => {
                 exchange.note(fault);

@@ -15,6 +15,7 @@ use crate::chain::{
     Answer, CallOutcome, Calls, Filter, PeerAddr, Position, Program, Progress, Rehearsal, Run,
     Scheme, Subject, TlsFacts,
 };
+use crate::client::Client;
 use crate::errand::Errand;
 use crate::error::Fault;
 use crate::exchange::Exchange;
@@ -27,7 +28,7 @@ use crate::rt;
 use crate::rt::clock::Stamp;
 use crate::snapshot::{Action, ForwardingPolicy, Limits, Redirect, Route, Snapshot};
 use crate::stats::CoreIndex;
-use crate::worker::{Installed, Worker};
+use crate::worker::Installed;
 
 use routing::find_route;
 use shares::{canary, point};
@@ -116,12 +117,12 @@ pub(crate) enum Wait {
 
 /// Decides what answers the exchange's request; makes the calls that filters ask for.
 pub(crate) async fn decide<'s, F: Filter>(
-    worker: &Worker<F>,
+    client: &Client<F>,
     caller: &Caller<'_, F>,
     installed: &'s Installed<F>,
     exchange: &mut Exchange<F>,
 ) -> Plan<'s> {
-    let snapshot = &*installed.snapshot;
+    let (worker, snapshot) = (&*client.worker, &*installed.snapshot);
     let mut decision = begin(caller, snapshot, exchange);
     for _ in 0..ROUNDS_MAX {
         let (stage, wait, position) = match decision {
@@ -143,7 +144,10 @@ pub(crate) async fn decide<'s, F: Filter>(
                 Some(Vec::new())
             }
             Wait::Time(time) => {
-                rt::sleep(left(time)).await;
+                let pause = rt::sleep(left(time));
+                if let Err(fault) = client.unless_gone(&exchange.request, pause).await {
+                    return Plan::Fault(fault);
+                }
                 if exchange.deadline.has_passed() {
                     return Plan::Fault(Fault::RequestTimeout);
                 }

@@ -6,11 +6,11 @@ mod directions;
 mod hedge;
 mod kept;
 mod mirror;
+mod places;
 mod trial;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Duration;
 
 use crate::answer;
 use crate::block::Block;
@@ -24,18 +24,18 @@ use crate::http::Version;
 use crate::http::h1;
 use crate::link::Link;
 use crate::outgoing::{self, Outward, Upgrade};
-use crate::policy::{Concurrency, Fallback, FallbackTo, Mirror, Retry};
+use crate::policy::{Fallback, FallbackTo, Mirror, Retry};
 use crate::reply::Ended;
 use crate::resilience::Outcome;
-use crate::resilience::concurrency::Gate;
 use crate::rt::clock::Stamp;
 use crate::rt::wheel::Ticks;
 use crate::snapshot::{Route, Upstream};
 use crate::stats::Counter;
 use crate::tunnel::{Speaks, Tunnel};
 use crate::upstream::{Choice, Lease, Pool};
-use crate::worker::{Installed, Permit};
+use crate::worker::Installed;
 
+use places::RoutePlace;
 pub(crate) use trial::{Trial, Unwanted, Wants};
 
 /// Bytes of a gathered request body that go out with the head; a larger one is sent while
@@ -59,13 +59,21 @@ pub(crate) async fn forward<F: Filter>(
     if let Ok(whole) = &whole {
         attempt.mirror(exchange, whole.as_ref());
     }
+    let mut place = RoutePlace::NotAsked;
     loop {
         let outcome = match &whole {
-            Ok(whole) => attempt.serve(exchange, body, whole.as_ref()).await,
+            Ok(whole) => {
+                attempt
+                    .serve(exchange, body, whole.as_ref(), &mut place)
+                    .await
+            }
             Err(fault) => Err(Failure::Fault(*fault)),
         };
         let failure = match outcome {
-            Ok(next) => return next,
+            Ok(next) => {
+                place.leave(exchange);
+                return next;
+            }
             Err(failure) => failure,
         };
         let instead = attempt.instead_of(exchange, failure, whole.as_ref().ok());
@@ -78,6 +86,7 @@ pub(crate) async fn forward<F: Filter>(
         }
         match instead {
             Some(FallbackTo::Respond(answer)) => {
+                place.leave(exchange);
                 let close = close_behind(exchange, body);
                 let next = answer::send(client, installed, exchange, answer, close).await;
                 return client.after_answer(next, body).await;
@@ -90,7 +99,10 @@ pub(crate) async fn forward<F: Filter>(
                 attempt.fallback.set(None);
                 whole = whole.or(Ok(None));
             }
-            None => return attempt.fail(exchange, failure.fault(), body).await,
+            None => {
+                place.leave(exchange);
+                return attempt.fail(exchange, failure.fault(), body).await;
+            }
         }
     }
 }
@@ -177,6 +189,7 @@ impl<'a, F: Filter> Attempt<'a, F> {
         exchange: &mut Exchange<F>,
         body: &mut Source<'_>,
         whole: Option<&Block>,
+        place: &mut RoutePlace<'a, F>,
     ) -> Result<Next, Failure> {
         let core = self.client.worker.core();
         exchange.account.upstream = Some(self.index);
@@ -185,53 +198,12 @@ impl<'a, F: Filter> Attempt<'a, F> {
             let budget = &self.upstream.state.budget;
             budget.live(core, Stamp::now().moment());
         }
-        let limits = (
-            &self.route.policy.concurrency,
-            &self.upstream.policy.concurrency,
-        );
-        if limits == (&None, &None) {
-            return self.run(exchange, body, whole).await;
-        }
-        // The route's first: who waits there holds no place of the upstream's.
-        let wait = exchange.deadline.left().unwrap_or(Duration::MAX);
-        let route = {
-            let stats = self.route.stats.of(core);
-            let counters = (&stats.gate_refused, &stats.gate_timeouts);
-            let gate = (&self.route.state.gate, limits.0);
-            self.permit(gate, counters, wait).await?
-        };
-        let wait = exchange.deadline.left().unwrap_or(Duration::MAX);
-        let upstream = {
-            let stats = self.upstream.stats.of(core);
-            let counters = (&stats.gate_refused, &stats.gate_timeouts);
-            let gate = (&self.upstream.state.gate, limits.1);
-            self.permit(gate, counters, wait).await?
-        };
+        let permit = self.places(exchange, place).await?;
         let ran = self.run(exchange, body, whole).await;
-        let outcome = exchange.account.outcome();
-        for permit in [&route, &upstream].into_iter().flatten() {
-            permit.record(outcome);
+        if let Some(permit) = permit {
+            permit.record(exchange.account.outcome());
         }
         ran
-    }
-
-    /// A permit of a limit of concurrency, where there is one.
-    async fn permit<'g>(
-        &self,
-        (gate, spec): (&'g Gate, &'g Option<Concurrency>),
-        (refused, timeouts): (&Counter, &Counter),
-        wait: Duration,
-    ) -> Result<Option<Permit<'g, F>>, Failure> {
-        let Some(spec) = spec else {
-            return Ok(None);
-        };
-        let permit = self.client.worker.permit(gate, spec, wait).await;
-        match permit {
-            Ok(_) => {}
-            Err(Fault::QueueTimeout) => timeouts.add(1),
-            Err(_) => refused.add(1),
-        }
-        permit.map(Some).map_err(Failure::Fault)
     }
 
     /// Who answers in the upstream's place.

@@ -19,6 +19,7 @@ pub mod counts;
 mod course;
 mod deadline;
 mod decide;
+mod departure;
 pub mod errand;
 pub mod error;
 mod exchange;

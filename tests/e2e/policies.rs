@@ -2,6 +2,7 @@
 //! copies, splits and limits of concurrency.
 
 mod breakers;
+mod departures;
 mod limits;
 mod retries;
 mod shares;

@@ -78,7 +78,9 @@ impl<F: Filter> Attempt<'_, F> {
                 continue;
             }
             let left = exchange.deadline.left();
-            rt::sleep(left.map_or(wait, |left| left.min(wait))).await;
+            let pause = rt::sleep(left.map_or(wait, |left| left.min(wait)));
+            let paused = self.client.unless_gone(&exchange.request, pause).await;
+            paused.map_err(Failure::Fault)?;
             if exchange.deadline.has_passed() {
                 return Err(Failure::Fault(Fault::RequestTimeout));
             }

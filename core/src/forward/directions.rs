@@ -16,13 +16,8 @@ use crate::halves::{Broken, Deadline, Last, Piece, Sink, Source, Wanted, pump};
 use crate::link::Link;
 use crate::outgoing::Upgrade;
 use crate::reply::{Ended, Reply};
-use crate::rt::wheel::{Due, Gone, Ticks};
+use crate::rt::wheel::{Due, Ticks};
 use crate::rt::{First, race};
-use crate::snapshot::HalfClose;
-use crate::wire::Wire;
-
-/// Ticks between two looks at a client that waits for its answer.
-const WATCH_EVERY: Ticks = Ticks(3);
 
 impl<F: Filter> Attempt<'_, F> {
     /// The request has been sent whole; the response comes.
@@ -68,7 +63,7 @@ impl<F: Filter> Attempt<'_, F> {
     ) -> Result<T, Fault> {
         match &self.client.link {
             Link::Http1(wire) => {
-                self.watch(wire, origin);
+                self.client.watch(wire, origin.recv_timer().id());
                 let ended = relaying.await;
                 match wire.recv_timer().end() {
                     true => Err(Fault::ClientClosed),
@@ -91,21 +86,6 @@ impl<F: Filter> Attempt<'_, F> {
                 .await
             }
         }
-    }
-
-    fn watch(&self, client: &Wire, origin: &Link) {
-        if client.is_cut() {
-            return;
-        }
-        let watch = Due::Watch {
-            other: origin.recv_timer().id(),
-            every: WATCH_EVERY,
-            gone: match self.client.half_close {
-                HalfClose::Abort => client.end_looks(),
-                HalfClose::Allow => Gone::Reset,
-            },
-        };
-        client.recv_timer().arm(WATCH_EVERY, watch);
     }
 
     pub(super) fn reply<'x>(

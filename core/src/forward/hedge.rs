@@ -2,7 +2,7 @@
 //! other one is cut. Both have the whole request; none of their answers reaches the client
 //! before it is known which it is.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -15,8 +15,8 @@ use crate::block::Block;
 use crate::chain::Filter;
 use crate::client::Next;
 use crate::course::Course;
-use crate::error::Fault;
-use crate::exchange::Exchange;
+use crate::error::{Fault, Phase};
+use crate::exchange::{Account, Exchange};
 use crate::halves::{Deadline, Last, ORIGIN, Piece, Sink, Source};
 use crate::http::{ResponseHead, ResponseKind, Version};
 use crate::link::Link;
@@ -27,14 +27,13 @@ use crate::resilience::retry::{self, Replay};
 use crate::rt::clock::{Moment, Stamp};
 use crate::rt::{First, race, sleep};
 use crate::stats::CoreIndex;
-use crate::upstream::{Choice, Lease};
+use crate::upstream::{Choice, Lease, Placed};
 
 /// An attempt whose answer has begun.
 struct Fetched<'t> {
     choice: Choice,
     trial: Trial<'t>,
     lease: Lease,
-    connected_at: Stamp,
     head: ResponseHead,
     /// What was received behind the head.
     behind: Block,
@@ -75,13 +74,13 @@ impl<F: Filter> Attempt<'_, F> {
     }
 
     /// An attempt, and a second one beside it when the first has no answer in time.
-    pub(super) async fn hedged(
-        &self,
+    pub(super) async fn hedged<'s>(
+        &'s self,
         exchange: &mut Exchange<F>,
         body: &mut Source<'_>,
         whole: Option<&Block>,
         tries: &Tries,
-        (choice, trial): (Choice, Trial<'_>),
+        (choice, trial): (Choice, Trial<'s>),
         after: Duration,
     ) -> Result<Next, Failure> {
         if whole.is_none() {
@@ -96,22 +95,51 @@ impl<F: Filter> Attempt<'_, F> {
             Version::Http11,
             Upgrade::NotAsked,
         );
-        let (fetched, hedged) = {
-            let mut first = pin!(self.fetch(exchange, whole, tries, (choice, trial)));
-            match race(&mut first, &mut pin!(alarm(after))).await {
-                First::Left(fetched) => (fetched, false),
-                First::Right(()) => match self.second(exchange, whole, tries) {
-                    None => (first.await, false),
-                    Some(begun) => {
-                        let mut second = pin!(self.fetch(exchange, whole, tries, begun));
-                        (first_good(&mut first, &mut second).await, true)
-                    }
-                },
-            }
+        let legs = <[Leg; 2]>::default();
+        let fetched = {
+            let racing = self.two(exchange, whole, tries, (choice, trial), (&legs, after));
+            self.client.unless_gone(&exchange.request, racing).await
         };
-        exchange.account.attempts += u8::from(hedged);
+        let last = &legs[usize::from(legs[1].has_begun())];
+        let (fetched, decided) = match fetched {
+            Ok(decided) => decided,
+            Err(fault) => (Err(Failure::Fault(fault)), last),
+        };
+        exchange.account.attempts += u8::from(legs[1].has_begun());
+        decided.book(&mut exchange.account);
         let fetched = fetched?;
+        if std::ptr::eq(decided, &legs[1]) {
+            let stats = self.upstream.stats.of(self.client.worker.core());
+            stats.hedge_wins.add(1);
+        }
         self.answer(exchange, body, fetched).await
+    }
+
+    /// Runs an attempt, and a second one beside it once it is late. What comes of them is told
+    /// with the one that it comes of.
+    async fn two<'s, 'l>(
+        &'s self,
+        exchange: &Exchange<F>,
+        whole: Option<&Block>,
+        tries: &Tries,
+        begun: (Choice, Trial<'s>),
+        (legs, after): (&'l [Leg; 2], Duration),
+    ) -> (Result<Fetched<'s>, Failure>, &'l Leg) {
+        let [one, other] = legs;
+        let mut first = pin!(self.fetch(exchange, whole, tries, begun, one));
+        match race(&mut first, &mut pin!(alarm(after))).await {
+            First::Left(fetched) => (fetched, one),
+            First::Right(()) => match self.second(exchange, whole, tries) {
+                None => (first.await, one),
+                Some(begun) => {
+                    let mut second = pin!(self.fetch(exchange, whole, tries, begun, other));
+                    match first_good(&mut first, &mut second).await {
+                        First::Left(fetched) => (fetched, one),
+                        First::Right(fetched) => (fetched, other),
+                    }
+                }
+            },
+        }
     }
 
     /// A second attempt, if the budget has one and there is another endpoint.
@@ -138,12 +166,14 @@ impl<F: Filter> Attempt<'_, F> {
         whole: Option<&Block>,
         tries: &Tries,
         (choice, trial): (Choice, Trial<'t>),
+        leg: &Leg,
     ) -> Result<Fetched<'t>, Failure> {
+        leg.begin(&choice);
         let core = self.client.worker.core();
         let timed = Timed(&self.upstream.state.latency, core, Stamp::now());
-        let fetching = self.fetch_head(exchange, whole, tries, &choice);
+        let fetching = self.fetch_head(exchange, whole, tries, (&choice, leg));
         match fetching.await {
-            Ok((lease, connected_at, mut head, behind)) => {
+            Ok((lease, mut head, behind)) => {
                 head.fields.put_text(behind);
                 let unwanted = trial.answered(&exchange.request, &head);
                 drop(timed);
@@ -154,7 +184,6 @@ impl<F: Filter> Attempt<'_, F> {
                         choice,
                         trial,
                         lease,
-                        connected_at,
                         head,
                         behind,
                     }),
@@ -174,12 +203,14 @@ impl<F: Filter> Attempt<'_, F> {
         exchange: &Exchange<F>,
         whole: Option<&Block>,
         tries: &Tries,
-        choice: &Choice,
-    ) -> Result<(Lease, Stamp, ResponseHead, Block), Fault> {
+        (choice, leg): (&Choice, &Leg),
+    ) -> Result<(Lease, ResponseHead, Block), Fault> {
         let lease = self.lease(exchange, whole, choice, tries).await?;
-        let connected_at = Stamp::now();
+        leg.connected_at.set(Some(Stamp::now()));
+        leg.phase.set(Phase::RequestBody);
         self.send_whole(exchange, whole, choice, &lease.link)
             .await?;
+        leg.phase.set(Phase::ResponseHead);
         let mut head = ResponseHead::default();
         let head_by = Deadline::after(self.answer_timeout());
         let mut block = Block::empty();
@@ -188,7 +219,7 @@ impl<F: Filter> Attempt<'_, F> {
             let receiving = receive_head(&lease.link, block, asked, &mut head);
             block = receiving.by(|| head_by, exchange.deadline).await?;
             match head.kind() {
-                ResponseKind::Final => return Ok((lease, connected_at, head, block)),
+                ResponseKind::Final => return Ok((lease, head, block)),
                 ResponseKind::Switch => return Err(Fault::BadUpgrade),
                 // A client that may get another one's answer is told of nobody's hints.
                 ResponseKind::Interim => {}
@@ -236,22 +267,9 @@ impl<F: Filter> Attempt<'_, F> {
             choice,
             trial,
             lease,
-            connected_at,
             head,
             behind,
         } = fetched;
-        let stats = self.upstream.stats.of(self.client.worker.core());
-        if exchange.account.attempts > 1
-            && !exchange
-                .account
-                .endpoint
-                .as_ref()
-                .is_some_and(|first| Rc::ptr_eq(first, &choice.endpoint))
-        {
-            stats.hedge_wins.add(1);
-        }
-        exchange.account.endpoint = Some(Rc::clone(&choice.endpoint));
-        exchange.account.connected_at = Some(connected_at);
         exchange.response = head;
         let (course, sent) = (Course::sent(self.answer_timeout()), Cell::new(0));
         let ended = {
@@ -270,6 +288,34 @@ impl<F: Filter> Attempt<'_, F> {
             Ok(None) => Err(Failure::Unwanted(Unwanted::Replaced)),
             Err(fault) => Err(Failure::Fault(fault)),
         }
+    }
+}
+
+/// How far one of two attempts has come: what the account of the exchange says if it is this one
+/// that decides how the exchange goes on.
+#[derive(Default)]
+struct Leg {
+    /// None before it begins.
+    endpoint: OnceCell<Rc<Placed>>,
+    phase: Cell<Phase>,
+    connected_at: Cell<Option<Stamp>>,
+}
+
+impl Leg {
+    fn begin(&self, choice: &Choice) {
+        self.phase.set(Phase::Connect);
+        // It begins once.
+        let _ = self.endpoint.set(Rc::clone(&choice.endpoint));
+    }
+
+    fn has_begun(&self) -> bool {
+        self.endpoint.get().is_some()
+    }
+
+    fn book(&self, account: &mut Account) {
+        account.endpoint = self.endpoint.get().cloned();
+        account.phase = self.phase.get();
+        account.connected_at = self.connected_at.get();
     }
 }
 
@@ -302,10 +348,10 @@ async fn alarm(after: Duration) {
 async fn first_good<T, E>(
     first: &mut Pin<&mut impl Future<Output = Result<T, E>>>,
     second: &mut Pin<&mut impl Future<Output = Result<T, E>>>,
-) -> Result<T, E> {
+) -> First<Result<T, E>, Result<T, E>> {
     match race(first, second).await {
-        First::Left(Ok(good)) | First::Right(Ok(good)) => Ok(good),
-        First::Left(Err(_)) => second.as_mut().await,
-        First::Right(Err(_)) => first.as_mut().await,
+        First::Left(Err(_)) => First::Right(second.as_mut().await),
+        First::Right(Err(_)) => First::Left(first.as_mut().await),
+        good => good,
     }
 }

@@ -1,7 +1,7 @@
 //! Who answers when an upstream cannot, and who gets a copy of what it is asked.
 
 use super::{in_front_of, nobody, saying};
-use crate::support::{Driver, Origin, Setup, ok, on_both_drivers, settle, wait_until};
+use crate::support::{Driver, Origin, Setup, get, ok, on_both_drivers, settle, wait_until};
 
 on_both_drivers!(
     answers_with_a_constant_when_the_origin_is_away,
@@ -14,6 +14,7 @@ on_both_drivers!(
     a_chunked_body_reaches_the_stand_in_whole,
     an_answer_is_kept_when_nobody_can_stand_in,
     a_shadow_is_not_told_what_a_client_claims,
+    who_finds_the_route_full_does_not_queue_there_again,
 );
 
 const SORRY: &str = "fallback = { respond = { status = 200, body = \"sorry\" } }";
@@ -181,4 +182,29 @@ fn a_shadow_is_not_told_what_a_client_claims(driver: Driver) {
     let copy = shadow.request();
     assert_eq!(copy.fields.all("x-forwarded-for"), ["127.0.0.1"]);
     assert_eq!(copy.fields.one("x-real-ip"), None);
+}
+
+fn who_finds_the_route_full_does_not_queue_there_again(driver: Driver) {
+    let origin = Origin::start(|conn| {
+        while conn.request().is_some() {
+            conn.stall();
+        }
+    });
+    let spare = Origin::named("spare");
+    let more = "fallback = { upstream = \"spare\" }\n\
+                concurrency = { max = 1, queue_max = 1, queue_timeout = \"10m\" }";
+    let gateway = with(driver, origin.address(), more)
+        .upstream("spare", spare.address(), "")
+        .start();
+    let mut waiting: Vec<_> = (0..2).map(|_| gateway.client()).collect();
+    waiting[0].send(get("/"));
+    origin.wait_for_requests(1);
+    waiting[1].send(get("/"));
+    gateway.wait_for_metric("ringgate_route_queued", &[("route", "all")], 1.0);
+    for refused in 1..=3 {
+        assert_eq!(gateway.get("/").text(), "spare");
+        let labels = [("route", "all"), ("reason", "full")];
+        let counted = gateway.metric("ringgate_route_concurrency_refused_total", &labels);
+        assert_eq!(counted, f64::from(refused));
+    }
 }
