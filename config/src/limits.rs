@@ -327,15 +327,15 @@ impl Limits {
             (&mut self.body_timeout, "body_timeout"),
             (&mut self.send_timeout, "send_timeout"),
         ] {
-            replace(place, table.duration(r, key));
+            replace(place, table.deadline(r, key));
         }
         replace(
             &mut self.request_timeout,
-            table.duration_cap(r, "request_timeout"),
+            table.deadline_cap(r, "request_timeout"),
         );
-        let tunnel = table.duration_cap(r, "tunnel_idle_timeout");
+        let tunnel = table.deadline_cap(r, "tunnel_idle_timeout");
         replace(&mut self.tunnel_idle_timeout, tunnel);
-        let tunnel = table.duration_cap(r, "tunnel_timeout");
+        let tunnel = table.deadline_cap(r, "tunnel_timeout");
         replace(&mut self.tunnel_timeout, tunnel);
         let connections = table
             .integer(r, "connections_max")

@@ -14,6 +14,7 @@ mod rate;
 mod reader;
 mod route;
 mod table;
+mod ticks;
 mod upstream;
 
 pub(crate) use expand::Text;

@@ -144,7 +144,7 @@ pub(super) fn read(
         max_version: table.word_or_default(r, "max_version"),
         ciphers: ciphers(r, &table),
         strict_sni: table.bool_or_default(r, "strict_sni"),
-        handshake_timeout: table.duration_or_default(r, "handshake_timeout"),
+        handshake_timeout: table.deadline_or_default(r, "handshake_timeout"),
         session_tickets: table.bool_or_default(r, "session_tickets"),
         ticket_rotation: table.duration_or_default(r, "ticket_rotation"),
         client_auth: table.word_or_default(r, "client_auth"),

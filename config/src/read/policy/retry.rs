@@ -149,7 +149,7 @@ pub(crate) fn retry(r: &mut Reader<'_>, parent: &Table<'_>) -> Option<Retry> {
         attempts: u8::try_from(table.integer_or_default(r, "attempts")).unwrap_or(u8::MAX),
         on: conditions(r, &table),
         try_timeout: table
-            .duration(r, "try_timeout")
+            .deadline(r, "try_timeout")
             .map(|limit| Spanned::new(limit, table.span_of("try_timeout"))),
         backoff: table.duration_or_default(r, "backoff"),
         backoff_max: table.duration_or_default(r, "backoff_max"),

@@ -174,7 +174,7 @@ pub(crate) fn route(r: &mut Reader<'_>, table: &Table<'_>) -> Option<RawRoute> {
     let filters = filter_names(r, table, "route");
     let action = action(r, table, path.as_ref());
     let rewrite = rewrite(r, table, path.as_ref());
-    let timeout = table.duration_cap(r, "timeout");
+    let timeout = table.deadline_cap(r, "timeout");
     let body_max = table.size_cap(r, "body_max");
     let upstream_host = upstream_host(r, table);
     let upgrade = upgrade(r, table);
