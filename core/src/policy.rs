@@ -59,6 +59,13 @@ pub enum Algorithm {
     ConsistentHash,
 }
 
+impl Algorithm {
+    /// Whether it looks at a hash ring.
+    pub const fn hashes(self) -> bool {
+        matches!(self, Algorithm::IpHash | Algorithm::ConsistentHash)
+    }
+}
+
 /// A cookie that keeps a client with its endpoint.
 #[derive(Clone, Debug)]
 pub struct Sticky {

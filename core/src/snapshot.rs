@@ -3,6 +3,7 @@
 //! A reload builds a new one off the data plane and hands it to each core. What must outlive
 //! it (connections, pools, counters, limits in use) is found again by name.
 
+mod prepare;
 mod split;
 
 use std::sync::Arc;

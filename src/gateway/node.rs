@@ -184,6 +184,10 @@ impl Gateway {
     /// of changes in the order they happened.
     fn send_endpoints(&self, state: &State, upstream: &Upstream) {
         let endpoints = compile::endpoints(upstream, &state.addresses, &self.registry);
+        let mut upstreams = state.snapshot.upstreams.iter();
+        if let Some(known) = upstreams.find(|known| *known.name == **upstream.name) {
+            known.prepare(&endpoints);
+        }
         for mailbox in &self.mailboxes {
             mailbox.send(Command::Endpoints(EndpointUpdate {
                 upstream: (&**upstream.name).into(),

@@ -56,6 +56,7 @@ impl Gateway {
         let fresh_log = self.open_log(&config.log)?;
         self.log.apply(&config.log);
 
+        snapshot.prepare();
         let snapshot = Arc::new(snapshot);
         // From here on nothing refuses it.
         self.limits.hold(&snapshot);

@@ -63,6 +63,7 @@ pub fn start(file: PathBuf) -> Result<Running, NotStarted> {
     let addresses = resolve_at_start(&config, &mut snapshot, &registry);
     let opened = open_listeners(&config, &mut snapshot, layout.pins.len())?;
     let admin = open_admin(&config)?;
+    snapshot.prepare();
     let access = AccessLog::open(&config.log)?;
     let snapshot = Arc::new(snapshot);
     let mailboxes = start_workers(

@@ -7,8 +7,12 @@
 //! and finds its way back when they return, and no change of standing builds anything.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
+
+use super::endpoint_id;
+use crate::snapshot::Endpoint;
 
 /// A circle of points.
 #[derive(Debug)]
@@ -30,9 +34,16 @@ struct Point {
     owner: u32,
 }
 
-/// The ring of an upstream, as the cores share it: the first one that needs it builds it.
+/// The ring of an upstream, as the cores share it. Whoever knows of endpoints first builds it
+/// ahead; a core does when nobody has, or when it needs one of endpoints that are about to go.
 #[derive(Debug, Default)]
-pub struct SharedRing(ArcSwapOption<Ring>);
+pub struct SharedRing {
+    ring: ArcSwapOption<Ring>,
+    /// Whether anybody balances by it.
+    is_wanted: AtomicBool,
+    /// Whether it is built ahead: then cores leave it as it is.
+    is_prepared: AtomicBool,
+}
 
 /// Points that the endpoint of the largest weight has at least, while all fit.
 const POINTS_EACH: u64 = 512;
@@ -40,18 +51,49 @@ const POINTS_EACH: u64 = 512;
 const POINTS_MAX: u64 = 1 << 16;
 
 impl SharedRing {
+    /// Says that requests are going to be balanced by it.
+    pub fn want(&self) {
+        self.is_wanted.store(true, Ordering::Relaxed);
+    }
+
+    /// Builds the ring of these endpoints if it is wanted and not there: some milliseconds for a
+    /// thousand of them. For the control plane, before cores hear of the endpoints.
+    pub fn prepare(&self, endpoints: &[Endpoint]) {
+        if !self.is_wanted.load(Ordering::Relaxed) {
+            return;
+        }
+        let id = |one: &Endpoint| endpoint_id(&one.addr, &one.authority);
+        let endpoints = endpoints.iter().map(|one| (id(one), one.weight));
+        self.is_prepared.store(true, Ordering::Relaxed);
+        let (ring, found) = self.find(&endpoints.collect::<Vec<_>>());
+        if found == Found::Not {
+            self.ring.store(Some(ring));
+        }
+    }
+
     /// The ring of these endpoints (id and weight), built when it is not there.
     pub(super) fn of(&self, endpoints: &[(u64, u32)]) -> Arc<Ring> {
-        let fingerprint = fingerprint(endpoints);
-        if let Some(ring) = self.0.load_full()
-            && ring.fingerprint == fingerprint
-        {
-            return ring;
+        let (ring, found) = self.find(endpoints);
+        if found == Found::Not && !self.is_prepared.load(Ordering::Relaxed) {
+            self.ring.store(Some(Arc::clone(&ring)));
         }
-        let ring = Arc::new(Ring::new(endpoints, fingerprint));
-        self.0.store(Some(Arc::clone(&ring)));
         ring
     }
+
+    fn find(&self, endpoints: &[(u64, u32)]) -> (Arc<Ring>, Found) {
+        let fingerprint = fingerprint(endpoints);
+        match self.ring.load_full() {
+            Some(ring) if ring.fingerprint == fingerprint => (ring, Found::Shared),
+            _ => (Arc::new(Ring::new(endpoints, fingerprint)), Found::Not),
+        }
+    }
+}
+
+/// Whether a ring was there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Shared,
+    Not,
 }
 
 impl Ring {

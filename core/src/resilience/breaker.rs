@@ -5,6 +5,7 @@
 //! (its generation) and until when; cores decide by exchanging it. Each core counts in a window
 //! of its own, with plain stores; once in `reconcile` whoever notices adds them up.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -28,8 +29,16 @@ pub struct Breaker {
     shared: CachePadded<Shared>,
     tickets: CachePadded<AtomicU64>,
     lookout: Lookout,
-    windows: PerCore<Window>,
-    refused: PerCore<Counter>,
+    cores: usize,
+    /// What cores count, some 800 bytes each: made where a breaker is asked for.
+    counted: OnceLock<PerCore<Counted>>,
+}
+
+/// What one core counts.
+#[derive(Debug, Default)]
+struct Counted {
+    window: Window,
+    refused: Counter,
 }
 
 /// Read with each request, written when the breaker turns.
@@ -145,9 +154,19 @@ impl Breaker {
             shared: CachePadded::default(),
             tickets: CachePadded::default(),
             lookout: Lookout::default(),
-            windows: PerCore::new(cores),
-            refused: PerCore::new(cores),
+            cores,
+            counted: OnceLock::new(),
         }
+    }
+
+    /// Makes what cores count in, so that no worker has to: for whoever configures the breaker.
+    pub fn prepare(&self) {
+        self.counted();
+    }
+
+    #[inline]
+    fn counted(&self) -> &PerCore<Counted> {
+        self.counted.get_or_init(|| PerCore::new(self.cores))
     }
 
     /// Asks whether a request may be sent. What is let pass is reported with
@@ -169,7 +188,7 @@ impl Breaker {
         }
         let admission = self.admit_slowly(spec, upstream, now);
         if admission.is_open() {
-            self.refused.of(core).add(1);
+            self.counted().of(core).refused.add(1);
         }
         admission
     }
@@ -242,7 +261,7 @@ impl Breaker {
         if word != pass.0 {
             return;
         }
-        let own = self.windows.of(core);
+        let own = &self.counted().of(core).window;
         own.add(word.generation().into(), spec.window, now, tally);
         if self.looks(spec, core, now) {
             self.look(spec, upstream, now, word);
@@ -251,7 +270,7 @@ impl Breaker {
 
     #[inline]
     fn looks(&self, spec: &policy::Breaker, core: CoreIndex, now: Moment) -> bool {
-        let own = self.windows.of(core);
+        let own = &self.counted().of(core).window;
         self.lookout.is_mine(own, spec.reconcile, now)
     }
 
@@ -402,7 +421,8 @@ impl Breaker {
     }
 
     fn counts_of(&self, word: Word, spec: &policy::Breaker, now: Moment) -> Counts {
-        let windows = window::of_all(&self.windows);
+        let cores = self.counted.get().into_iter().flat_map(PerCore::iter);
+        let windows = cores.map(|counted| &counted.window);
         window::sum(windows, word.generation().into(), spec.window, now)
     }
 }

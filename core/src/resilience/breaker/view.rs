@@ -68,6 +68,7 @@ impl Breaker {
 
     /// Requests that it did not let pass.
     pub fn refused(&self) -> u64 {
-        self.refused.sum(|refused| refused)
+        let counted = self.counted.get();
+        counted.map_or(0, |cores| cores.sum(|one| &one.refused))
     }
 }
