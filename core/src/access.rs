@@ -83,6 +83,10 @@ pub struct Record<'a> {
     pub route: Option<&'a str>,
     /// The upstream's name.
     pub upstream: Option<&'a str>,
+    /// The name of the upstream that another one, or a constant, has answered for.
+    pub fallback_for: Option<&'a str>,
+    /// The names of filters that would have refused it, had they not only watched.
+    pub dry_run: [Option<&'a str>; DRY_RUN_MAX],
     /// The endpoint's address.
     pub endpoint: Option<&'a str>,
     /// Attempts made at origins.
@@ -102,6 +106,9 @@ pub struct Record<'a> {
     /// The client's fields.
     pub user_agent: Option<&'a [u8]>,
 }
+
+/// Filters in a dry run that a line names; further ones are left out.
+pub const DRY_RUN_MAX: usize = 4;
 
 /// What a client sent.
 #[derive(Clone, Copy, Debug)]
@@ -194,7 +201,7 @@ impl Queue {
 /// Bytes that gather on a core before they are handed over.
 const BUFFER_FULL: usize = 48 << 10;
 /// The size of a buffer: a line always fits behind those that have not filled it.
-const BUFFER_SIZE: usize = 128 << 10;
+const BUFFER_SIZE: usize = 160 << 10;
 const _: () = assert!(BUFFER_FULL + LINE_MAX <= BUFFER_SIZE);
 /// Buffers under way at most: about 16 MiB of lines.
 const BUFFERS_MAX: usize = 256;
@@ -386,6 +393,8 @@ mod tests {
             status: 200,
             route: Some("r"),
             upstream: Some("u"),
+            fallback_for: None,
+            dry_run: [None; DRY_RUN_MAX],
             endpoint: None,
             attempts: 0,
             received: 0,

@@ -23,7 +23,7 @@ use crate::rt::clock::{Moment, Stamp};
 use crate::rt::wheel::Ticks;
 use crate::tls::{ClientIdentity, IdentityFields};
 
-pub use program::{Position, Program, Progress, Rehearsal, Run, Step, Subject};
+pub use program::{Position, Program, Progress, Rehearsal, Run, Step, Subject, Watched};
 
 /// What a filter wants of a body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,6 +118,13 @@ pub trait Filter: Send + Sync + Sized + 'static {
     /// The exchange has ended, however it did.
     fn end(&self, summary: &Summary, core: &mut Self::Core, scratch: &mut Self::Scratch) {
         let _ = (summary, core, scratch);
+    }
+
+    /// Whether it would have refused the exchange if it did not only watch: for the access log,
+    /// asked before [`Filter::end`].
+    fn would_refuse(&self, scratch: &Self::Scratch) -> bool {
+        let _ = scratch;
+        false
     }
 
     /// A tick of the core, ten times a second: what its filters remember may be tidied.

@@ -128,6 +128,16 @@ impl Origin {
             Origin::Internal => "gateway",
         }
     }
+
+    /// As [`Fault::termination`].
+    pub const fn termination(self, phase: Phase) -> [u8; 2] {
+        let who = match self {
+            Origin::Downstream => b'C',
+            Origin::Upstream => b'O',
+            Origin::Internal => b'G',
+        };
+        [who, phase.letter() as u8]
+    }
 }
 
 /// Whether another attempt may be made after a fault.
@@ -271,12 +281,7 @@ impl Fault {
     /// Two letters for the access log: who ended the exchange (`C`lient, `O`rigin,
     /// `G`ateway) and in which phase.
     pub fn termination(self, phase: Phase) -> [u8; 2] {
-        let who = match self.row().origin {
-            Origin::Downstream => b'C',
-            Origin::Upstream => b'O',
-            Origin::Internal => b'G',
-        };
-        [who, phase.letter() as u8]
+        self.row().origin.termination(phase)
     }
 }
 

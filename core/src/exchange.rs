@@ -7,9 +7,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::access::{Plain, Record, Said, Timing};
-use crate::chain::{Attributes, Filter, Run, Summary};
-use crate::error::{Fault, Phase};
+use crate::access::{DRY_RUN_MAX, Plain, Record, Said, Timing};
+use crate::chain::{Attributes, Filter, Run, Summary, Watched};
+use crate::error::{Fault, Origin, Phase};
 use crate::halves::Deadline;
 use crate::http::h1::BodyDecoder;
 use crate::http::{BodyLen, Known, RequestHead, ResponseHead};
@@ -58,6 +58,10 @@ pub(crate) struct Account {
     pub(crate) attempts: u8,
     /// How the upstream did that somebody else answers for.
     pub(crate) replaced: Option<Outcome>,
+    /// The upstream that somebody else has answered for.
+    pub(crate) fallback_for: Option<usize>,
+    /// Filters that would have refused it, known in the end.
+    pub(crate) watched: Watched,
     /// Whether the client's doing ended the attempt.
     pub(crate) spared: bool,
     /// Whether any of the request's body has been taken from the client.
@@ -162,12 +166,13 @@ impl<F: Filter> Exchange<F> {
         }
         if let Some(program) = snapshot.program(account.route, self.attributes.listener) {
             let run = Run::new(program, worker.core(), &worker.filters, &self.scratch);
-            run.end(&Summary {
+            let watched = run.end(&Summary {
                 status: account.status,
                 fault: account.fault,
                 received,
                 sent: account.sent,
             });
+            self.account.watched = watched;
         }
         worker.log(|| self.record(worker, snapshot, now, received));
     }
@@ -199,19 +204,15 @@ impl<F: Filter> Exchange<F> {
                 .route
                 .and_then(|route| snapshot.routes.get(route))
                 .map(|route| &*route.name),
-            upstream: account
-                .upstream
-                .and_then(|upstream| snapshot.upstreams.get(upstream))
-                .map(|upstream| &*upstream.name),
+            upstream: name_of(account.upstream, snapshot),
+            fallback_for: name_of(account.fallback_for, snapshot),
+            dry_run: self.watching(snapshot),
             endpoint: account.endpoint.as_deref().map(|placed| &*placed.label),
             attempts: account.attempts,
             received,
             sent: account.sent,
             timing: account.timing(now),
-            termination: match account.fault {
-                Some(fault) => fault.termination(account.phase),
-                None => *b"--",
-            },
+            termination: account.termination(),
             code: account
                 .fault
                 .map(|fault| fault.row().code)
@@ -219,6 +220,20 @@ impl<F: Filter> Exchange<F> {
             referer: request.fields.value(Known::Referer),
             user_agent: request.fields.value(Known::UserAgent),
         }
+    }
+
+    /// The names of filters that would have refused the request.
+    fn watching<'a>(&self, snapshot: &'a Snapshot<F>) -> [Option<&'a str>; DRY_RUN_MAX] {
+        let mut names = [None; DRY_RUN_MAX];
+        if !self.account.watched.is_empty()
+            && let Some(program) = snapshot.program(self.account.route, self.attributes.listener)
+        {
+            let steps = program.steps();
+            for (name, at) in names.iter_mut().zip(self.account.watched.steps()) {
+                *name = steps.get(at).map(|step| &*step.name);
+            }
+        }
+        names
     }
 
     fn said(&self) -> Said<'_> {
@@ -237,7 +252,27 @@ impl<F: Filter> Exchange<F> {
     }
 }
 
+fn name_of<F: Filter>(upstream: Option<usize>, snapshot: &Snapshot<F>) -> Option<&str> {
+    let upstream = snapshot.upstreams.get(upstream?)?;
+    Some(&upstream.name)
+}
+
 impl Account {
+    /// Who ended it, and in which phase.
+    fn termination(&self) -> [u8; 2] {
+        match self.fault {
+            Some(fault) => fault.termination(self.phase),
+            None if self.is_of_policy() => Origin::Internal.termination(self.phase),
+            None => *b"--",
+        }
+    }
+
+    /// Whether a filter has answered, or a constant in an upstream's place.
+    fn is_of_policy(&self) -> bool {
+        let constant = self.fallback_for.is_some() && self.fallback_for == self.upstream;
+        self.answered_by.is_some() || !self.code.is_empty() || constant
+    }
+
     /// How the upstream did, as far as it had a part in it.
     pub(crate) fn outcome(&self) -> Outcome {
         if let Some(replaced) = self.replaced {

@@ -166,6 +166,14 @@ impl UpstreamState {
         Arc::clone(endpoints.entry(key).or_insert_with(fresh))
     }
 
+    /// Visits the states of endpoints with their addresses and authorities, in order; also those
+    /// of endpoints that are gone, until they are dropped. For the control plane.
+    pub fn each_endpoint(&self, mut visit: impl FnMut(&str, &str, &EndpointState)) {
+        for ((addr, authority), state) in &*self.lock() {
+            visit(addr, authority, state);
+        }
+    }
+
     /// Drops the states of endpoints that nobody else holds. For the control plane, behind
     /// reloads.
     pub fn prune(&self) {

@@ -82,6 +82,7 @@ pub(crate) async fn forward<F: Filter>(
                 Failure::Fault(fault) => Outcome::of_fault(fault),
                 Failure::Unwanted(_) => Outcome::Failed { head_after: None },
             });
+            exchange.account.fallback_for = exchange.account.upstream;
             exchange.account.endpoint = None;
         }
         match instead {

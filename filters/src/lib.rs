@@ -80,6 +80,8 @@ pub struct Scratch {
     pub(crate) auth: auth::Progress,
     /// What rate limits have left, for the response's fields.
     pub(crate) told: rate_limit::Told,
+    /// Rate limits that would have refused.
+    pub(crate) dry: rate_limit::Dry,
 }
 
 impl chain::Filter for Filter {
@@ -165,6 +167,13 @@ impl chain::Filter for Filter {
             Filter::Maintenance(maintenance) => maintenance.describe(),
             Filter::Authenticate(authenticate) => authenticate.describe(),
             Filter::RateLimit(limit) => limit.describe(),
+        }
+    }
+
+    fn would_refuse(&self, scratch: &Scratch) -> bool {
+        match self {
+            Filter::RateLimit(limit) => limit.would_refuse(scratch),
+            _ => false,
         }
     }
 

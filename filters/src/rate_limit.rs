@@ -48,7 +48,7 @@ use ledgers::Agreement;
 pub use ledgers::Ledgers;
 pub use supply::{Alone, Store, Want};
 use tell::Policies;
-pub(crate) use tell::Told;
+pub(crate) use tell::{Dry, Told};
 pub use weight::{WEIGHT_MAX, Weight};
 
 /// What a rate limit is made of. The configuration has checked it.
@@ -238,6 +238,10 @@ impl RateLimit {
                 }
                 Verdict::Continue
             }
+            Decided::Watched => {
+                phase.scratch.dry.push(self.ledgers[0].serial);
+                Verdict::Continue
+            }
             Decided::Limited { by, enough_at } => self.refuse(phase, by, enough_at, claim.now),
         }
     }
@@ -262,9 +266,7 @@ impl RateLimit {
                 }
                 Enforcement::DryRun => {
                     stats.dry_limited.add(1);
-                    return Decided::Admitted {
-                        left: [0; LIMITS_MAX],
-                    };
+                    return Decided::Watched;
                 }
             }
         }
@@ -317,6 +319,15 @@ impl RateLimit {
         BodyVerdict::Continue
     }
 
+    /// Whether it would have refused the exchange, but only watched.
+    pub(crate) fn would_refuse(&self, scratch: &crate::Scratch) -> bool {
+        self.settings.enforcement == Enforcement::DryRun
+            && self
+                .ledgers
+                .first()
+                .is_some_and(|one| scratch.dry.has(one.serial))
+    }
+
     pub(crate) fn describe(&self) -> String {
         tell::describe(&self.settings)
     }
@@ -347,6 +358,8 @@ enum Decided {
     Admitted {
         left: [u64; LIMITS_MAX],
     },
+    /// It would be limited, but the limit only watches.
+    Watched,
     Limited {
         by: usize,
         enough_at: Moment,
@@ -391,6 +404,6 @@ impl<'a> Bench<'a> {
             now,
         };
         let decided = self.filter.decide(&mut self.leases, &claim, |_| {});
-        matches!(decided, Decided::Admitted { .. })
+        !matches!(decided, Decided::Limited { .. })
     }
 }

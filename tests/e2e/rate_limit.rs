@@ -189,6 +189,13 @@ fn a_dry_run_refuses_nobody(driver: Driver) {
         3.0
     );
     assert_eq!(gateway.metric("ringgate_limit_refused_total", &labels), 0.0);
+    let lines = gateway.log(5);
+    let named: Vec<bool> = lines
+        .iter()
+        .map(|line| line["dry_run"] == serde_json::json!(["limit"]))
+        .collect();
+    assert_eq!(named, [false, false, true, true, true], "{lines:#?}");
+    assert_eq!(lines[4]["end"], "--");
 }
 
 fn requests_weigh_what_is_configured(driver: Driver) {

@@ -58,6 +58,7 @@ fn logs_a_request_in_the_combined_format(driver: Driver) {
     assert!(line.starts_with("127.0.0.1 - - ["), "{line}");
     let rest = "] \"GET /a?b=c HTTP/1.1\" 200 5 \"http://r.test/\" \"agent\"";
     assert!(line.contains(rest), "{line}");
+    assert!(line.ends_with(" -- - - -\n"), "{line}");
 }
 
 fn logs_to_standard_output(driver: Driver) {

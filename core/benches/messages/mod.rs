@@ -221,6 +221,8 @@ pub fn record() -> Record<'static> {
         status: 200,
         route: Some("users"),
         upstream: Some("users-service"),
+        fallback_for: None,
+        dry_run: [None; 4],
         endpoint: Some("10.1.2.3:8080"),
         attempts: 1,
         received: 0,

@@ -1,11 +1,11 @@
 //! What a line looks like, in either format.
 
 use super::pen::{Pen, TEXT_MAX};
-use super::{Record, Said};
+use super::{DRY_RUN_MAX, Record, Said};
 use crate::http::Version;
 
 /// The longest line: the texts of a record, each at its longest, and what stands around them.
-pub(super) const LINE_MAX: usize = 12 * TEXT_MAX + 1024;
+pub(super) const LINE_MAX: usize = (13 + DRY_RUN_MAX) * TEXT_MAX + 1024;
 
 /// The second that was written last, as text: most lines share theirs with the one before.
 #[derive(Debug, Default)]
@@ -80,11 +80,14 @@ pub(super) fn json_line<'a>(record: &Record<'_>, second: &mut Second, pen: Pen<'
         .number(record.received)
         .put(b",\"bytes_out\":")
         .number(record.sent);
-    pen = json_timing(record, pen)
-        .put(b"},\"end\":\"")
+    pen = json_dry_run(record, json_timing(record, pen))
+        .put(b",\"end\":\"")
         .put(&record.termination);
     if let Some(code) = record.code {
         pen = pen.put(b"\",\"code\":\"").text(code.as_bytes());
+    }
+    if let Some(upstream) = record.fallback_for {
+        pen = pen.put(b"\",\"fallback_for\":\"").text(upstream.as_bytes());
     }
     if let Some(user_agent) = record.user_agent {
         pen = pen.put(b"\",\"user_agent\":\"").text(user_agent);
@@ -140,7 +143,20 @@ fn json_timing<'a>(record: &Record<'_>, pen: Pen<'a>) -> Pen<'a> {
     if let Some(relay) = record.timing.relay {
         pen = pen.put(b",\"relay\":").number(relay);
     }
-    pen
+    pen.put(b"}")
+}
+
+#[inline]
+fn json_dry_run<'a>(record: &Record<'_>, mut pen: Pen<'a>) -> Pen<'a> {
+    let mut names = record.dry_run.iter().flatten();
+    let Some(first) = names.next() else {
+        return pen;
+    };
+    pen = pen.put(b",\"dry_run\":[\"").text(first.as_bytes());
+    for name in names {
+        pen = pen.put(b"\",\"").text(name.as_bytes());
+    }
+    pen.put(b"\"]")
 }
 
 /// The three digits of the milliseconds.
@@ -187,13 +203,22 @@ pub(super) fn combined_line<'a>(record: &Record<'_>, second: &mut Second, pen: P
     for name in [record.route, record.upstream, record.endpoint] {
         pen = pen.put(b" ").text(name.unwrap_or("-").as_bytes());
     }
-    pen.put(b" ")
+    pen = pen
+        .put(b" ")
         .number(record.timing.total)
         .put(b" ")
         .put(&record.termination)
         .put(b" ")
         .text(record.code.unwrap_or("-").as_bytes())
-        .put(b"\n")
+        .put(b" ")
+        .text(record.fallback_for.unwrap_or("-").as_bytes())
+        .put(b" ");
+    let mut names = record.dry_run.iter().flatten();
+    pen = pen.text(names.next().unwrap_or(&"-").as_bytes());
+    for name in names {
+        pen = pen.put(b",").text(name.as_bytes());
+    }
+    pen.put(b"\n")
 }
 
 #[cfg(test)]
@@ -267,6 +292,8 @@ mod tests {
             status: u16::MAX,
             route: Some(name),
             upstream: Some(name),
+            fallback_for: Some(name),
+            dry_run: [Some(name); DRY_RUN_MAX],
             endpoint: Some(name),
             attempts: u8::MAX,
             received: u64::MAX,
@@ -298,6 +325,23 @@ mod tests {
         assert!(line.contains(r#""target":"/a?b=\"c\"\u00ff""#), "{line}");
         assert!(line.contains(r#""user_agent":"curl\u000a""#), "{line}");
         assert_eq!(line.matches('\n').count(), 1);
+    }
+
+    #[test]
+    fn what_policies_did_without_refusing_has_its_place() {
+        let mut noted = record();
+        noted.fallback_for = Some("users");
+        noted.dry_run[..2].copy_from_slice(&[Some("a"), Some("b")]);
+        let json = lines([noted], json_line);
+        assert!(
+            json.contains(r#"},"dry_run":["a","b"],"end":"--","#),
+            "{json}"
+        );
+        assert!(json.contains(r#","fallback_for":"users","#), "{json}");
+        let mut noted = record();
+        noted.dry_run[..2].copy_from_slice(&[Some("a"), Some("b")]);
+        let text = lines([noted], combined_line);
+        assert!(text.ends_with(" -- - - a,b\n"), "{text}");
     }
 
     #[test]

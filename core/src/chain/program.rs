@@ -129,6 +129,22 @@ pub struct Subject<'s> {
     pub unix_ms: u64,
 }
 
+/// The first 64 steps of a program that would have refused an exchange, had they not only watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Watched(u64);
+
+impl Watched {
+    /// Their places in the program, in order.
+    pub fn steps(self) -> impl Iterator<Item = usize> {
+        (0..u64::BITS as usize).filter(move |step| self.0 >> step & 1 == 1)
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
 /// Where the request-head phase stands: in front of a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Position(pub usize);
@@ -378,16 +394,20 @@ impl<'a, F: Filter> Run<'a, F> {
     }
 
     /// Tells every filter that the exchange has ended.
-    pub fn end(&self, summary: &Summary) {
+    pub fn end(&self, summary: &Summary) -> Watched {
+        let mut watched = Watched::default();
         if self.program.steps.is_empty() {
-            return;
+            return watched;
         }
         let core = &mut *self.state.borrow_mut();
         let scratch = &mut *self.scratch.borrow_mut();
-        for step in &self.program.steps {
+        for (index, step) in self.program.steps.iter().enumerate() {
+            let refuses = step.filter.would_refuse(scratch);
+            watched.0 |= u64::from(refuses).checked_shl(index as u32).unwrap_or(0);
             step.filter.end(summary, core, scratch);
         }
         *scratch = F::Scratch::default();
+        watched
     }
 
     fn charge(&self, step: &Step<F>, began: Stamp) -> Stamp {

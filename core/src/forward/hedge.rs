@@ -97,7 +97,9 @@ impl<F: Filter> Attempt<'_, F> {
         );
         let legs = <[Leg; 2]>::default();
         let fetched = {
+            // Two attempts are large, and few requests are hedged.
             let racing = self.two(exchange, whole, tries, (choice, trial), (&legs, after));
+            let racing = Box::pin(racing);
             self.client.unless_gone(&exchange.request, racing).await
         };
         let last = &legs[usize::from(legs[1].has_begun())];

@@ -4,6 +4,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
+use ringgate_core::access::DRY_RUN_MAX;
 use ringgate_core::http::ResponseHead;
 use ringgate_core::rt::clock::Moment;
 
@@ -39,6 +40,26 @@ impl Told {
     fn of(&self, ledger: u64) -> Option<Said> {
         let said = self.said[..self.len].iter();
         said.copied().find(|said| said.ledger == ledger)
+    }
+}
+
+/// Filters that would have refused an exchange, by the first ledger of each, for its log line.
+#[derive(Debug, Default)]
+pub(crate) struct Dry {
+    ledgers: [u64; DRY_RUN_MAX],
+    len: usize,
+}
+
+impl Dry {
+    pub(super) fn push(&mut self, ledger: u64) {
+        if let Some(place) = self.ledgers.get_mut(self.len) {
+            *place = ledger;
+            self.len += 1;
+        }
+    }
+
+    pub(super) fn has(&self, ledger: u64) -> bool {
+        self.ledgers[..self.len].contains(&ledger)
     }
 }
 

@@ -31,6 +31,12 @@ fn answers_with_a_constant_when_the_origin_is_away(driver: Driver) {
     let gateway = with(driver, &nobody(), SORRY).start();
     let answer = gateway.get("/");
     assert_eq!((answer.status, answer.text()), (200, "sorry"));
+    let line = gateway.log_line();
+    assert_eq!(
+        (&line["end"], &line["upstream"]),
+        (&"GC".into(), &"app".into())
+    );
+    assert_eq!(line["fallback_for"], "app");
     let post = "POST / HTTP/1.1\r\nHost: gateway.test\r\nContent-Length: 3\r\n\r\nabc";
     let mut client = gateway.client();
     assert_eq!(client.exchange(post).text(), "sorry");
@@ -53,6 +59,10 @@ fn another_upstream_stands_in(driver: Driver) {
     assert_eq!(
         (&line["upstream"], &line["status"]),
         (&"spare".into(), &200.into())
+    );
+    assert_eq!(
+        (&line["end"], &line["fallback_for"]),
+        (&"--".into(), &"app".into())
     );
 }
 
