@@ -326,7 +326,7 @@ pub(super) fn upstream_breaker(upstream: &Upstream) -> Option<&Spec> {
     spec.filter(|spec| spec.scope != BreakerScope::Endpoint)
 }
 
-fn why_ejected(ejection: &outlier::Ejection) -> String {
+pub(super) fn why_ejected(ejection: &outlier::Ejection) -> String {
     let cause = match ejection.cause {
         outlier::Cause::Failures => "requests to it failed in a row",
         outlier::Cause::Gateway => "it could not be reached, or answered 502, 503 or 504, in a row",
@@ -339,7 +339,7 @@ fn why_ejected(ejection: &outlier::Ejection) -> String {
     }
 }
 
-fn why_open(why: &breaker::Why) -> String {
+pub(super) fn why_open(why: &breaker::Why) -> String {
     let counts = &why.counts;
     match why.cause {
         breaker::Cause::Errors => {

@@ -14,6 +14,7 @@ mod limits;
 mod machine;
 mod metrics;
 mod node;
+mod notices;
 mod occupant;
 mod open;
 mod pages;
@@ -46,6 +47,7 @@ use crate::log::OperationalLog;
 use crate::tls::Configured;
 use access::AccessLog;
 pub use error::{NotStarted, StartError};
+use notices::Notices;
 pub use start::start;
 
 /// A running gateway, as its control plane sees it.
@@ -105,9 +107,11 @@ impl Gateway {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// Looks after what nobody asks for: former snapshots, and workers that stand still.
-    fn make_round(&self) {
+    /// Looks after what nobody asks for: former snapshots, what policies have done, and workers
+    /// that stand still.
+    fn make_round(&self, notices: &mut Notices) {
         self.limits.tell_time();
+        self.tell_changes(notices);
         self.weigh();
         let buried = self.bury_former();
         self.give_memory_back(buried);
@@ -195,13 +199,14 @@ impl Running {
     /// Reloads run here as well. One thread that makes snapshots and takes them apart gets its
     /// memory back; threads that come and go leave it in pieces.
     pub fn wait(self) {
+        let mut notices = Notices::default();
         loop {
             match self.requests.recv_timeout(ROUND_EVERY) {
                 Ok(Request::Reload(reply)) => {
                     // Whoever asked may have gone away; the reload has its line in the log.
                     let _ = reply.send(self.gateway.reload_file());
                 }
-                Err(RecvTimeoutError::Timeout) => self.gateway.make_round(),
+                Err(RecvTimeoutError::Timeout) => self.gateway.make_round(&mut notices),
                 // All senders gone would mean that nobody can ask any more.
                 Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => break,
             }

@@ -4,6 +4,7 @@
 mod breakers;
 mod departures;
 mod limits;
+mod notices;
 mod retries;
 mod shares;
 mod standins;

@@ -181,7 +181,9 @@ fn refusals_say_when_to_come_again(driver: Driver) {
 
 fn a_dry_run_refuses_nobody(driver: Driver) {
     let limit = "key = \"client_ip\"\nlimit = 2\nper = \"1h\"\ndry_run = true";
-    let gateway = setup(driver, limit).start();
+    let setup = setup(driver, limit);
+    let file = format!("{:?}", setup.dir().join("access.log"));
+    let gateway = setup.set("log", "access", &file).start();
     assert_eq!(passed(&gateway, &get("/x"), 5), 5);
     let labels = [("filter", "limit")];
     assert_eq!(
