@@ -80,6 +80,11 @@ impl SharedRing {
         ring
     }
 
+    #[cfg(test)]
+    pub(super) fn is_built(&self) -> bool {
+        self.ring.load().is_some()
+    }
+
     fn find(&self, endpoints: &[(u64, u32)]) -> (Arc<Ring>, Found) {
         let fingerprint = fingerprint(endpoints);
         match self.ring.load_full() {

@@ -109,3 +109,29 @@ fn keys_find_the_few_that_are_left_of_many() {
     assert_eq!(counts[298] + counts[299], 1_000);
     assert!(counts[298].min(counts[299]) > 300, "{counts:?}");
 }
+
+#[test]
+fn a_ring_is_built_before_cores_need_it() {
+    let mut scene = Scene::new(&[1, 2, 3]);
+    scene.state.ring.prepare(&scene.endpoints);
+    assert!(!scene.state.ring.is_built(), "nobody wants it");
+    scene.state.ring.want();
+    scene.state.ring.prepare(&scene.endpoints);
+    assert!(scene.state.ring.is_built());
+    let owners = scene.owners(100);
+    let known: Vec<_> = scene
+        .endpoints
+        .iter()
+        .map(|one| (endpoint_id(&one.addr, &one.authority), one.weight))
+        .collect();
+    let (first, again) = (scene.state.ring.of(&known), scene.state.ring.of(&known));
+    assert!(
+        Arc::ptr_eq(&first, &again),
+        "every core has the one that was built"
+    );
+    // A core that still has the former endpoints leaves the ring of the new ones to the others.
+    let former = scene.state.ring.of(&known[..2]);
+    assert!(!Arc::ptr_eq(&first, &former));
+    assert!(Arc::ptr_eq(&first, &scene.state.ring.of(&known)));
+    assert_eq!(owners, scene.owners(100));
+}
