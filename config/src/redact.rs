@@ -150,6 +150,9 @@ fn show(value: &DeValue<'_>, kind: &Kind) -> Value {
             let inner = kinds.iter().find(|kind| matches!(kind, Kind::Table(_)));
             inner.map_or_else(|| plain(value), |kind| show(value, kind))
         }
+        (Kind::Either(kinds), _) if kinds.iter().any(|kind| matches!(kind, Kind::Secret(_))) => {
+            json!(HIDDEN)
+        }
         _ => plain(value),
     }
 }

@@ -1,5 +1,4 @@
-//! The examples are whole configurations that load without a complaint; the contract asks for
-//! more than this build does, and hears about exactly that.
+//! The examples are whole configurations that load without a complaint.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
@@ -7,7 +6,7 @@ mod common;
 use std::path::Path;
 
 use ringgate_config::model::{Action, Cap, EndpointAddr, ListenAddr, Upgrade, Workers};
-use ringgate_config::{Config, Loaded, Severity, Style, Verdict, load, render};
+use ringgate_config::{Config, Loaded, Style, Verdict, load, render};
 
 fn example(name: &str) -> Loaded {
     let path = Path::new("../examples").join(name);
@@ -23,11 +22,11 @@ fn runnable(name: &str) -> Config {
 }
 
 #[test]
-fn every_example_but_the_contract_loads_without_findings() {
+fn every_example_loads_without_findings() {
     let mut count = 0;
     for entry in std::fs::read_dir("../examples").unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        if name.ends_with(".toml") && name != "contract.toml" {
+        if name.ends_with(".toml") {
             runnable(&name);
             count += 1;
         }
@@ -36,32 +35,8 @@ fn every_example_but_the_contract_loads_without_findings() {
 }
 
 #[test]
-fn the_contract_is_valid_and_names_each_part_that_is_not_supported_yet() {
-    let loaded = example("contract.toml");
-    assert_eq!(loaded.verdict(), Verdict::Unsupported);
-    assert!(
-        loaded
-            .diagnostics
-            .iter()
-            .all(|d| d.severity == Severity::Unsupported)
-    );
-    let said: Vec<&str> = loaded
-        .diagnostics
-        .iter()
-        .map(|d| d.message.as_str())
-        .collect();
-    assert_eq!(
-        said,
-        [
-            "`type = \"api_key\"` of a filter is not supported yet",
-            "`consumer` in the configuration is not supported yet",
-        ]
-    );
-}
-
-#[test]
 fn the_contract_arrives_in_the_typed_tree() {
-    let config = example("contract.toml").config.unwrap();
+    let config = runnable("contract.toml");
     assert_eq!(*config.runtime.workers, Workers::Auto);
     assert_eq!(config.limits.head_max, 32 * 1024);
     assert_eq!(config.limits.body_max, Cap::At(16 << 20));
@@ -94,6 +69,8 @@ fn the_contract_arrives_in_the_typed_tree() {
         &*config.upstream(targets[1].upstream.value).name.value,
         "users"
     );
+    assert_eq!(config.consumers[0].name.as_str(), "mobile-app");
+    assert_eq!(config.consumers[0].api_keys.len(), 1);
     let Action::Redirect(redirect) = &config.routes[4].action else {
         panic!("not a redirect");
     };

@@ -9,7 +9,9 @@
 
 #![allow(dead_code, reason = "schemes are added one by one")]
 
+pub mod api_key;
 pub(crate) mod cache;
+pub mod consumers;
 mod tell;
 pub mod verify;
 
@@ -21,6 +23,8 @@ use ringgate_core::chain::{Answer, CallOutcome, RequestPhase, Verdict};
 use ringgate_core::principal::Principal;
 
 use crate::Filter;
+pub use api_key::ApiKey;
+pub use consumers::Directory;
 pub use tell::Tell;
 
 /// No credential came, and one is needed.
@@ -94,40 +98,59 @@ impl Refusal {
 
 /// A way of proving who makes a request.
 #[derive(Debug)]
-pub enum Scheme {}
+pub enum Scheme {
+    /// By a key that a consumer sends.
+    ApiKey(ApiKey),
+}
 
 impl Scheme {
     /// As logs, metrics and principals call it.
     pub fn name(&self) -> &'static str {
-        match *self {}
+        match self {
+            Scheme::ApiKey(scheme) => scheme.name(),
+        }
     }
 
     fn check(&self, phase: &mut RequestPhase<'_, Filter>) -> Finding {
-        let _ = phase;
-        match *self {}
+        match self {
+            Scheme::ApiKey(scheme) => scheme.check(phase),
+        }
     }
 
     /// What was asked for has been done; of calls, these are the outcomes.
     fn resume(&self, phase: &mut RequestPhase<'_, Filter>, outcomes: &[CallOutcome]) -> Finding {
         let _ = (phase, outcomes);
-        match *self {}
+        match self {
+            // It asks for nothing.
+            Scheme::ApiKey(_) => Finding::Absent,
+        }
     }
 
     /// A `WWW-Authenticate` challenge (RFC 9110, 11.6.1), if the scheme has one.
     fn challenge(&self, realm: &str, refusal: Option<&Refusal>) -> Option<String> {
-        let _ = (realm, refusal);
-        match *self {}
+        match self {
+            Scheme::ApiKey(scheme) => scheme.challenge(realm, refusal),
+        }
     }
 
     /// Takes its credential out of the head, where it is not for the origin.
     fn hide(&self, phase: &mut RequestPhase<'_, Filter>) {
-        let _ = phase;
-        match *self {}
+        match self {
+            Scheme::ApiKey(scheme) => scheme.hide(phase),
+        }
     }
 
     fn describe(&self) -> String {
-        match *self {}
+        match self {
+            Scheme::ApiKey(scheme) => scheme.describe(),
+        }
     }
+}
+
+/// What schemes of one core remember between requests.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    pub(crate) api_key: api_key::Memory,
 }
 
 /// What becomes of a request without any credential.
@@ -203,7 +226,7 @@ impl Authenticate {
                 return self.without(phase);
             };
             let Some(scheme) = alternative.get(place) else {
-                return self.admit(phase, alternative);
+                return self.admit(phase);
             };
             let finding = match outcomes.take() {
                 Some(outcomes) => scheme.resume(phase, outcomes),
@@ -244,7 +267,7 @@ impl Authenticate {
         Ok(())
     }
 
-    fn admit(&self, phase: &mut RequestPhase<'_, Filter>, by: &[Arc<Scheme>]) -> Verdict {
+    fn admit(&self, phase: &mut RequestPhase<'_, Filter>) -> Verdict {
         let proved = phase.scratch.auth.proved.take();
         let Some(mut proved) = proved else {
             // An alternative without schemes proves nothing.
@@ -257,7 +280,8 @@ impl Authenticate {
                 Err(refusal) => return self.refuse(phase, &refusal),
             };
         }
-        for scheme in by {
+        // Credentials of the other alternatives are no business of the origin's either.
+        for scheme in self.settings.alternatives.iter().flatten() {
             scheme.hide(phase);
         }
         self.settings.tell.put(&proved, phase);

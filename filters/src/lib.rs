@@ -63,6 +63,8 @@ pub struct Core {
     pub(crate) text: Vec<u8>,
     /// For shares of requests.
     pub(crate) dice: dice::Dice,
+    /// What schemes of authentication have learned.
+    pub(crate) auth: auth::Memory,
     /// Tokens of rate limits that this core may use.
     pub(crate) leases: rate_limit::Leases,
 }

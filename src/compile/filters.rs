@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ringgate_config::model::{self, FilterId, FilterKind};
-use ringgate_config::{Config, Diagnostic, Severity, Span};
+use ringgate_config::{Config, Diagnostic, Span};
 use ringgate_core::chain::Step;
 use ringgate_core::http::FieldLine;
 use ringgate_core::key::{Key, RouteNames};
@@ -18,6 +18,7 @@ use ringgate_filters::{
 use ringgate_router::PathPattern;
 
 use super::Surroundings;
+use super::access::Schemes;
 use super::limits;
 use super::policies::prefixed;
 use super::routes::template;
@@ -26,6 +27,7 @@ use super::routes::template;
 pub(super) struct Filters<'c> {
     config: &'c Config,
     around: &'c Surroundings<'c>,
+    schemes: Schemes<'c>,
     /// The names of all routes, by index: what keys are made with.
     routes: Arc<[RouteNames]>,
     /// A template is bound to the captures of a pattern; other filters have no captures here.
@@ -41,6 +43,7 @@ impl<'c> Filters<'c> {
         Filters {
             config,
             around,
+            schemes: Schemes::new(config),
             routes,
             made: HashMap::new(),
         }
@@ -118,7 +121,10 @@ impl<'c> Filters<'c> {
                 header: fault.header.clone(),
             }),
             FilterKind::Maintenance(written) => Filter::Maintenance(maintenance(written)),
-            FilterKind::Later(name) => return Err(unsupported(name, span)),
+            FilterKind::Authentication(asked) => {
+                Filter::Authenticate(Box::new(self.schemes.authenticate(filter, asked)))
+            }
+            FilterKind::Invalid => return Err(invalid(filter, span)),
         })
     }
 
@@ -141,14 +147,9 @@ impl<'c> Filters<'c> {
     }
 }
 
-fn unsupported(name: &str, span: Span) -> Box<Diagnostic> {
-    let message = format!("filters of type \"{name}\" are not supported yet");
-    Box::new(Diagnostic::new(
-        Severity::Unsupported,
-        "unsupported",
-        message,
-        span,
-    ))
+fn invalid(filter: &model::Filter, span: Span) -> Box<Diagnostic> {
+    let message = format!("filter {} could not be read", filter.name);
+    Box::new(Diagnostic::error("invalid-filter", message, span))
 }
 
 fn edits(edits: &model::HeaderEdits) -> HeaderEdits {

@@ -118,7 +118,7 @@ fn forwarding(config: &Config) -> ForwardingPolicy {
         },
         via: policy.via.clone(),
         request_id: policy.request_id.clone(),
-        reserved: [].into(),
+        reserved: access::reserved(config),
     }
 }
 

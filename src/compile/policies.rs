@@ -136,6 +136,9 @@ pub(super) fn prefixed(parts: &model::Key, prefixes: (u8, u8)) -> Key {
         KeyPart::Path => Part::Path,
         KeyPart::Method => Part::Method,
         KeyPart::Identity => Part::Identity,
+        KeyPart::Consumer => Part::Consumer,
+        KeyPart::Subject => Part::Subject,
+        KeyPart::Claim(name) => Part::Claim(name.clone()),
     };
     Key {
         parts: parts.iter().map(|written| part(&written.value)).collect(),

@@ -1,6 +1,7 @@
 //! The texts that stand in single values: names, addresses, header fields, and so on. Each
 //! parser takes the whole text and says what is wrong with it without knowing where it stood.
 
+mod access;
 mod address;
 mod http;
 mod names;
@@ -12,6 +13,10 @@ use std::sync::Arc;
 use crate::model::Name;
 use crate::units::UnitFault;
 
+pub(crate) use access::{
+    certificate_name, claim, group, key_digest, key_hash, key_id, key_prefix, moment,
+    parameter_name, realm, token_subject, user,
+};
 pub(crate) use address::{admin_host, authority, auto_workers, cores, endpoint, listen, network};
 use http::is_token_byte;
 pub(crate) use http::{
@@ -22,7 +27,7 @@ pub(crate) use names::{
     contact, directory_url, grpc_service, ordered_name, server_name, server_pattern,
 };
 pub(crate) use policy::{
-    Part, RetryCause, cookie_name, key_part, pass_value, redis_url, retry_cause, signing_secret,
+    RetryCause, cookie_name, key_part, pass_value, redis_url, retry_cause, signing_secret,
 };
 
 /// Why a text is not what its key wants.
@@ -95,24 +100,6 @@ pub(crate) fn quantity_fault(
         out.help = Some(format!("write \"{instead}\""));
     }
     out
-}
-
-/// `sha256:` and 64 hexadecimal digits.
-pub(crate) fn key_digest(text: &str) -> Result<(), Fault> {
-    let fault = |label: &str| {
-        Fault::new(
-            "key digest",
-            "\"sha256:\" and the digest of the key, never the key itself: printf %s KEY | sha256sum",
-            label,
-        )
-    };
-    let Some(digits) = text.strip_prefix("sha256:") else {
-        return Err(fault("does not begin with `sha256:`"));
-    };
-    if digits.len() != 64 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Err(fault("does not hold 64 hexadecimal digits"));
-    }
-    Ok(())
 }
 
 /// The file of an access log.

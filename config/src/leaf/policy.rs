@@ -7,21 +7,14 @@ use super::{Fault, is_token_byte};
 use crate::model::KeyPart;
 use crate::nearest::nearest;
 
-/// A part of a key, or one that this build does not know of yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Part {
-    Now(KeyPart),
-    /// As it is written, without what it names.
-    Later(&'static str),
-}
-
 /// A part of a key.
-pub(crate) fn key_part(text: &str) -> Result<Part, Fault> {
+pub(crate) fn key_part(text: &str) -> Result<KeyPart, Fault> {
     let fault = |label: &str| {
         Fault::new(
             "key",
-            "\"client_ip\", \"route\", \"host\", \"path\", \"method\", \"identity\", or \
-             \"header:\", \"cookie:\", \"query:\" or \"capture:\" and a name",
+            "\"client_ip\", \"route\", \"host\", \"path\", \"method\", \"identity\", \
+             \"consumer\", \"subject\", or \"header:\", \"cookie:\", \"query:\", \"capture:\" or \
+             \"claim:\" and a name",
             label,
         )
     };
@@ -33,7 +26,8 @@ pub(crate) fn key_part(text: &str) -> Result<Part, Fault> {
             "path" => KeyPart::Path,
             "method" => KeyPart::Method,
             "identity" => KeyPart::Identity,
-            "consumer" => return Ok(Part::Later("consumer")),
+            "consumer" => KeyPart::Consumer,
+            "subject" => KeyPart::Subject,
             "claim" => return Err(fault("has no claim after `claim:`")),
             "header" | "cookie" | "query" | "capture" => {
                 return Err(fault("has no name").help(format!("write \"{text}:NAME\"")));
@@ -46,7 +40,7 @@ pub(crate) fn key_part(text: &str) -> Result<Part, Fault> {
                 });
             }
         };
-        return Ok(Part::Now(part));
+        return Ok(part);
     };
     let no_name = || fault(&format!("has no name after `{kind}:`"));
     let part = match kind {
@@ -64,7 +58,7 @@ pub(crate) fn key_part(text: &str) -> Result<Part, Fault> {
         "query" => return Err(fault("the name has characters that no parameter has")),
         "capture" => KeyPart::Capture(name.into()),
         "claim" if name.is_empty() => return Err(fault("has no claim after `claim:`")),
-        "claim" => return Ok(Part::Later("claim")),
+        "claim" => KeyPart::Claim(name.into()),
         _ => {
             let out = fault("is not known");
             return Err(match nearest(kind, NAMED) {
@@ -73,10 +67,10 @@ pub(crate) fn key_part(text: &str) -> Result<Part, Fault> {
             });
         }
     };
-    Ok(Part::Now(part))
+    Ok(part)
 }
 
-const BARE: [&str; 7] = [
+const BARE: [&str; 8] = [
     "client_ip",
     "route",
     "host",
@@ -84,6 +78,7 @@ const BARE: [&str; 7] = [
     "method",
     "identity",
     "consumer",
+    "subject",
 ];
 const NAMED: [&str; 5] = ["header", "cookie", "query", "capture", "claim"];
 
@@ -263,10 +258,7 @@ mod tests {
 
     #[test]
     fn keys_name_what_they_count_for() {
-        let now = |text: &str| match key_part(text).unwrap() {
-            Part::Now(part) => part.to_string(),
-            Part::Later(what) => panic!("{what} is for later"),
-        };
+        let now = |text: &str| key_part(text).unwrap().to_string();
         for text in [
             "client_ip",
             "route",
@@ -278,13 +270,13 @@ mod tests {
             "cookie:uid",
             "query:user",
             "capture:id",
+            "consumer",
+            "subject",
+            "claim:realm_access.roles",
         ] {
             assert_eq!(now(text), text);
         }
         assert_eq!(now("header:X-User"), "header:x-user");
-        for text in ["consumer", "claim:sub"] {
-            assert!(matches!(key_part(text), Ok(Part::Later(_))), "{text}");
-        }
         for text in [
             "",
             "ip",

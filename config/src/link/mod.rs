@@ -1,6 +1,7 @@
 //! From parts to a whole: names become ids, and what only shows when everything is known is
 //! checked: duplicates, unknown and unused things, templates of shared filters.
 
+mod access;
 mod acme;
 mod advice;
 mod listeners;
@@ -154,7 +155,7 @@ fn nobody(kind: &str) -> &'static str {
 /// Where such a thing is named.
 fn place(kind: &str) -> &'static str {
     match kind {
-        "filter" => "the `filters` of a route or listener",
+        "filter" => "the `filters` of a route, a listener or another filter",
         "redis" => "a filter's `redis`",
         _ => "a route's `upstream`",
     }
@@ -179,7 +180,7 @@ pub(crate) fn link(r: &mut Reader<'_>, mut parts: Parts, root: Span) -> Option<C
         "listener",
         parts.listeners.iter().map(|raw| &raw.listener.name),
     );
-    report_duplicates(r, "consumer", parts.consumers.iter());
+    access::check_consumers(r, &parts.consumers);
     report_duplicates(r, "route", parts.routes.iter().map(|route| &route.name));
     let upstream_names = parts.upstreams.iter().map(|upstream| &upstream.name);
     let mut upstreams = Index::new(r, "upstream", upstream_names);
@@ -190,6 +191,7 @@ pub(crate) fn link(r: &mut Reader<'_>, mut parts: Parts, root: Span) -> Option<C
     let fallbacks = policy::fallbacks(r, parts.fallbacks, &mut upstreams);
     let mut redis = Index::new(r, "redis", parts.redis.iter().map(|redis| &redis.name));
     policy::check_stores(r, &parts.filters, parts.quotas.as_ref(), &mut redis);
+    access::check_filters(r, &parts.filters, &parts.consumers, &mut filters);
     let mut routes = Vec::with_capacity(parts.routes.len());
     for route in parts.routes {
         routes.extend(resolve(
@@ -247,6 +249,8 @@ pub(crate) fn link(r: &mut Reader<'_>, mut parts: Parts, root: Span) -> Option<C
         listeners,
         upstreams: parts.upstreams,
         filters: parts.filters,
+        access: parts.access,
+        consumers: parts.consumers,
         routes,
         sources: Arc::new(Sources::default()),
     })

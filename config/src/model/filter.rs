@@ -1,7 +1,8 @@
 //! What is done to requests and responses on the way.
 
 use super::{
-    ConcurrencyLimit, FaultFilter, Field, HeaderName, Maintenance, Name, Quota, RateLimit,
+    Authentication, ConcurrencyLimit, FaultFilter, Field, HeaderName, Maintenance, Name, Quota,
+    RateLimit,
 };
 use crate::Spanned;
 
@@ -35,9 +36,11 @@ pub enum FilterKind {
     Fault(FaultFilter),
     /// `type = "maintenance"`
     Maintenance(Box<Maintenance>),
-    /// A type whose settings are checked but which this build does not run; holds its name. A
-    /// configuration that has one also has a diagnostic that says so.
-    Later(&'static str),
+    /// Any type that asks who makes a request.
+    Authentication(Box<Authentication>),
+    /// One that could not be read: it keeps its name, so that its routes do not seem wrong as
+    /// well. No configuration without errors has it.
+    Invalid,
 }
 
 /// Changes to the fields of requests and responses.

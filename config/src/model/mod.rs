@@ -1,6 +1,7 @@
 //! The typed tree: what a configuration means once it has been checked. Values that later stages
 //! may complain about keep the [`Span`](crate::Span) they were written at.
 
+mod access;
 mod acme;
 mod filter;
 mod limiter;
@@ -17,6 +18,10 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 pub use crate::limits::Limits;
+pub use access::{
+    Access, AuthScheme, Authentication, CertificateName, Consumer, ConsumerKey, KeyPlaces,
+    KeyProof, Otherwise, TokenSubject,
+};
 pub use acme::{Acme, Challenge};
 pub use filter::{BodyLimit, Filter, FilterKind, HeaderEdits, HeaderFilter, PathRewrite};
 pub use limiter::{
@@ -76,6 +81,10 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Indexed by [`FilterId`].
     pub filters: Vec<Filter>,
+    /// How origins are told who makes a request.
+    pub access: Access,
+    /// Who may use the API.
+    pub consumers: Vec<Consumer>,
     /// In the order of the files: the main file's first, then the included files' sorted.
     pub routes: Vec<Route>,
     pub(crate) sources: Arc<Sources>,

@@ -34,6 +34,12 @@ pub enum KeyPart {
     Method,
     /// The fingerprint of the client's certificate.
     Identity,
+    /// The consumer that a credential belongs to.
+    Consumer,
+    /// What a credential calls its bearer.
+    Subject,
+    /// A claim of a token.
+    Claim(Box<str>),
 }
 
 impl std::fmt::Display for KeyPart {
@@ -49,6 +55,9 @@ impl std::fmt::Display for KeyPart {
             Self::Path => f.write_str("path"),
             Self::Method => f.write_str("method"),
             Self::Identity => f.write_str("identity"),
+            Self::Consumer => f.write_str("consumer"),
+            Self::Subject => f.write_str("subject"),
+            Self::Claim(name) => write!(f, "claim:{name}"),
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Reading: from a parsed file to typed parts. One file per kind of thing; each holds the
 //! vocabulary of its tables beside the code that reads them.
 
+mod access;
 mod acme;
 mod expand;
 mod filter;
 mod http2;
-mod later;
 mod listener;
 mod node;
 mod policy;
@@ -28,8 +28,8 @@ pub(crate) use table::{Table, bounded_integer};
 use crate::keys::{Key, Kind, Section};
 use crate::limits::{LIMITS, Limits};
 use crate::model::{
-    Acme, Admin, Filter, Forwarded, Log, Node, Overload, PathPolicy, Quotas, Redis, Runtime,
-    Upstream,
+    Access, Acme, Admin, Consumer, Filter, Forwarded, Log, Node, Overload, PathPolicy, Quotas,
+    Redis, Runtime, Upstream,
 };
 use crate::nearest::nearest;
 use crate::span::{Span, Spanned};
@@ -62,10 +62,9 @@ const FILTER: Key = Key::optional(
 
 const CONSUMER: Key = Key::optional(
     "consumer",
-    Kind::Tables(&later::CONSUMER),
+    Kind::Tables(&access::CONSUMER),
     "Who may use the API.",
-)
-.later();
+);
 
 const ROUTE: Key = Key::optional(
     "route",
@@ -126,6 +125,11 @@ pub(crate) static ROOT: Section = Section {
             Kind::Table(&node::QUOTAS),
             "Where quotas are kept; needed when a filter is a quota.",
         ),
+        Key::optional(
+            "access",
+            Kind::Table(&access::ACCESS),
+            "How origins are told who makes a request.",
+        ),
         LISTENER,
         UPSTREAM,
         FILTER,
@@ -142,7 +146,7 @@ pub(crate) static INCLUDED: Section = Section {
 };
 
 /// Tables whose keys people put in the wrong place.
-static HOMES: [&Section; 22] = [
+static HOMES: [&Section; 24] = [
     &LIMITS,
     &process::RUNTIME,
     &process::LOG,
@@ -164,6 +168,8 @@ static HOMES: [&Section; 22] = [
     &node::NODE,
     &node::OVERLOAD,
     &node::QUOTAS,
+    &access::ACCESS,
+    &access::CONSUMER,
     &ROOT,
 ];
 
@@ -215,7 +221,8 @@ pub(crate) struct Parts {
     /// Fallbacks of upstreams, by their index: they may name others.
     pub fallbacks: Vec<(usize, RawFallback)>,
     pub filters: Vec<Filter>,
-    pub consumers: Vec<Spanned<crate::model::Name>>,
+    pub access: Access,
+    pub consumers: Vec<Consumer>,
     pub routes: Vec<RawRoute>,
 }
 
@@ -249,6 +256,8 @@ impl Parts {
         }
         let quotas = root.table(r, "quotas");
         self.quotas = quotas.and_then(|t| node::quotas(r, &t));
+        let access = root.table(r, "access");
+        self.access = access::access(r, access);
         self.read_shared(r, root);
     }
 
@@ -271,7 +280,7 @@ impl Parts {
             filter::filters(r, &item, &mut self.filters);
         }
         for table in root.tables(r, "consumer") {
-            self.consumers.extend(later::consumer(r, &table));
+            self.consumers.extend(access::consumer(r, &table));
         }
         for table in root.tables(r, "route") {
             self.routes.extend(route::route(r, &table));

@@ -2,9 +2,14 @@
 
 #![allow(dead_code, reason = "filters that ask are added one by one")]
 
+mod consumers;
+mod schemes;
+
 use std::sync::Arc;
 
 use ringgate_filters::auth::verify::{NoVerifier, Verifier};
+
+pub(super) use schemes::{Schemes, reserved};
 
 /// Whom filters ask who decide who makes a request: they work off the data plane, and are the
 /// same over reloads.

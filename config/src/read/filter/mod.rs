@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use toml::de::DeValue;
 
-use super::later;
+use super::access;
 use super::reader::{Reader, quote};
 use super::table::{Item, Table, entries_of};
 use crate::diagnostic::Diagnostic;
@@ -168,8 +168,18 @@ pub(crate) const VARIANTS: &[Variant] = &[
     },
     Variant {
         tag: "api_key",
-        section: &later::API_KEY,
-        stage: Stage::Later,
+        section: &access::API_KEY,
+        stage: Stage::Now,
+    },
+    Variant {
+        tag: "any_of",
+        section: &access::ANY_OF,
+        stage: Stage::Now,
+    },
+    Variant {
+        tag: "all_of",
+        section: &access::ALL_OF,
+        stage: Stage::Now,
     },
 ];
 
@@ -202,7 +212,7 @@ pub(crate) fn filters(r: &mut Reader<'_>, item: &Item<'_>, out: &mut Vec<Filter>
             continue;
         }
         // A filter with errors keeps its name, so that its routes do not seem wrong as well.
-        let kind = filter(r, &entry).unwrap_or(FilterKind::Later("invalid"));
+        let kind = filter(r, &entry).unwrap_or(FilterKind::Invalid);
         out.extend(name.map(|name| Filter { name, kind }));
     }
 }
@@ -264,9 +274,12 @@ fn filter(r: &mut Reader<'_>, entry: &Item<'_>) -> Option<FilterKind> {
         "concurrency_limit" => limiter::concurrency_limit(r, &table),
         "fault" => trial::fault(r, &table),
         "maintenance" => trial::maintenance(r, &table),
+        "api_key" => access::api_key(r, &table),
+        "any_of" => access::any_of(r, &table),
+        "all_of" => access::all_of(r, &table),
         tag => {
-            later::filter(r, &table, tag);
-            Some(FilterKind::Later(tag))
+            debug_assert!(false, "nothing reads {tag}");
+            None
         }
     }
 }
@@ -367,7 +380,7 @@ pub(crate) fn fields(r: &mut Reader<'_>, table: &Table<'_>, key: &'static str) -
     fields
 }
 
-fn is_touchable(r: &mut Reader<'_>, name: &Spanned<HeaderName>) -> bool {
+pub(super) fn is_touchable(r: &mut Reader<'_>, name: &Spanned<HeaderName>) -> bool {
     let Some(help) = leaf::untouchable(name) else {
         return true;
     };

@@ -1,6 +1,6 @@
 //! `balance`, `hash_key` and `bounded_load`.
 
-use super::key::{KEY, Read, key};
+use super::key::{KEY, key};
 use crate::diagnostic::Diagnostic;
 use crate::keys::{Key, Kind};
 use crate::model::{Balance, Choice};
@@ -50,10 +50,7 @@ pub(crate) fn choice(r: &mut Reader<'_>, table: &Table<'_>, place: Place) -> Opt
     let is_left = place == Place::Route && written.is_none();
     (!is_left).then_some(Choice {
         balance: algorithm,
-        key: match (algorithm, key) {
-            (Balance::ConsistentHash, Some(Read::Key(key))) => Some(key),
-            _ => None,
-        },
+        key: key.filter(|_| algorithm == Balance::ConsistentHash),
         bounded_load,
     })
 }

@@ -16,7 +16,7 @@ pub(crate) use breaker::{BREAKER, breaker};
 pub(crate) use canary::{CANARY, MIRROR, canary, mirror};
 pub(crate) use concurrency::{ROUTE_CONCURRENCY, UPSTREAM_CONCURRENCY, concurrency};
 pub(crate) use fallback::{ROUTE_FALLBACK, RawFallback, UPSTREAM_FALLBACK, fallback};
-pub(crate) use key::{KEY, LIMITER_KEY, Read as ReadKey, key};
+pub(crate) use key::{KEY, key};
 pub(crate) use outlier::{OUTLIER, outlier};
 pub(crate) use retry::{ROUTE_RETRY, UPSTREAM_RETRY, retry};
 pub(crate) use sticky::{STICKY, sticky};

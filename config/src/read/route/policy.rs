@@ -7,7 +7,7 @@ use crate::leaf;
 use crate::model::{Balance, RoutePolicy, Urgency};
 use crate::read::policy::{
     BALANCE_KEYS, CANARY, KEY, MIRROR, Place, ROUTE_CONCURRENCY, ROUTE_FALLBACK, ROUTE_RETRY,
-    ReadKey, canary, choice, concurrency, fallback, key, mirror, retry,
+    canary, choice, concurrency, fallback, key, mirror, retry,
 };
 use crate::read::reader::Reader;
 use crate::read::table::Table;
@@ -74,10 +74,7 @@ pub(super) fn policy(r: &mut Reader<'_>, table: &Table<'_>) -> RawPolicy {
     let split_key = table.item("split_key").and_then(|item| key(r, &item));
     let policy = RoutePolicy {
         balance: choice(r, table, Place::Route),
-        split_key: match split_key {
-            Some(ReadKey::Key(key)) => Some(key),
-            _ => None,
-        },
+        split_key,
         canary: canary(r, table),
         mirror: mirror(r, table),
         retry: retry(r, table),

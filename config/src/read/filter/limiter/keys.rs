@@ -3,7 +3,7 @@
 use crate::keys::{Key, Kind, Section, Word};
 use crate::model::{Algorithm, Period};
 use crate::read::filter::TYPE;
-use crate::read::policy::LIMITER_KEY;
+use crate::read::policy::KEY as ANY_KEY;
 use crate::read::rate::{BURST, LIMIT, PER};
 
 pub(crate) static RATE_LIMIT: Section = Section {
@@ -164,9 +164,10 @@ pub(super) static COST: Kind = Kind::Integer {
 
 const KEY: Key = Key::required(
     "key",
-    LIMITER_KEY,
+    ANY_KEY,
     "What each limit is counted for: one part of the request or a list of them. Requests without \
-     a part count together. \"consumer\" and \"claim:NAME\" are **not supported yet**.",
+     a part count together. \"consumer\", \"subject\" and \"claim:NAME\" are known behind a filter \
+     that asks who makes the request.",
 );
 
 const WEIGHT_KEY: Key = Key::optional(

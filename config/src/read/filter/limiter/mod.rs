@@ -12,7 +12,7 @@ use crate::model::{
     Algorithm, ConcurrencyLimit, FilterKind, KeyPart, LimiterKey, Name, Period, Quota, Rate,
     RateLimit, Weight,
 };
-use crate::read::policy::{ReadKey, key};
+use crate::read::policy::key as read_key;
 use crate::read::rate::rate;
 use crate::read::reader::Reader;
 use crate::read::table::{Item, Table, bounded_integer, entries_of, no_entries};
@@ -23,7 +23,7 @@ use keys::{COST, RATE, WEIGHT};
 pub(super) use keys::{CONCURRENCY_LIMIT, QUOTA, RATE_LIMIT};
 
 pub(super) fn rate_limit(r: &mut Reader<'_>, table: &Table<'_>) -> Option<FilterKind> {
-    let key = limiter_key(r, table, "rate_limit");
+    let key = limiter_key(r, table);
     let limits = limits(r, table);
     let has_burst = limits.iter().any(|limit| limit.burst > 0);
     let written = table.item("algorithm");
@@ -50,13 +50,10 @@ pub(super) fn rate_limit(r: &mut Reader<'_>, table: &Table<'_>) -> Option<Filter
     check_weight(r, &weight, told, capacity.min());
     check_burst(r, written.as_ref(), &limits);
     check_shared(r, redis.as_ref(), &limits);
-    let parts = match key? {
-        Counted::Now(key) => key,
-        Counted::Later(name) => return Some(FilterKind::Later(name)),
-    };
+    let key = key?;
     (!limits.is_empty()).then(|| {
         FilterKind::RateLimit(Box::new(RateLimit {
-            key: parts,
+            key,
             limits,
             algorithm,
             reconcile,
@@ -70,7 +67,7 @@ pub(super) fn rate_limit(r: &mut Reader<'_>, table: &Table<'_>) -> Option<Filter
 }
 
 pub(super) fn quota(r: &mut Reader<'_>, table: &Table<'_>) -> Option<FilterKind> {
-    let key = limiter_key(r, table, "quota");
+    let key = limiter_key(r, table);
     let limit = table.required(r, "limit");
     let limit = limit.and_then(|item| bounded_integer(r, &item));
     let per = table.required(r, "per");
@@ -82,12 +79,8 @@ pub(super) fn quota(r: &mut Reader<'_>, table: &Table<'_>) -> Option<FilterKind>
     );
     let status = status(r, table);
     check_weight(r, &weight, told, limit.map(i64::unsigned_abs));
-    let parts = match key? {
-        Counted::Now(key) => key,
-        Counted::Later(name) => return Some(FilterKind::Later(name)),
-    };
     Some(FilterKind::Quota(Box::new(Quota {
-        key: parts,
+        key: key?,
         limit: limit?.unsigned_abs(),
         per: per?.value,
         weight,
@@ -98,38 +91,24 @@ pub(super) fn quota(r: &mut Reader<'_>, table: &Table<'_>) -> Option<FilterKind>
 }
 
 pub(super) fn concurrency_limit(r: &mut Reader<'_>, table: &Table<'_>) -> Option<FilterKind> {
-    let key = limiter_key(r, table, "concurrency_limit");
+    let key = limiter_key(r, table);
     let max = table.required(r, "max");
     let max = max.and_then(|item| bounded_integer(r, &item));
     let status = status(r, table);
-    let parts = match key? {
-        Counted::Now(key) => key,
-        Counted::Later(name) => return Some(FilterKind::Later(name)),
-    };
     Some(FilterKind::ConcurrencyLimit(ConcurrencyLimit {
-        key: parts,
+        key: key?,
         max: u32::try_from(max?).ok()?,
         status,
     }))
 }
 
-/// What a limiter counts for, if this build knows of it.
-enum Counted {
-    Now(LimiterKey),
-    /// The filter's type.
-    Later(&'static str),
-}
-
-fn limiter_key(r: &mut Reader<'_>, table: &Table<'_>, tag: &'static str) -> Option<Counted> {
-    let read = table.required(r, "key").and_then(|item| key(r, &item));
+fn limiter_key(r: &mut Reader<'_>, table: &Table<'_>) -> Option<LimiterKey> {
+    let read = table.required(r, "key").and_then(|item| read_key(r, &item));
     let bits =
         |r: &mut Reader<'_>, key| u8::try_from(table.integer_or_default(r, key)).unwrap_or(u8::MAX);
     let (ipv4_prefix, ipv6_prefix) = (bits(r, "ipv4_prefix"), bits(r, "ipv6_prefix"));
     let keys_max = table.integer_or_default(r, "keys_max");
-    let parts = match read? {
-        ReadKey::Key(parts) => parts,
-        ReadKey::Later => return Some(Counted::Later(tag)),
-    };
+    let parts = read?;
     let counts_addresses = parts.iter().any(|part| part.value == KeyPart::ClientIp);
     check_forged(r, &parts);
     for prefix in ["ipv4_prefix", "ipv6_prefix"] {
@@ -142,12 +121,12 @@ fn limiter_key(r: &mut Reader<'_>, table: &Table<'_>, tag: &'static str) -> Opti
             );
         }
     }
-    Some(Counted::Now(LimiterKey {
+    Some(LimiterKey {
         parts,
         keys_max: u32::try_from(keys_max).unwrap_or(u32::MAX),
         ipv4_prefix,
         ipv6_prefix,
-    }))
+    })
 }
 
 /// A client that counts by what it says of its own address is never limited.

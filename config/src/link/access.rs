@@ -1,0 +1,163 @@
+//! Consumers, and the filters that ask for them.
+
+use std::collections::HashMap;
+
+use super::{Index, duplicate, repeated, report_duplicates};
+use crate::diagnostic::Diagnostic;
+use crate::model::{AuthScheme, Authentication, Consumer, Filter, FilterKind, KeyProof, Otherwise};
+use crate::read::{Reader, quote};
+use crate::span::{Span, Spanned};
+
+/// What proves a consumer belongs to it alone.
+pub(super) fn check_consumers(r: &mut Reader<'_>, consumers: &[Consumer]) {
+    let names = consumers.iter().map(|consumer| &consumer.name);
+    report_duplicates(r, "consumer", names);
+    let keys = || consumers.iter().flat_map(|consumer| &consumer.api_keys);
+    let digests = keys().filter_map(|key| match &key.proof {
+        KeyProof::Digest(digest) => Some((digest, key.span)),
+        KeyProof::Hash(_) => None,
+    });
+    for (_, first, second) in repeated(digests) {
+        r.report(
+            Diagnostic::error("duplicate-key", "this API key is there twice", second)
+                .label("nobody could tell whose it is")
+                .help("give every consumer keys of its own: `ringgate key new`")
+                .related(first, "first here"),
+        );
+    }
+    let ids = keys().filter_map(|key| Some((&**key.id.as_ref()?, key.span)));
+    for (id, first, second) in repeated(ids) {
+        duplicate(r, &format!("API key {}", quote(id)), first, second);
+    }
+    let subjects = consumers.iter().flat_map(|consumer| &consumer.subjects);
+    for (subject, first, second) in repeated(subjects.map(|one| (&one.value, one.span))) {
+        let what = format!("subject {}", quote(&subject.subject));
+        taken(r, &what, first, second);
+    }
+    let certificates = consumers.iter().flat_map(|one| &one.certificates);
+    for (_, first, second) in repeated(certificates.map(|one| (&one.value, one.span))) {
+        taken(r, "this certificate", first, second);
+    }
+    let users = consumers.iter().filter_map(|one| one.user.as_ref());
+    for (user, first, second) in repeated(users.map(|user| (&*user.value, user.span))) {
+        taken(r, &format!("user {}", quote(user)), first, second);
+    }
+}
+
+fn taken(r: &mut Reader<'_>, what: &str, first: Span, second: Span) {
+    r.report(
+        Diagnostic::error("duplicate-entry", format!("{what} is listed twice"), second)
+            .label("nobody could tell whose it is")
+            .help("list it with one consumer")
+            .related(first, "first here"),
+    );
+}
+
+/// Filters that ask who makes a request: those they are made of, and consumers they name.
+pub(super) fn check_filters(
+    r: &mut Reader<'_>,
+    filters: &[Filter],
+    consumers: &[Consumer],
+    index: &mut Index<'_>,
+) {
+    let names = consumers.iter().map(|one| (one.name.as_str(), &one.name));
+    let names: HashMap<&str, &Spanned<_>> = names.collect();
+    for filter in filters {
+        let FilterKind::Authentication(asked) = &filter.kind else {
+            continue;
+        };
+        if let Otherwise::Anonymous(name) = &asked.otherwise
+            && !names.contains_key(name.as_str())
+        {
+            let message = format!("unknown consumer {}", quote(name));
+            r.report(
+                Diagnostic::error("unknown-name", message, name.span)
+                    .label("no consumer has this name")
+                    .help("add a [[consumer]] of this name; it needs no credentials"),
+            );
+        }
+        let (members, tag) = match &asked.scheme {
+            AuthScheme::AnyOf(members) => (members, "any_of"),
+            AuthScheme::AllOf(members) => (members, "all_of"),
+            AuthScheme::ApiKey(_) => {
+                check_keys(r, filter, consumers);
+                continue;
+            }
+        };
+        for member in members {
+            check_member(r, filters, index, member, tag);
+        }
+    }
+}
+
+/// A key that nobody has.
+fn check_keys(r: &mut Reader<'_>, filter: &Filter, consumers: &[Consumer]) {
+    if consumers.iter().any(|one| !one.api_keys.is_empty()) {
+        return;
+    }
+    let message = format!(
+        "filter {} asks for keys that nobody has",
+        quote(&filter.name)
+    );
+    r.report(
+        Diagnostic::warning("no-effect", message, filter.name.span)
+            .label("no consumer has `api_keys`")
+            .help("`ringgate key new` makes a key, and prints what to paste into a [[consumer]]"),
+    );
+}
+
+fn check_member(
+    r: &mut Reader<'_>,
+    filters: &[Filter],
+    index: &mut Index<'_>,
+    member: &Spanned<crate::model::Name>,
+    tag: &str,
+) {
+    let text = crate::read::Text {
+        value: member.value.as_str().into(),
+        written: None,
+    };
+    let name = Spanned::new(text, member.span);
+    let Some(id) = index.resolve(r, &name) else {
+        return;
+    };
+    let found = &filters[id as usize];
+    let fault = match &found.kind {
+        FilterKind::Invalid => return,
+        FilterKind::Authentication(asked) => match (&asked.scheme, tag) {
+            (AuthScheme::AnyOf(_), _) => "is itself of type \"any_of\"",
+            (AuthScheme::AllOf(_), "all_of") => "is itself of type \"all_of\"",
+            _ => {
+                check_own_keys(r, found, asked, member.span);
+                return;
+            }
+        },
+        _ => "does not ask for a credential",
+    };
+    let message = format!("filter {} cannot be part of this", quote(member));
+    r.report(
+        Diagnostic::error("wrong-filter", message, member.span)
+            .label(fault)
+            .help("name filters that ask for one credential; \"any_of\" may have \"all_of\" in it")
+            .related(found.name.span, "this filter"),
+    );
+}
+
+/// What holds for all alternatives cannot be said of one.
+fn check_own_keys(r: &mut Reader<'_>, found: &Filter, asked: &Authentication, place: Span) {
+    let key = match &asked.otherwise {
+        Otherwise::Refuse => return,
+        Otherwise::Pass => "optional",
+        Otherwise::Anonymous(_) => "anonymous",
+    };
+    let message = format!(
+        "`{key}` of filter {} has no effect here",
+        quote(&found.name)
+    );
+    r.report(
+        Diagnostic::warning("no-effect", message, place)
+            .label("only what it asks for counts")
+            .help(format!("write `{key}` here instead"))
+            .related(found.name.span, "this filter"),
+    );
+}
