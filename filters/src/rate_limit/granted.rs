@@ -5,6 +5,12 @@
 //! the credit of the node: requests do not wait for the store. What is owed is part of the next
 //! thing that the store is asked for, and stays owed until the store has granted it, so at no
 //! time has a node admitted more than the credit beyond its grants.
+//!
+//! # What goes back
+//! What a grant leaves when it ends was issued to no core, and is taken out of the word by one
+//! swap: so it goes back once, and is not used. What cores have left of their leases follows.
+//! Tokens do not outlive their grant: what comes while some are left ends with them, or, where
+//! it is more than they are, has them go back at once.
 
 use ringgate_core::rt::clock::Moment;
 
@@ -34,30 +40,53 @@ pub(super) struct Parts {
     until_ms: u64,
     pub(super) balance: i64,
     pub(super) asked: Asked,
+    /// No part of the word: what the next swap takes out of it.
+    pub(super) unused: Option<Unused>,
+}
+
+/// Tokens of a grant that nobody has used or will use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unused {
+    pub(super) tokens: u64,
+    /// No later than the end of their grant.
+    pub(super) ended: Moment,
 }
 
 impl Parts {
-    /// Reads a word; what was granted for a time that is over is gone.
+    /// Reads a word; what was granted for a time that is over is unused.
     pub(super) fn of(word: u64, now: Moment) -> Parts {
-        let until_ms = word >> 33;
-        let left = until_ms.wrapping_sub(now.0 / 1_000_000) & MILLIS_MASK;
-        let is_over = left == 0 || left > GOOD_MILLIS_MAX;
+        let asked = match word & ASKED {
+            0 => Asked::No,
+            _ => Asked::Yes,
+        };
         let balance = (word >> 2 & BALANCE_MASK) as i64 - ZERO;
-        Parts {
-            until_ms,
-            balance: if is_over { balance.min(0) } else { balance },
-            asked: if word & ASKED == 0 {
-                Asked::No
-            } else {
-                Asked::Yes
-            },
+        let mut parts = Parts {
+            until_ms: word >> 33,
+            balance,
+            asked,
+            unused: None,
+        };
+        if balance > 0 && parts.is_over(now) {
+            let millis = now.0 / 1_000_000;
+            let ago = millis.wrapping_sub(parts.until_ms) & MILLIS_MASK;
+            parts.balance = 0;
+            parts.unused = Some(Unused {
+                tokens: balance as u64,
+                ended: Moment(millis.saturating_sub(ago) * 1_000_000),
+            });
         }
+        parts
+    }
+
+    fn is_over(self, now: Moment) -> bool {
+        let left = self.until_ms.wrapping_sub(now.0 / 1_000_000) & MILLIS_MASK;
+        left == 0 || left > GOOD_MILLIS_MAX
     }
 
     /// Until when tokens are good, or when there may be some: `now` when that is over.
     fn until(self, now: Moment) -> Moment {
         let left = self.until_ms.wrapping_sub(now.0 / 1_000_000) & MILLIS_MASK;
-        match left == 0 || left > GOOD_MILLIS_MAX {
+        match self.is_over(now) {
             true => now,
             false => Moment((now.0 / 1_000_000 + left) * 1_000_000),
         }
@@ -70,13 +99,18 @@ impl Parts {
     }
 
     /// With so many tokens more, good until a moment; none, and there may be some from then on.
-    pub(super) fn granted(mut self, tokens: u64, until: Moment) -> Parts {
-        // A key that has some still may use them until their own end.
-        let has_some = self.balance > 0;
-        if tokens > 0 || !has_some {
+    pub(super) fn granted(mut self, tokens: u64, until: Moment, now: Moment) -> Parts {
+        let tokens = i64::try_from(tokens).unwrap_or(BALANCE_MAX);
+        if self.balance > 0 && tokens > self.balance {
+            self.unused = Some(Unused {
+                tokens: self.balance as u64,
+                ended: self.until(now),
+            });
+            self.balance = 0;
+        }
+        if self.balance <= 0 {
             self.until_ms = until.0 / 1_000_000;
         }
-        let tokens = i64::try_from(tokens).unwrap_or(BALANCE_MAX);
         self.balance = self.balance.saturating_add(tokens).min(BALANCE_MAX);
         self.asked = Asked::No;
         self
@@ -89,6 +123,7 @@ pub(super) fn fresh() -> u64 {
         until_ms: 0,
         balance: 0,
         asked: Asked::No,
+        unused: None,
     }
     .word()
 }

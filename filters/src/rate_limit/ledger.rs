@@ -292,7 +292,13 @@ impl Ledger {
             let key = nonzero(ask.hash);
             let word = self.table.word_of(slot, key)?;
             match self.issue(&numbers, &window, slot, word, &ask) {
-                Ok((by, answered)) => self.table.swap(slot, key, word, by).then_some(answered),
+                Ok((by, answered)) => {
+                    let swapped = self.table.swap(slot, key, word, by);
+                    if let Some(supply) = self.supply.as_ref().filter(|_| swapped) {
+                        supply.take_back(key, granted::Parts::of(word, ask.now).unused);
+                    }
+                    swapped.then_some(answered)
+                }
                 Err(refused) => Some(refused),
             }
         });
@@ -363,6 +369,17 @@ impl Ledger {
             return 0;
         }
         let unused = u64::from(unused);
+        if let Some(supply) = &self.supply {
+            // Their grant was in force when they were issued.
+            supply.take_back(
+                nonzero(hash),
+                Some(granted::Unused {
+                    tokens: unused,
+                    ended: issued,
+                }),
+            );
+            return unused;
+        }
         let offset = self.unix_offset.load(Ordering::Relaxed);
         let Some(slot) = self.table.find(nonzero(hash)) else {
             return 0;
@@ -378,7 +395,7 @@ impl Ledger {
                     let ring = self.table.extra(slot);
                     sliding::give_back(kind, word, ring, unused, numbers.sub_window(issued))
                 }
-                // What a grant is good for ends with it.
+                // They went to the store above.
                 Kind::Granted(_) => None,
             };
             match by {
@@ -400,15 +417,19 @@ impl Ledger {
         change: impl Fn(granted::Parts) -> granted::Parts,
     ) -> Option<Slot> {
         let slot = self.table.find(nonzero(hash))?;
-        patiently(|| {
+        let unused = patiently(|| {
             let Some(word) = self.table.word_of(slot, nonzero(hash)) else {
                 return Some(None);
             };
-            let by = change(granted::Parts::of(word, now)).word();
+            let parts = change(granted::Parts::of(word, now));
             self.table
-                .swap(slot, nonzero(hash), word, by)
-                .then_some(Some(slot))
-        })?
+                .swap(slot, nonzero(hash), word, parts.word())
+                .then_some(Some(parts.unused))
+        })??;
+        if let Some(supply) = &self.supply {
+            supply.take_back(nonzero(hash), unused);
+        }
+        Some(slot)
     }
 
     pub(super) fn numbers(&self) -> Arc<Numbers> {

@@ -94,13 +94,18 @@ impl Node {
         self.ledgers.hold(&ledger, &spec, Moment(now));
     }
 
-    /// A request; tells whether it was admitted.
-    fn request(&mut self, core: usize, key: u64, need: u32, now: u64) -> bool {
+    /// Has the cores tick as often as they would have by now.
+    fn tick(&mut self, now: u64) {
         while now >= self.next_tick {
             let at = Moment(self.next_tick);
             self.cores.iter_mut().for_each(|core| core.tick(at));
             self.next_tick += TICK;
         }
+    }
+
+    /// A request; tells whether it was admitted.
+    fn request(&mut self, core: usize, key: u64, need: u32, now: u64) -> bool {
+        self.tick(now);
         let admitted = decide(&mut self.cores[core], &self.ledger, key, need, now);
         if let Some(at) = admitted {
             self.log.add(key, at, need);

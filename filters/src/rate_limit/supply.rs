@@ -3,7 +3,8 @@
 //! A ledger of this kind issues what the store has granted to the node, and a little on credit,
 //! so that no request waits for the store. Keys that run low are noted here; the control plane
 //! fetches them a few hundred times a second, asks the store, and enters its grants. While the
-//! store is away, [`Alone`] grants each node its share instead.
+//! store is away, [`Alone`] grants each node its share instead. What grants and leases leave is
+//! noted here too, and told to the store with the next question.
 //!
 //! # The bound
 //! While the store is there, it grants `limit + burst`, and each node may have its credit
@@ -11,20 +12,22 @@
 //! `max(1, limit / nodes)` each, the burst, and the credits. A window in which it goes or comes
 //! holds at most both: what the store had granted before and what the shares grant after.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use crossbeam::queue::ArrayQueue;
 use ringgate_core::rt::clock::Moment;
 
-use super::granted::Asked;
+use super::granted::{Asked, Unused};
 use super::ledger::{Answered, Ask, Ledger, LedgerSpec, Place, nonzero};
 use super::numbers::Kind;
 
-/// Keys that ask.
+/// Keys that ask, and what others have left.
 #[derive(Debug)]
 pub(super) struct Supply {
     asking: ArrayQueue<u64>,
+    unused: ArrayQueue<(u64, Unused)>,
 }
 
 /// What a key asks the store for.
@@ -36,16 +39,48 @@ pub struct Want {
     pub amount: u64,
     /// Tokens that have been admitted on credit.
     pub debt: u64,
+    /// Tokens that were granted and neither are used nor will be.
+    pub back: u64,
+    /// No later than the end of any grant that they are of.
+    pub ended: Moment,
 }
 
 /// Keys that may wait; what does not fit asks again with its next request.
 const ASKING_MAX: usize = 16 * 1024;
+/// What may wait to go back; the rest is lost to the limit.
+const UNUSED_MAX: usize = 16 * 1024;
 
 impl Supply {
     pub(super) fn new() -> Supply {
         Supply {
             asking: ArrayQueue::new(ASKING_MAX),
+            unused: ArrayQueue::new(UNUSED_MAX),
         }
+    }
+
+    /// Takes note of what goes back.
+    pub(super) fn take_back(&self, hash: u64, unused: Option<Unused>) {
+        if let Some(unused) = unused {
+            // When the queue is full it is lost, which errs to the side of the limit.
+            let _ = self.unused.push((hash, unused));
+        }
+    }
+
+    /// What waits to go back, by key.
+    fn backs(&self) -> HashMap<u64, Unused> {
+        let mut backs = HashMap::new();
+        for _ in 0..self.unused.len() {
+            let Some((hash, unused)) = self.unused.pop() else {
+                break;
+            };
+            let all = backs.entry(hash).or_insert(Unused {
+                tokens: 0,
+                ended: unused.ended,
+            });
+            all.tokens = all.tokens.saturating_add(unused.tokens);
+            all.ended = all.ended.min(unused.ended);
+        }
+        backs
     }
 
     /// Takes note of what a core was answered.
@@ -83,13 +118,15 @@ impl Supply {
 
 impl Ledger {
     /// Visits the keys that ask the store for tokens, each once until [`Ledger::grant`] answers
-    /// it. For the control plane.
+    /// it, and those that only have something to give back: these ask for nothing, and get no
+    /// answer. For the control plane.
     pub fn wants(&self, now: Moment, mut visit: impl FnMut(Want)) {
         let Some(supply) = self.supply() else { return };
+        let mut backs = supply.backs();
         // Those that come meanwhile have their turn next time.
         for _ in 0..supply.asking.len() {
             let Some(hash) = supply.asking.pop() else {
-                return;
+                break;
             };
             let Some(slot) = self.table.find(hash) else {
                 continue;
@@ -104,19 +141,37 @@ impl Ledger {
             // credit will bear: tokens that were granted in vain are lost.
             let spare = balance.max(0) as u64 + self.credit();
             let ahead = demanded.saturating_sub(spare);
+            let back = backs.remove(&hash);
             visit(Want {
                 hash,
                 amount: (debt + ahead).max(1),
                 debt,
+                back: back.map_or(0, |back| back.tokens),
+                ended: back.map_or(now, |back| back.ended),
             });
         }
+        for (hash, back) in backs {
+            visit(Want {
+                hash,
+                amount: 0,
+                debt: 0,
+                back: back.tokens,
+                ended: back.ended,
+            });
+        }
+    }
+
+    /// Has what is left of a grant that is over go back with the next [`Ledger::wants`]. For the
+    /// control plane, once a grant's time is over.
+    pub fn end_grant(&self, hash: u64, now: Moment) {
+        self.change_granted(hash, now, |parts| parts);
     }
 
     /// Enters what the store has granted to a key: that many tokens, zero when it has none,
     /// which are good until a moment. They first pay what is owed. With zero the moment is the
     /// one from which there may be some: clients are told. For the control plane.
     pub fn grant(&self, hash: u64, tokens: u64, until: Moment, now: Moment) {
-        self.change_granted(hash, now, |parts| parts.granted(tokens, until));
+        self.change_granted(hash, now, |parts| parts.granted(tokens, until, now));
     }
 
     /// Tokens of one key that a node may admit before the store has granted them; 0 when nodes
@@ -197,6 +252,9 @@ impl Alone {
             self.shares.adopt(&spec, now);
         }
         ledger.wants(now, |want| {
+            if want.amount == 0 {
+                return;
+            }
             let most = u32::try_from(want.amount).unwrap_or(u32::MAX);
             let ask = Ask {
                 hash: want.hash,
