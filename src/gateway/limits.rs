@@ -406,15 +406,22 @@ impl Supply for SharedLimit {
         self.ledger.credit()
     }
 
+    fn end_grant(&self, hash: u64) {
+        self.ledger.end_grant(hash, Moment::now());
+    }
+
     fn wants(&self, see: &mut dyn FnMut(Want)) {
-        self.ledger.wants(Moment::now(), |want| {
+        // Read first, so that what has ended is not taken to have done so later.
+        let (instant, now) = (Instant::now(), Moment::now());
+        self.ledger.wants(now, |want| {
+            let ended = instant.checked_sub(now.since(want.ended));
             see(Want {
                 hash: want.hash,
                 // Credit is among it: what the server does not grant stays owed in the ledger,
                 // which gives no further credit meanwhile.
                 asked: want.amount,
-                // What expires in the ledger is gone: it asks for little more than it uses.
-                back: 0,
+                back: want.back,
+                ended: ended.filter(|_| want.back > 0),
                 debt: 0,
             });
         });

@@ -23,7 +23,7 @@ pub(crate) struct Keeper {
 #[derive(Default)]
 struct Running {
     tasks: JoinSet<()>,
-    sessions: HashMap<Box<str>, (Cluster, AbortHandle)>,
+    sessions: HashMap<Box<str>, (watch::Sender<Cluster>, AbortHandle)>,
 }
 
 impl Keeper {
@@ -64,32 +64,37 @@ impl Keeper {
         }
     }
 
-    /// Starts what is new and ends what is gone or otherwise than it was.
+    /// Starts what is new and ends what is gone. A session that is there goes on, and is told
+    /// what has changed.
     fn adopt(&self, running: &mut Running) {
         let clusters = self.node.clusters();
         self.counters.clusters.adopt(&clusters);
         let mut former = std::mem::take(&mut running.sessions);
         for cluster in clusters {
-            let kept = former
-                .remove(&cluster.name)
-                .filter(|(old, task)| same(old, &cluster) || stop(task));
-            let session = kept.unwrap_or_else(|| {
-                let session = Session::new(cluster.clone(), Arc::clone(&self.counters));
-                (cluster.clone(), running.tasks.spawn(session.run()))
-            });
+            let session = match former.remove(&cluster.name) {
+                Some((told, task)) if !task.is_finished() => {
+                    told.send_if_modified(|old| {
+                        let changes = !same(old, &cluster);
+                        if changes {
+                            *old = cluster.clone();
+                        }
+                        changes
+                    });
+                    (told, task)
+                }
+                _ => {
+                    let (told, changes) = watch::channel(cluster.clone());
+                    let session = Session::new(changes, Arc::clone(&self.counters));
+                    (told, running.tasks.spawn(session.run()))
+                }
+            };
             running.sessions.insert(cluster.name, session);
         }
         former.values().for_each(|(_, task)| task.abort());
     }
 }
 
-/// Ends a session; it is not kept.
-fn stop(task: &AbortHandle) -> bool {
-    task.abort();
-    false
-}
-
-/// Whether a session can go on as it is.
+/// Whether there is nothing to tell a session.
 fn same(one: &Cluster, other: &Cluster) -> bool {
     let supplies = |cluster: &Cluster| -> Vec<_> {
         let each = cluster.supplies.iter();

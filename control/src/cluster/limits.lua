@@ -1,19 +1,26 @@
 -- Leases tokens of a limit to a node, for many keys at once, on the server's own clock.
 -- KEYS: one for each key.
--- ARGV: algorithm, limit, per, capacity, lease, hold (times in microseconds), then for each key
--- what it asks for, what goes back, and what was used without a lease.
--- Returns for each key: tokens, microseconds until there may be more, microseconds they are good for.
+-- ARGV: algorithm, limit, per, capacity, lease (times in microseconds), then for each key what it
+-- asks for, what goes back, since when all of that was leased by the server's clock, and what was
+-- used without a lease.
+-- Returns for each key: tokens, microseconds until there may be more, microseconds they are good
+-- for; and last what the server's clock shows.
 local limit, per, capacity = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local lease, hold = tonumber(ARGV[5]), tonumber(ARGV[6])
+local lease = tonumber(ARGV[5])
 -- Counted from 2025, so that fractions of a microsecond fit into the number.
 local time = redis.call('TIME')
 local now = (tonumber(time[1]) - 1735689600) * 1000000 + tonumber(time[2])
 
--- One number: when the bucket will be full again (GCRA's theoretical arrival time).
-local function bucket(key, asked, back, debt)
+-- One number: when the bucket will be full again (GCRA's theoretical arrival time). What goes back
+-- is less by all that has flowed in since: the bucket had room for it while the lease was out, and
+-- others may have used that.
+local function bucket(key, asked, back, since, debt)
   local gap = per / limit
   local full = math.max(tonumber(redis.call('GET', key) or now), now)
-  full = math.max(full + (debt - back) * gap, now)
+  if since <= now then
+    full = full - math.max(back * gap - (now - since), 0)
+  end
+  full = math.max(full, now) + debt * gap
   local left = capacity - (full - now) / gap
   local tokens = math.max(math.min(asked, math.floor(left + 0.000001)), 0)
   full = full + tokens * gap
@@ -28,11 +35,11 @@ end
 
 -- The number of the window, and what it has used. What goes back is taken only where it must
 -- have been leased in this window.
-local function fixed(key, asked, back, debt)
+local function fixed(key, asked, back, since, debt)
   local window = math.floor(now / per)
   local number, used = string.match(redis.call('GET', key) or '', '^(%d+):(%d+)$')
   used = tonumber(number) == window and tonumber(used) or 0
-  if now - window * per >= hold then
+  if math.floor(since / per) == window then
     used = math.max(used - back, 0)
   end
   used = used + debt
@@ -45,7 +52,7 @@ end
 
 -- A hash by 64ths of the window. A slot counts until its youngest token, had it been used at
 -- the end of its lease, is a whole window old.
-local function sliding(key, asked, back, debt)
+local function sliding(key, asked, back, since, debt)
   local width = per / 64
   local begin = now - per - lease
   local slots, used = {}, 0
@@ -62,7 +69,7 @@ local function sliding(key, asked, back, debt)
   table.sort(slots, function(a, b) return a[1] < b[1] end)
   -- Out of the oldest slots that it can have been leased in: the younger count for longer.
   for _, slot in ipairs(slots) do
-    if back > 0 and (slot[1] + 1) * width > now - hold then
+    if back > 0 and slot[1] >= math.floor(since / width) then
       local taken = math.min(back, slot[2])
       redis.call('HINCRBY', key, string.format('%d', slot[1]), -taken)
       slot[2], back, used = slot[2] - taken, back - taken, used - taken
@@ -90,11 +97,12 @@ end
 local count = ({ bucket = bucket, fixed = fixed, sliding = sliding })[ARGV[1]]
 local answer = {}
 for i, key in ipairs(KEYS) do
-  local at = 6 + (i - 1) * 3
-  local tokens, wait, good =
-    count(key, tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]))
+  local at = 5 + (i - 1) * 4
+  local tokens, wait, good = count(key, tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]),
+    tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]))
   answer[#answer + 1] = tokens
   answer[#answer + 1] = wait
   answer[#answer + 1] = good
 end
+answer[#answer + 1] = now
 return answer

@@ -4,7 +4,9 @@
 
 mod board;
 mod keeper;
+mod limit;
 mod link;
+mod question;
 mod script;
 mod session;
 mod share;
@@ -62,10 +64,14 @@ pub trait Supply: Send + Sync {
     /// Tokens of one key that this node admits before the first answer, as a debt.
     fn credit(&self) -> u64;
 
-    /// Takes out what keys ask for and owe: a bounded number of them at a time.
+    /// A grant of a key is over: what is left of it is among what [`Supply::wants`] takes out
+    /// next.
+    fn end_grant(&self, hash: u64);
+
+    /// Takes out what keys ask for, owe and give back: a bounded number of them at a time.
     fn wants(&self, see: &mut dyn FnMut(Want));
 
-    /// Answers a question. Every one is answered: by the server, or while that is away out of
+    /// Answers a question. Every one that asks for tokens or owes some is answered: by the server, or while that is away out of
     /// the node's share.
     fn grant(&self, grant: Grant);
 }
@@ -101,10 +107,19 @@ pub struct Want {
     pub hash: u64,
     /// Tokens that it would like to have.
     pub asked: u64,
-    /// Tokens that were granted and expired unused: they go back.
+    /// Tokens that were granted, and neither are used nor will be: they go back.
     pub back: u64,
+    /// No later than the end of any grant that they are of.
+    pub ended: Option<Instant>,
     /// Tokens that were used without a grant.
     pub debt: u64,
+}
+
+impl Want {
+    /// Whether an answer is waited for: what only gives back gets none.
+    fn is_question(&self) -> bool {
+        (self.asked, self.debt) != (0, 0)
+    }
 }
 
 /// What a key gets.

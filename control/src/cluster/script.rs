@@ -1,6 +1,6 @@
 //! The questions that a server is asked: one call of the script for each batch of keys.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::Script;
 
@@ -40,8 +40,33 @@ pub(super) struct Leased {
 pub(super) struct Times {
     /// How long leased tokens are good.
     pub(super) lease: Duration,
-    /// How long after a lease its tokens may come back at the latest.
-    pub(super) hold: Duration,
+    /// `None` before the first answer: nothing can go back yet.
+    pub(super) clock: Option<Clock>,
+}
+
+/// When the server answered last, by its clock and by ours.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock {
+    pub(super) server_us: u64,
+    /// When its answer had come.
+    pub(super) at: Instant,
+}
+
+impl Clock {
+    /// What the server's clock showed at a moment before that, or a little less.
+    fn before(&self, moment: Instant) -> u64 {
+        let ago = self.at.saturating_duration_since(moment);
+        self.server_us.saturating_sub(micros(ago))
+    }
+}
+
+/// What a server has answered.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// In the order of the questions.
+    pub(super) leased: Vec<Leased>,
+    /// Its clock, in microseconds.
+    pub(super) server_us: u64,
 }
 
 pub(super) fn script() -> Script {
@@ -78,15 +103,23 @@ impl Batch {
         }
         call.arg(word).arg(limit).arg(micros(per));
         call.arg(capacity(&self.terms, times.lease));
-        call.arg(micros(times.lease)).arg(micros(times.hold));
+        call.arg(micros(times.lease));
         for want in &self.wants {
-            call.arg(want.asked).arg(want.back).arg(want.debt);
+            // When the first of what goes back was leased, at the latest.
+            let leased = want.ended.and_then(|ended| ended.checked_sub(times.lease));
+            let (back, since) = match times.clock.zip(leased) {
+                Some((clock, leased)) => (want.back, clock.before(leased)),
+                None => (0, 0),
+            };
+            call.arg(want.asked).arg(back).arg(since).arg(want.debt);
         }
         call
     }
 
-    /// What the answer says, key by key; `None` when it is none.
-    pub(super) fn read(&self, answer: &[i64]) -> Option<Vec<Leased>> {
+    /// What the answer says; `None` when it is none.
+    pub(super) fn read(&self, answer: &[i64]) -> Option<Answer> {
+        let (server, answer) = answer.split_last()?;
+        let server_us = u64::try_from(*server).ok()?;
         let leased = answer.chunks_exact(3).map(|numbers| {
             let [tokens, wait, good] = numbers else {
                 return None;
@@ -98,7 +131,8 @@ impl Batch {
             })
         });
         let leased: Option<Vec<_>> = leased.collect();
-        leased.filter(|leased| leased.len() == self.wants.len())
+        let leased = leased.filter(|leased| leased.len() == self.wants.len())?;
+        Some(Answer { leased, server_us })
     }
 }
 
@@ -143,11 +177,32 @@ mod tests {
             origin: Origin::Ledger,
             wants: vec![Want::default(); 2],
         };
-        let leased = batch.read(&[5, 0, 30_000, 0, 9, 30_000]).unwrap();
+        let answer = batch.read(&[5, 0, 30_000, 0, 9, 30_000, 77]).unwrap();
+        let leased = &answer.leased;
         assert_eq!((leased[0].tokens, leased[1].tokens), (5, 0));
         assert_eq!(leased[1].wait, Duration::from_micros(9));
-        for answer in [&[][..], &[1, 2, 3], &[1, 2, 3, 4, 5], &[-1, 0, 0, 0, 0, 0]] {
+        assert_eq!(answer.server_us, 77);
+        for answer in [
+            &[][..],
+            &[1, 2, 3],
+            &[1, 2, 3, 4],
+            &[1, 2, 3, 4, 5, 6],
+            &[-1, 0, 0, 0, 0, 0, 0],
+        ] {
             assert_eq!(batch.read(answer), None, "{answer:?}");
         }
+    }
+
+    #[test]
+    fn the_servers_clock_is_never_overestimated() {
+        let at = Instant::now() + Duration::from_secs(60);
+        let clock = Clock {
+            server_us: 5_000_000,
+            at,
+        };
+        assert_eq!(clock.before(at), 5_000_000);
+        assert_eq!(clock.before(at - Duration::from_millis(3)), 4_997_000);
+        assert_eq!(clock.before(at + Duration::from_secs(1)), 5_000_000);
+        assert_eq!(clock.before(at - Duration::from_secs(9)), 0);
     }
 }

@@ -4,25 +4,38 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redis::{Pipeline, Script};
+use tokio::sync::watch;
 use tokio::time::{sleep, sleep_until};
 
-use super::board::Figures;
+use super::limit::Limit;
 use super::link::{Failure, Link};
-use super::script::{Batch, Leased, Origin, Times, script};
-use super::share::Shares;
-use super::tally::Tally;
-use super::{Cluster, Grant, LEASE_TURNS, Presence, Supply, Terms, Want};
+use super::question::Asked;
+use super::script::{Batch, Clock, Leased, Origin, Times, script};
+use super::{Cluster, Grant, Terms, Want};
 use crate::backoff::{Backoff, random_fraction};
 use crate::counters::Counters;
 
 /// One server's session, not yet running.
 pub(super) struct Session {
     cluster: Cluster,
+    /// What the configuration says now.
+    changes: watch::Receiver<Cluster>,
     counters: Arc<Counters>,
     script: Script,
     limits: Vec<Limit>,
+    /// `None` before the first answer of a connection.
+    clock: Option<Clock>,
     called: Instant,
     pause: Pause,
+}
+
+/// What a change of the configuration asks of a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    /// It can stay.
+    Limits,
+    /// Another one.
+    Server,
 }
 
 /// Whether a pause comes before an attempt to connect.
@@ -39,43 +52,19 @@ enum Turn {
     Answered,
 }
 
-/// What is known of one limit.
-struct Limit {
-    terms: Terms,
-    reconcile: Duration,
-    due: Instant,
-    shares: Shares,
-    tally: Tally,
-    figures: Figures,
-}
-
 impl Session {
-    pub(super) fn new(cluster: Cluster, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(changes: watch::Receiver<Cluster>, counters: Arc<Counters>) -> Self {
+        let cluster = changes.borrow().clone();
         let now = Instant::now();
-        let limits = cluster.supplies.iter().map(|supply| {
-            let terms = supply.terms();
-            let reconcile = supply.reconcile().max(RECONCILE_MIN);
-            let lease = reconcile * LEASE_TURNS;
-            Limit {
-                terms,
-                reconcile,
-                due: now,
-                shares: Shares::new(terms, cluster.nodes, lease, now),
-                tally: Tally::new(terms.per, now),
-                figures: Figures {
-                    policy: supply.policy().into(),
-                    position: supply.position(),
-                    bounds: [Presence::Answers, Presence::Away]
-                        .map(|presence| terms.bound(cluster.nodes, supply.credit(), presence)),
-                    ..Figures::default()
-                },
-            }
-        });
+        let supplies = cluster.supplies.iter();
+        let limits = supplies.map(|supply| Limit::new(&**supply, cluster.nodes, now));
         Self {
             limits: limits.collect(),
             cluster,
+            changes,
             counters,
             script: script(),
+            clock: None,
             called: now,
             pause: Pause::None,
         }
@@ -86,6 +75,9 @@ impl Session {
         let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
         loop {
             let mut link = self.wait_for_link(&mut backoff).await;
+            self.clock = None;
+            let now = Instant::now();
+            self.limits.iter_mut().for_each(|limit| limit.meet(now));
             let failure = match self.settle(&mut link).await {
                 Ok(()) => {
                     self.counters.clusters.answers(&self.cluster.name);
@@ -101,10 +93,10 @@ impl Session {
 
     /// Hands out shares until there is a connection.
     async fn wait_for_link(&mut self, backoff: &mut Backoff) -> Link {
-        let (url, script) = (&self.cluster.url.clone(), &self.script.clone());
-        let timeout = self.cluster.timeout;
+        let script = &self.script.clone();
         let mut pause = std::mem::replace(&mut self.pause, Pause::Wanted).before(backoff);
         loop {
+            let (url, timeout) = (&self.cluster.url.clone(), self.cluster.timeout);
             let attempt = async move {
                 sleep(pause).await;
                 Link::open(url, timeout, script).await
@@ -113,7 +105,12 @@ impl Session {
             let outcome = loop {
                 let due = self.next_turn();
                 tokio::select! {
-                    outcome = &mut attempt => break outcome,
+                    outcome = &mut attempt => break Some(outcome),
+                    cluster = changed(&mut self.changes) => {
+                        if self.adopt(cluster) == Change::Server {
+                            break None;
+                        }
+                    }
                     () = sleep_until(due.into()) => {
                         let batches = self.gather();
                         self.share_out(&batches);
@@ -122,8 +119,12 @@ impl Session {
                 }
             };
             match outcome {
-                Ok(link) => return link,
-                Err(failure) => {
+                Some(Ok(link)) => return link,
+                None => {
+                    pause = Duration::ZERO;
+                    continue;
+                }
+                Some(Err(failure)) => {
                     let why = failure.to_string();
                     self.counters.clusters.away(&self.cluster.name, why);
                 }
@@ -135,13 +136,47 @@ impl Session {
     /// Asks until that fails.
     async fn talk(&mut self, link: &mut Link, backoff: &mut Backoff) -> Failure {
         loop {
-            sleep_until(self.next_turn().into()).await;
+            let due = self.next_turn();
+            tokio::select! {
+                () = sleep_until(due.into()) => {}
+                cluster = changed(&mut self.changes) => {
+                    if self.adopt(cluster) == Change::Server {
+                        self.begin_shares();
+                        self.pause = Pause::None;
+                        return Failure("the configuration names another server".to_owned());
+                    }
+                    continue;
+                }
+            }
             match self.turn(link).await {
                 Ok(Turn::Quiet) => {}
                 Ok(Turn::Answered) => backoff.reset(),
                 Err(failure) => return failure,
             }
         }
+    }
+
+    /// Goes on by another configuration. What keys have used and owe stays known, be the server
+    /// there or not.
+    fn adopt(&mut self, cluster: Cluster) -> Change {
+        let now = Instant::now();
+        let mut former = std::mem::take(&mut self.limits);
+        let limits = cluster.supplies.iter().map(|supply| {
+            let mut limit = Limit::new(&**supply, cluster.nodes, now);
+            if let Some(place) = former.iter().position(|former| limit.succeeds(former)) {
+                limit.inherit(former.swap_remove(place), cluster.nodes, now);
+            }
+            limit
+        });
+        self.limits = limits.collect();
+        let server = |cluster: &Cluster| (cluster.url.clone(), cluster.timeout);
+        let change = match server(&self.cluster) == server(&cluster) {
+            true => Change::Limits,
+            false => Change::Server,
+        };
+        self.cluster = cluster;
+        self.show();
+        change
     }
 
     /// When the next limit has its turn.
@@ -206,8 +241,7 @@ impl Session {
             }
             // A turn that comes late is not made up for.
             limit.due = now + limit.reconcile;
-            let mut wants = Vec::new();
-            self.cluster.supplies[index].wants(&mut |want| wants.push(want));
+            let wants = limit.gather(&*self.cluster.supplies[index], now);
             batches.extend(cut(index, limit.terms, Origin::Ledger, &wants));
         }
         batches
@@ -217,10 +251,9 @@ impl Session {
     async fn ask(&mut self, link: &mut Link, batches: Vec<Batch>) -> Result<(), Failure> {
         let mut calls = Pipeline::with_capacity(batches.len());
         for batch in &batches {
-            let lease = self.limits[batch.supply].reconcile * LEASE_TURNS;
             let times = Times {
-                lease,
-                hold: lease * 2 + self.cluster.timeout,
+                lease: self.limits[batch.supply].lease(),
+                clock: self.clock,
             };
             let supply = &self.cluster.supplies[batch.supply];
             let name = (supply.policy(), supply.position());
@@ -241,10 +274,14 @@ impl Session {
                 .ok_or_else(|| Failure("no proper answer to the script".to_owned()))
         });
         match leased {
-            Ok(leased) => {
+            Ok(answers) => {
                 self.answered(began);
-                for (batch, leased) in batches.iter().zip(leased) {
-                    self.hand_out(batch, &leased, began);
+                for (batch, answer) in batches.iter().zip(answers) {
+                    self.clock = Some(Clock {
+                        server_us: answer.server_us,
+                        at: self.called,
+                    });
+                    self.hand_out(batch, &answer.leased, began);
                 }
                 self.show();
                 Ok(())
@@ -267,19 +304,25 @@ impl Session {
         let now = Instant::now();
         let supply = &self.cluster.supplies[batch.supply];
         let limit = &mut self.limits[batch.supply];
-        let figures = &mut limit.figures;
         for (want, leased) in batch.wants.iter().zip(leased) {
             if batch.origin == Origin::Ledger {
-                supply.grant(Grant {
-                    hash: want.hash,
-                    tokens: leased.tokens,
-                    debt: want.debt,
-                    until: began + leased.good,
-                    next: now + leased.wait,
-                });
+                let until = began + leased.good;
+                if want.is_question() {
+                    supply.grant(Grant {
+                        hash: want.hash,
+                        tokens: leased.tokens,
+                        debt: want.debt,
+                        until,
+                        next: now + leased.wait,
+                    });
+                }
+                if leased.tokens > 0 {
+                    limit.note_grant(want.hash, until);
+                }
                 let taken = leased.tokens.saturating_add(want.debt);
                 limit.tally.note(want.hash, taken, want.back, now);
             }
+            let figures = &mut limit.figures;
             figures.leased = figures.leased.saturating_add(leased.tokens);
             figures.back = figures.back.saturating_add(want.back);
             figures.debt = figures.debt.saturating_add(want.debt);
@@ -300,8 +343,8 @@ impl Session {
         let now = Instant::now();
         for batch in batches {
             let limit = &mut self.limits[batch.supply];
-            let good = limit.reconcile * LEASE_TURNS;
-            for want in &batch.wants {
+            let good = limit.lease();
+            for want in batch.wants.iter().filter(|want| want.is_question()) {
                 if batch.origin == Origin::Shares {
                     limit.shares.owe(want.hash, want.debt, now);
                     continue;
@@ -331,36 +374,12 @@ impl Session {
     }
 }
 
-/// Questions that are out. A session that ends meanwhile answers them, or their keys would wait
-/// for ever, and could not ask the next session.
-struct Asked<'a> {
-    supplies: &'a [Arc<dyn Supply>],
-    batches: Vec<Batch>,
-}
-
-impl Asked<'_> {
-    /// They are answered otherwise.
-    fn take(mut self) -> Vec<Batch> {
-        std::mem::take(&mut self.batches)
+/// The next configuration of the server. Without one the session is about to be ended.
+async fn changed(changes: &mut watch::Receiver<Cluster>) -> Cluster {
+    if changes.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
-}
-
-impl Drop for Asked<'_> {
-    fn drop(&mut self) {
-        let now = Instant::now();
-        let batches = self.batches.iter();
-        for batch in batches.filter(|batch| batch.origin == Origin::Ledger) {
-            for want in &batch.wants {
-                self.supplies[batch.supply].grant(Grant {
-                    hash: want.hash,
-                    tokens: 0,
-                    debt: 0,
-                    until: now,
-                    next: now,
-                });
-            }
-        }
-    }
+    changes.borrow_and_update().clone()
 }
 
 /// Wants of one limit, cut into questions.
@@ -390,79 +409,6 @@ const BATCH_MAX: usize = 256;
 const SETTLED_AT_ONCE_MAX: usize = 32;
 /// A server that nobody asks is asked whether it is there.
 const PING_AFTER: Duration = Duration::from_secs(1);
-/// Nothing is settled more often.
-const RECONCILE_MIN: Duration = Duration::from_millis(1);
 /// The first pause before a new attempt to connect, and the longest.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use std::sync::Mutex;
-
-    use super::*;
-    use crate::cluster::Algorithm;
-
-    #[derive(Default)]
-    struct Answers(Mutex<Vec<(u64, u64)>>);
-
-    impl Supply for Answers {
-        fn policy(&self) -> &str {
-            "calls"
-        }
-
-        fn position(&self) -> usize {
-            0
-        }
-
-        fn identity(&self) -> usize {
-            0
-        }
-
-        fn terms(&self) -> Terms {
-            Terms {
-                algorithm: Algorithm::FixedWindow,
-                limit: 9,
-                per: Duration::from_secs(1),
-                burst: 0,
-            }
-        }
-
-        fn reconcile(&self) -> Duration {
-            RECONCILE_MIN
-        }
-
-        fn credit(&self) -> u64 {
-            1
-        }
-
-        fn wants(&self, _: &mut dyn FnMut(Want)) {}
-
-        fn grant(&self, grant: Grant) {
-            self.0.lock().unwrap().push((grant.hash, grant.tokens));
-        }
-    }
-
-    #[test]
-    fn a_session_that_ends_answers_what_it_has_asked() {
-        let answers = Arc::new(Answers::default());
-        let supplies = [Arc::clone(&answers) as Arc<dyn Supply>];
-        let asked = |origin, hash| Asked {
-            supplies: &supplies,
-            batches: vec![Batch {
-                supply: 0,
-                terms: answers.terms(),
-                origin,
-                wants: vec![Want {
-                    hash,
-                    ..Want::default()
-                }],
-            }],
-        };
-        assert_eq!(asked(Origin::Ledger, 5).take().len(), 1);
-        drop(asked(Origin::Ledger, 6));
-        drop(asked(Origin::Shares, 7));
-        assert_eq!(*answers.0.lock().unwrap(), [(6, 0)]);
-    }
-}

@@ -63,6 +63,25 @@ impl Shares {
         }
     }
 
+    /// Goes on by other terms. What keys have used and owe stays.
+    pub(super) fn adopt(&mut self, terms: Terms, nodes: u32, lease: Duration, now: Instant) {
+        let Self { flow, capacity, .. } = Self::new(terms, nodes, lease, now);
+        let part = self.part(now);
+        let per = std::mem::replace(&mut self.terms, terms).per;
+        let part_of_these = self.part(now);
+        for share in self.keys.values_mut() {
+            share.fill(self.flow, self.capacity, now);
+            share.tokens = share.tokens.min(capacity);
+            // Parts of another length: all counts as if it were of the one that is written.
+            if per != terms.per {
+                let owed = share.owed.of_late(part);
+                share.owed = Owed::default();
+                share.owed.add(part_of_these, owed);
+            }
+        }
+        (self.flow, self.capacity) = (flow, capacity);
+    }
+
     /// The server is away from now on.
     pub(super) fn begin(&mut self, now: Instant) {
         self.since = now;
@@ -250,6 +269,32 @@ mod tests {
         assert_eq!(shares.grant(&want, start), 0);
         let later = start + Duration::from_millis(300);
         assert_eq!(shares.grant(&ask(100), later), 5, "15 have flowed");
+    }
+
+    #[test]
+    fn other_terms_forget_nothing() {
+        let terms = Terms {
+            algorithm: Algorithm::SlidingWindow,
+            burst: 0,
+            ..TERMS
+        };
+        let (mut shares, start) = shares(terms);
+        let at = |ms| start + Duration::from_millis(ms);
+        let used: u64 = (0..500).map(|ms| shares.grant(&ask(9), at(ms))).sum();
+        assert!(used > 10, "{used}");
+        let doubled = Terms {
+            limit: 200,
+            per: Duration::from_secs(2),
+            ..terms
+        };
+        shares.adopt(doubled, 2, Duration::from_millis(30), at(500));
+        assert_eq!(
+            shares.grant(&ask(100), at(500)),
+            0,
+            "what has flowed is used"
+        );
+        let owed = shares.settle(at(500));
+        assert_eq!(owed[0].debt, used);
     }
 
     #[test]

@@ -28,6 +28,7 @@ struct Purse {
     until: Option<Instant>,
     wanted: u64,
     back: u64,
+    ended: Option<Instant>,
 }
 
 /// A ledger without credit: what is admitted was granted.
@@ -60,6 +61,7 @@ impl Purse {
     fn expire(&mut self, now: Instant) {
         if self.until.is_some_and(|until| now >= until) {
             self.back += self.tokens;
+            self.ended = self.ended.or(self.until);
             self.tokens = 0;
             self.until = None;
         }
@@ -85,6 +87,7 @@ impl Supply for Ledger {
     fn credit(&self) -> u64 {
         0
     }
+    fn end_grant(&self, _: u64) {}
     fn wants(&self, see: &mut dyn FnMut(Want)) {
         for (hash, purse) in self.purses.lock().unwrap().iter_mut() {
             purse.expire(Instant::now());
@@ -92,6 +95,7 @@ impl Supply for Ledger {
                 hash: *hash,
                 asked: std::mem::take(&mut purse.wanted).saturating_sub(purse.tokens),
                 back: std::mem::take(&mut purse.back),
+                ended: purse.ended.take(),
                 debt: 0,
             };
             if (want.asked, want.back) != (0, 0) {
@@ -103,8 +107,12 @@ impl Supply for Ledger {
         let mut purses = self.purses.lock().unwrap();
         let purse = purses.get_mut(&grant.hash).unwrap();
         purse.expire(Instant::now());
+        // What is left ends when it would have, and what comes to it then too.
+        purse.until = purse
+            .until
+            .filter(|_| purse.tokens > 0)
+            .or(Some(grant.until));
         purse.tokens += grant.tokens;
-        purse.until = Some(grant.until);
     }
 }
 
@@ -357,4 +365,76 @@ fn a_right_password_lets_in() {
     let [a, b] = two(&redis, Algorithm::TokenBucket);
     assert!(!press(&[&a, &b], for_time(Duration::from_millis(300))).is_empty());
     assert!(!a.limits().contains("opensesame"));
+}
+
+/// What the script says of one key, as the session asks it: tokens, wait, time, the server's
+/// clock. Times are in microseconds.
+fn lease(redis: &Redis, algorithm: &str, per: u64, [asked, back, since]: [u64; 3]) -> Vec<u64> {
+    let script = include_str!("../../src/cluster/limits.lua");
+    let [per, asked, back, since] = [per, asked, back, since].map(|n| n.to_string());
+    let said = redis.say(&[
+        "EVAL", script, "1", "key", algorithm, "100", &per, "100", "30000", &asked, &back, &since,
+        "0",
+    ]);
+    let numbers: Vec<u64> = said.lines().filter_map(|line| line.parse().ok()).collect();
+    assert_eq!(numbers.len(), 4, "{said}");
+    numbers
+}
+
+/// Windows and buckets that change by themselves only after years.
+const AGES: u64 = 100 * 365 * 86_400 * 1_000_000;
+
+#[test]
+fn what_goes_back_is_there_for_others() {
+    for algorithm in ["bucket", "fixed", "sliding"] {
+        let redis = Redis::start();
+        let begun = lease(&redis, algorithm, AGES, [100, 0, 0]);
+        assert_eq!(begun[0], 100, "{algorithm}");
+        assert_eq!(lease(&redis, algorithm, AGES, [10, 0, 0])[0], 0);
+        // A bucket keeps the fraction that has flowed in meanwhile to itself.
+        let again = lease(&redis, algorithm, AGES, [100, 60, begun[3]]);
+        assert!((59..=60).contains(&again[0]), "{algorithm}: {again:?}");
+        let none = lease(&redis, algorithm, AGES, [100, 0, 0]);
+        assert!(none[0] <= 1, "{algorithm}: {none:?}");
+    }
+}
+
+#[test]
+fn what_was_leased_too_long_ago_does_not_go_back() {
+    // A bucket of 100 that fills in a minute: half of what was leased half a minute ago has
+    // flowed in since, for others to use.
+    let minute = 60_000_000;
+    let redis = Redis::start();
+    let begun = lease(&redis, "bucket", minute, [100, 0, 0]);
+    let ago = begun[3] - minute / 2;
+    let half = lease(&redis, "bucket", minute, [100, 100, ago])[0];
+    assert!((50..=60).contains(&half), "{half}");
+    let nothing = lease(&redis, "bucket", minute, [100, 100, begun[3] - minute])[0];
+    assert!(nothing <= 10, "{nothing}");
+    let ahead = lease(&redis, "bucket", minute, [100, 100, begun[3] + minute])[0];
+    assert!(ahead <= 10, "of a clock that is ahead: {ahead}");
+
+    // Another window's is none of this one's.
+    let redis = Redis::start();
+    let begun = lease(&redis, "fixed", AGES, [100, 0, 0]);
+    let hour = 60 * minute;
+    assert!(begun[3] > hour);
+    redis.say(&["SET", "key", "0:100"]);
+    assert_eq!(lease(&redis, "fixed", AGES, [10, 20, 1])[0], 10);
+    redis.say(&["DEL", "key"]);
+    let here = lease(&redis, "fixed", hour, [100, 0, 0]);
+    let former = here[3] - hour;
+    assert_eq!(lease(&redis, "fixed", hour, [100, 100, former])[0], 0);
+
+    // A sub-window before the lease holds what others have used.
+    let redis = Redis::start();
+    lease(&redis, "sliding", hour, [100, 0, 0]);
+    let slot = redis.say(&["HKEYS", "key"]);
+    let next = (slot.parse::<u64>().unwrap() + 1) * (hour / 64) + 1;
+    assert_eq!(lease(&redis, "sliding", hour, [100, 100, next])[0], 0);
+    assert_eq!(
+        lease(&redis, "sliding", hour, [200, 500, 0])[0],
+        100,
+        "no more than was leased"
+    );
 }
