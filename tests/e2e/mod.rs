@@ -36,6 +36,7 @@ mod quotas;
 mod rate_limit;
 mod real_peers;
 mod redis_limits;
+mod redis_tls;
 mod relay;
 mod reload;
 mod retry;

@@ -13,6 +13,8 @@ on_both_drivers!(
     a_server_that_comes_and_goes_keeps_the_bound,
     without_a_server_each_has_its_share,
     a_reload_keeps_the_session,
+    what_is_not_used_goes_back,
+    a_reload_while_the_server_is_away_forgets_nothing,
 );
 
 const LIMIT: u64 = 300;
@@ -162,6 +164,84 @@ fn a_reload_keeps_the_session(driver: Driver) {
     let failed = [("redis", "shared"), ("result", "failed")];
     assert_eq!(a.metric("ringgate_redis_calls_total", &failed), 0.0);
     assert_eq!(a.stderr().matches("limits are shared").count(), 1);
+}
+
+/// A limit for an hour, counted in windows.
+fn hourly(driver: Driver, url: &str, limit: u64) -> Setup {
+    Setup::new(driver)
+        .set("runtime", "workers", "2")
+        .set("limits", "requests_per_connection_max", "\"off\"")
+        .body(&hourly_limit(url, limit))
+        .route(
+            "all",
+            "/{rest*}",
+            "respond = { status = 200, body = \"ok\" }\nfilters = [\"limit\"]",
+        )
+}
+
+fn hourly_limit(url: &str, limit: u64) -> String {
+    format!(
+        "[redis.shared]\nurl = {url:?}\nnodes = 2\ntimeout = \"500ms\"\n\
+         [filter.limit]\ntype = \"rate_limit\"\nkey = \"route\"\nlimit = {limit}\n\
+         per = \"1h\"\nreconcile = \"200ms\"\nredis = \"shared\""
+    )
+}
+
+fn figure(gateway: &Gateway, name: &str) -> f64 {
+    let labels = [("filter", "limit"), ("limit", "0")];
+    gateway.metric(&format!("ringgate_shared_limit_{name}"), &labels)
+}
+
+fn what_is_not_used_goes_back(driver: Driver) {
+    let redis = Redis::start();
+    let gateway = hourly(driver, &redis.url(), 1_000).start();
+    // Leases of a time before the connection go back to nobody.
+    wait_until("it has been there for a while", || {
+        let page = gateway.admin("GET", "/limits").json();
+        up(&gateway) && page["redis"][0]["for_seconds"].as_u64() >= Some(2)
+    });
+    // More than the credit of 125 at once: the node asks for more, and finds nobody to use it.
+    let mut passed = 0;
+    let mut client = gateway.client();
+    while figure(&gateway, "returned_total") == 0.0 && passed < 900 {
+        passed += (0..300).filter(|_| client.get("/x").status == 200).count() as u64;
+        let page = || gateway.admin("GET", "/limits").json();
+        let calls = || page()["redis"][0]["calls_answered"].as_u64().unwrap();
+        let before = calls();
+        wait_until("grants are over", || calls() >= before + 2);
+    }
+    assert!(figure(&gateway, "returned_total") > 0.0);
+    wait_until("the account is that of the requests", || {
+        let key = redis.say(&["KEYS", "ringgate:*"]);
+        let counts = redis.say(&["HVALS", &key]);
+        let used: u64 = counts.lines().filter_map(|n| n.parse::<u64>().ok()).sum();
+        used == passed
+    });
+}
+
+fn a_reload_while_the_server_is_away_forgets_nothing(driver: Driver) {
+    let mut redis = Redis::start();
+    let mut gateway = hourly(driver, &redis.url(), 360_000).start();
+    wait_until("it is there", || up(&gateway));
+    redis.kill();
+    wait_until("it is away", || !up(&gateway));
+    let load = Load::start(&[gateway.address()], 1, &get("/x"));
+    load.for_time(Duration::from_millis(1_500));
+    let before = figure(&gateway, "debt_total");
+    let body = hourly_limit(&redis.url(), 361_000);
+    gateway.rewrite(|setup| {
+        setup.without_body().body(&body).route(
+            "all",
+            "/{rest*}",
+            "respond = { status = 200, body = \"ok\" }\nfilters = [\"limit\"]",
+        )
+    });
+    assert_eq!(gateway.reload().status, 200);
+    redis.start_again();
+    wait_until("it is back", || up(&gateway));
+    wait_until("what was used is settled", || {
+        figure(&gateway, "debt_total") > before
+    });
 }
 
 #[test]

@@ -319,6 +319,7 @@ fn command_line(file: &Path, starting: &Starting) -> Command {
     let script = format!("{limit}exec {cores}\"$0\" run \"$1\" 3>&0 </dev/null");
     let mut command = Command::new("/bin/sh");
     command.args(["-c", &script]).arg(ringgate()).arg(file);
+    command.envs(starting.variables.iter().map(|(name, value)| (name, value)));
     if starting.io_uring_refused {
         sys::refuse_io_uring(&mut command);
     }

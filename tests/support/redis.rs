@@ -10,29 +10,43 @@ pub struct Redis {
     server: Child,
     port: u16,
     password: Option<String>,
+    arguments: Vec<String>,
 }
 
 impl Redis {
     /// Starts one and waits until it answers.
     pub fn start() -> Self {
-        Self::launch(None)
+        Self::launch(None, &[])
+    }
+
+    /// One that speaks TLS alone, with these files, and lets in one user with a password.
+    pub fn with_tls([cert, key, ca]: [&str; 3], user: &str, password: &str) -> Self {
+        let password = format!(">{password}");
+        let files = ["--tls-cert-file", cert, "--tls-key-file", key];
+        let trust = ["--tls-ca-cert-file", ca, "--tls-auth-clients", "no"];
+        let users = ["--user", user, "on", &password, "~ringgate:*", "+@all"];
+        let nobody_else = ["--user", "default", "off"];
+        let arguments = [&files[..], &trust, &users, &nobody_else].concat();
+        Self::launch(None, &arguments)
     }
 
     /// One that wants a password.
     pub fn with_password(password: &str) -> Self {
-        Self::launch(Some(password.to_owned()))
+        Self::launch(Some(password.to_owned()), &[])
     }
 
-    fn launch(password: Option<String>) -> Self {
+    fn launch(password: Option<String>, arguments: &[&str]) -> Self {
+        let arguments: Vec<String> = arguments.iter().map(|one| (*one).to_owned()).collect();
         let end = Instant::now() + PATIENCE;
         loop {
             // Somebody else may take the port meanwhile.
             let port = free_port();
-            if let Some(server) = run(port, password.as_deref()) {
+            if let Some(server) = run(port, password.as_deref(), &arguments) {
                 return Self {
                     server,
                     port,
                     password,
+                    arguments,
                 };
             }
             assert!(Instant::now() < end, "redis-server does not start");
@@ -62,7 +76,7 @@ impl Redis {
     pub fn start_again(&mut self) {
         let end = Instant::now() + PATIENCE;
         loop {
-            if let Some(server) = run(self.port, self.password.as_deref()) {
+            if let Some(server) = run(self.port, self.password.as_deref(), &self.arguments) {
                 self.server = server;
                 return;
             }
@@ -100,9 +114,14 @@ impl Redis {
 }
 
 /// `None` when it ends by itself, as on a port that is taken.
-fn run(port: u16, password: Option<&str>) -> Option<Child> {
+fn run(port: u16, password: Option<&str>, arguments: &[String]) -> Option<Child> {
     let mut command = Command::new("redis-server");
-    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
+    let number = port.to_string();
+    match arguments.iter().any(|one| one.starts_with("--tls")) {
+        true => command.args(["--port", "0", "--tls-port", &number]),
+        false => command.args(["--port", &number]),
+    };
+    command.args(["--bind", "127.0.0.1"]).args(arguments);
     command.args(["--save", "", "--appendonly", "no"]);
     if let Some(password) = password {
         command.args(["--requirepass", password]);

@@ -46,6 +46,8 @@ pub struct Starting {
     pub cores: Option<String>,
     /// The kernel refuses io_uring.
     pub io_uring_refused: bool,
+    /// Variables of its environment.
+    pub variables: Vec<(&'static str, String)>,
 }
 
 impl Setup {
@@ -139,6 +141,12 @@ impl Setup {
     /// Lets the gateway run only on these cores, such as "0".
     pub fn cores(mut self, list: &str) -> Self {
         self.starting.cores = Some(list.to_owned());
+        self
+    }
+
+    /// Gives the gateway a variable of its environment.
+    pub fn variable(mut self, name: &'static str, value: &str) -> Self {
+        self.starting.variables.push((name, value.to_owned()));
         self
     }
 

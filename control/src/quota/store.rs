@@ -199,6 +199,12 @@ impl Store {
         Ok(())
     }
 
+    /// Has the next write open the file again, as after one that failed.
+    #[cfg(test)]
+    pub(super) fn close(&self) {
+        self.inner().file = None;
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -257,3 +257,64 @@ fn long_texts_are_cut_and_stay_apart() {
     assert!(usages.iter().all(|usage| usage.key.len() < 300));
     assert_ne!(usages[0].key, usages[1].key);
 }
+
+#[test]
+fn a_reset_that_cannot_be_written_brings_no_wrong_count() {
+    let (dir, path) = file();
+    let book = Arc::new(Pages::default());
+    let quotas = [quota("calls", &book)];
+    let store = Store::open(&path).unwrap();
+    book.count("alice", 7, 10 * DAY, 5);
+    store.flush(&quotas, day(10));
+    // The disk fails: another thing is where the file was.
+    let aside = dir.path().join("aside");
+    store.close();
+    fs::rename(&path, &aside).unwrap();
+    fs::create_dir(&path).unwrap();
+    let refused = store.reset(&quotas[0], "alice").unwrap_err();
+    assert!(
+        refused.to_string().contains("cannot be read and written"),
+        "{refused}"
+    );
+    assert_eq!(book.used(), [], "it has begun anew here");
+    store.flush(&quotas, day(10));
+    let mut out = Exposition::default();
+    store.metrics(&mut out);
+    let metrics = out.finish();
+    assert!(
+        metrics.contains("ringgate_quota_store_failing 1"),
+        "{metrics}"
+    );
+    // A reload reads what this process knows of the file.
+    store.restore("calls", &*book, day(10));
+    assert_eq!(book.used(), []);
+    // Until a write succeeds, a restart knows no better than the file.
+    assert_eq!(after_restart(&aside, day(10)), [(7, 5)]);
+    // Then it knows what was used since the reset, and nothing of before.
+    fs::remove_dir(&path).unwrap();
+    fs::rename(&aside, &path).unwrap();
+    book.count("alice", 7, 10 * DAY, 2);
+    store.flush(&quotas, day(10));
+    drop(store);
+    assert_eq!(after_restart(&path, day(10)), [(7, 2)]);
+}
+
+#[test]
+fn a_key_that_is_not_used_after_a_failed_reset_leaves_the_file() {
+    let (dir, path) = file();
+    let book = Arc::new(Pages::default());
+    let quotas = [quota("calls", &book)];
+    let store = Store::open(&path).unwrap();
+    book.count("alice", 7, 10 * DAY, 5);
+    store.flush(&quotas, day(10));
+    let aside = dir.path().join("aside");
+    store.close();
+    fs::rename(&path, &aside).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert!(store.reset(&quotas[0], "alice").is_err());
+    fs::remove_dir(&path).unwrap();
+    fs::rename(&aside, &path).unwrap();
+    store.flush(&quotas, day(10));
+    drop(store);
+    assert_eq!(after_restart(&path, day(10)), []);
+}
