@@ -9,6 +9,7 @@ mod log;
 mod name_server;
 #[path = "../../../tests/support/pebble.rs"]
 mod pebble;
+#[allow(dead_code, reason = "some of it is for the cases of the gateway")]
 #[path = "../../../tests/support/redis.rs"]
 mod redis;
 mod reload;
