@@ -3,6 +3,7 @@
 
 mod baselines;
 mod counts;
+mod policies;
 mod profile;
 mod request;
 
@@ -29,6 +30,8 @@ enum What {
     Bless(Parts),
     /// Counts a whole request through a running gateway, and shows where its instructions go.
     Request(request::Measured),
+    /// Counts a whole request with each policy, against one without.
+    Policies(policies::Compared),
 }
 
 /// Which baselines, and where the sources are.
@@ -53,6 +56,7 @@ impl Command {
             What::Check(parts) => parts.check(),
             What::Bless(parts) => parts.bless(),
             What::Request(measured) => measured.run(),
+            What::Policies(compared) => compared.run(),
         }
     }
 }

@@ -77,69 +77,23 @@ impl Measured {
             return Err(Fault::Setup(what.to_owned()));
         }
         let binary = Binary::find(self.gateway.as_deref())?;
-        let each = self.requests / self.connections;
-        let (short, driver) = self.profile(binary.path(), each)?;
-        let (long, _) = self.profile(binary.path(), 2 * each)?;
+        let subject = Subject {
+            gateway: binary.path(),
+            config: CONFIG,
+            field: "",
+            origins: 1,
+            requests: self.requests,
+            connections: self.connections,
+            driver: &self.driver,
+        };
+        let Counted {
+            driver,
+            short,
+            long,
+            ..
+        } = count(&subject)?;
         let report = self.report(&binary, driver, &short, &long);
         Ok(Ended::well(self.shape.render(&report, text)))
-    }
-
-    /// One run: the worker thread's profile, and the driver that it chose.
-    fn profile(&self, gateway: &Path, each: u32) -> Result<(Profile, String)> {
-        let scratch = tempfile::tempdir().map_err(|error| Fault::io("make a directory", &error))?;
-        let directory = scratch.path();
-        output::complain(&format!(
-            "{} requests through {} under callgrind",
-            each * self.connections,
-            gateway.display()
-        ));
-        let mut origin = start_origin(directory)?;
-        let origin = ready::<Origin>(&mut origin)?.address;
-        let (mut gateway, ready) = self.start_gateway(gateway, origin, directory)?;
-        let clients: Vec<_> = (0..self.connections)
-            .map(|_| thread::spawn(move || ask(ready.listeners.public, each)))
-            .collect();
-        for client in clients {
-            let asked = client.join().unwrap_or(Err(Fault::Interrupted));
-            asked?;
-        }
-        end(&mut gateway)?;
-        Ok((busiest(directory)?, ready.driver))
-    }
-
-    fn start_gateway(
-        &self,
-        program: &Path,
-        origin: SocketAddr,
-        directory: &Path,
-    ) -> Result<(Process, Ready)> {
-        let file = directory.join("ringgate.toml");
-        let config = CONFIG
-            .replace("DRIVER", &self.driver)
-            .replace("ORIGIN", &origin.to_string())
-            .replace("LOG", &directory.join("access.log").to_string_lossy());
-        fs::write(&file, config).map_err(|error| Fault::io("write ringgate.toml", &error))?;
-        let profile = format!("--callgrind-out-file={}", directory.join("out").display());
-        let valgrind = valgrind()?;
-        let plan = Plan {
-            name: "ringgate under valgrind",
-            program: &valgrind,
-            arguments: vec![
-                "--tool=callgrind".into(),
-                "--separate-threads=yes".into(),
-                profile.into(),
-                program.into(),
-                "run".into(),
-                file.into(),
-            ],
-            environment: vec![("RINGGATE_READY_FD", "1")],
-            cores: None,
-            directory,
-            output: Output::Read,
-        };
-        let mut process = plan.start()?;
-        let ready = ready(&mut process)?;
-        Ok((process, ready))
     }
 
     fn report(&self, binary: &Binary, driver: String, short: &Profile, long: &Profile) -> Report {
@@ -168,6 +122,110 @@ impl Measured {
     }
 }
 
+/// What is counted.
+#[derive(Debug)]
+pub(super) struct Subject<'a> {
+    pub(super) gateway: &'a Path,
+    /// The configuration, with words in the places of the driver, the origins and the log.
+    pub(super) config: &'a str,
+    /// A field of each request; empty for none.
+    pub(super) field: &'a str,
+    pub(super) origins: usize,
+    /// Requests of the shorter run.
+    pub(super) requests: u32,
+    pub(super) connections: u32,
+    pub(super) driver: &'a str,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) struct Counted {
+    /// The driver that was chosen.
+    pub(super) driver: String,
+    /// Instructions of the worker thread per request.
+    pub(super) per_request: f64,
+    short: Profile,
+    long: Profile,
+}
+
+/// Counts two runs of which one makes twice as many requests.
+pub(super) fn count(subject: &Subject<'_>) -> Result<Counted> {
+    let each = subject.requests / subject.connections;
+    let (short, driver) = subject.profile(each)?;
+    let (long, _) = subject.profile(2 * each)?;
+    let requests = f64::from(each * subject.connections);
+    Ok(Counted {
+        driver,
+        per_request: (long.total() as f64 - short.total() as f64) / requests,
+        short,
+        long,
+    })
+}
+
+impl Subject<'_> {
+    /// One run: the worker thread's profile, and the driver that it chose.
+    fn profile(&self, each: u32) -> Result<(Profile, String)> {
+        let scratch = tempfile::tempdir().map_err(|error| Fault::io("make a directory", &error))?;
+        let directory = scratch.path();
+        output::complain(&format!(
+            "{} requests through {} under callgrind",
+            each * self.connections,
+            self.gateway.display()
+        ));
+        let mut origins = Vec::new();
+        let mut addresses = Vec::new();
+        for _ in 0..self.origins {
+            let mut origin = start_origin(directory)?;
+            addresses.push(format!("\"{}\"", ready::<Origin>(&mut origin)?.address));
+            origins.push(origin);
+        }
+        let (mut gateway, ready) = self.start_gateway(&addresses.join(", "), directory)?;
+        let clients: Vec<_> = (0..self.connections)
+            .map(|_| {
+                let field = self.field.to_owned();
+                thread::spawn(move || ask(ready.listeners.public, each, &field))
+            })
+            .collect();
+        for client in clients {
+            let asked = client.join().unwrap_or(Err(Fault::Interrupted));
+            asked?;
+        }
+        end(&mut gateway)?;
+        Ok((busiest(directory)?, ready.driver))
+    }
+
+    fn start_gateway(&self, origins: &str, directory: &Path) -> Result<(Process, Ready)> {
+        let file = directory.join("ringgate.toml");
+        let config = self
+            .config
+            .replace("DRIVER", self.driver)
+            .replace("\"ORIGIN\"", origins)
+            .replace("LOG", &directory.join("access.log").to_string_lossy());
+        fs::write(&file, config).map_err(|error| Fault::io("write ringgate.toml", &error))?;
+        let profile = format!("--callgrind-out-file={}", directory.join("out").display());
+        let valgrind = valgrind()?;
+        let plan = Plan {
+            name: "ringgate under valgrind",
+            program: &valgrind,
+            arguments: vec![
+                "--tool=callgrind".into(),
+                "--separate-threads=yes".into(),
+                profile.into(),
+                self.gateway.into(),
+                "run".into(),
+                file.into(),
+            ],
+            environment: vec![("RINGGATE_READY_FD", "1")],
+            cores: None,
+            directory,
+            output: Output::Read,
+        };
+        let mut process = plan.start()?;
+        let ready = ready(&mut process)?;
+        Ok((process, ready))
+    }
+}
+
 fn start_origin(directory: &Path) -> Result<Process> {
     let own = std::env::current_exe().map_err(|error| Fault::io("find this program", &error))?;
     let plan = Plan {
@@ -188,12 +246,12 @@ fn ready<T: for<'de> Deserialize<'de>>(process: &mut Process) -> Result<T> {
 }
 
 /// One client.
-fn ask(address: SocketAddr, requests: u32) -> Result<()> {
+fn ask(address: SocketAddr, requests: u32, field: &str) -> Result<()> {
     let failed = |error: std::io::Error| Fault::io("get an answer of the gateway", &error);
     let mut connection = Connection::open(address).map_err(failed)?;
     for _ in 0..requests {
         interrupt::check()?;
-        let answer = connection.get("/api/users/7").map_err(failed)?;
+        let answer = connection.get_with("/api/users/7", field).map_err(failed)?;
         if answer.status != 200 {
             return Err(Fault::Setup(format!(
                 "the gateway answered with {}",
@@ -272,7 +330,7 @@ struct Listeners {
 }
 
 /// As in the scenarios: metrics and a JSON access log on, one header filter.
-const CONFIG: &str = r#"
+pub(super) const CONFIG: &str = r#"
 [runtime]
 workers = 1
 driver = "DRIVER"
