@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::certificate::Certificate;
 use super::lineup::{Log, Peer, Program};
-use super::scenarios::{Limit, LogFormat, Scenario, Secure, Workers};
+use super::scenarios::{Access, Limit, LogFormat, Scenario, Secure, Workers};
 use super::template::Filling;
 use crate::cores::Cores;
 use crate::measure::Calls;
@@ -72,6 +72,16 @@ pub fn haproxy_map(scenario: &Scenario) -> String {
 /// Where that file is.
 pub const HAPROXY_MAP: &str = "routes.map";
 
+/// The file of the key that tokens are verified with, for those that read it from one.
+pub const TOKEN_KEY: &str = "token.pem";
+
+/// What is in it.
+pub const TOKEN_KEY_PEM: &str = "-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEKrqhyyMCOKgKUPpaKQnI+pOvjWOC
+HS9OtifYoWTmwC0LOE2K8pXLTYZAlrtkqFvVz+KoHbr5XVyA0aPcEO5buA==
+-----END PUBLIC KEY-----
+";
+
 fn conditions(filling: &mut Filling, peer: &Peer, scenario: &Scenario, cores: &Cores) {
     let workers = workers(scenario, cores);
     filling
@@ -80,6 +90,7 @@ fn conditions(filling: &mut Filling, peer: &Peer, scenario: &Scenario, cores: &C
         .condition("tls", scenario.secure != Secure::No)
         .condition("grpc", scenario.calls == Calls::Grpc)
         .condition("limit", scenario.limit != Limit::No)
+        .condition("token", scenario.access == Access::Token)
         .condition("many_routes", scenario.routes > 1)
         .condition("many_workers", workers > 1)
         // One core needs no distribution: the process as a whole is pinned to it.
@@ -106,6 +117,7 @@ fn words(filling: &mut Filling, scenario: &Scenario, setting: Setting<'_>) {
             connections_max(scenario, setting.descriptors),
         )
         .word("routes_file", directory.join(HAPROXY_MAP).display())
+        .word("token_key", directory.join(TOKEN_KEY).display())
         .word("cert", certificate.cert.display())
         .word("key", certificate.key.display())
         .word("pem", certificate.both.display());

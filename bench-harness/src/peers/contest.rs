@@ -194,8 +194,10 @@ impl Contest<'_> {
             return Ok(());
         }
         let path = scenario.example_path();
+        let headers = scenario.headers().join("\r\n");
         let ask = |address| {
-            http::fetch(address, &path)
+            http::Connection::open(address)
+                .and_then(|mut connection| connection.get_with(&path, &headers))
                 .map_err(|error| Fault::Premise(format!("{address} does not answer: {error}")))
         };
         let (origin, proxy) = (ask(self.stage.origin().address())?, ask(started.address)?);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::installed;
-use super::scenarios::{Limit, LogFormat, Scenario, Secure, Workers};
+use super::scenarios::{Access, Limit, LogFormat, Scenario, Secure, Workers};
 use crate::measure::{Calls, Upstream};
 
 /// A program that passes requests on.
@@ -61,9 +61,14 @@ impl Peer {
             return Some("its access log is off".to_owned());
         }
         let why = match self.program {
-            Program::Ringgate | Program::Nginx | Program::Haproxy => None,
+            Program::Ringgate | Program::Haproxy => None,
+            Program::Nginx => (scenario.access == Access::Token)
+                .then_some("its open-source build verifies no tokens"),
             Program::Envoy => (scenario.limit == Limit::ManyKeys)
                 .then_some("its local rate limit has no key for each client"),
+            _ if scenario.access == Access::Token && self.program != Program::Envoy => {
+                Some("it verifies no tokens")
+            }
             Program::Caddy => match scenario.limit {
                 Limit::No => None,
                 Limit::OneKey | Limit::ManyKeys => Some("its standard build has no rate limit"),

@@ -34,6 +34,8 @@ pub struct Scenario {
     pub routes: u32,
     /// What is limited.
     pub limit: Limit,
+    /// Who is let through.
+    pub access: Access,
     /// What is logged.
     pub log: LogFormat,
     /// Connections that stay open beside the load, having carried one request each.
@@ -76,6 +78,15 @@ pub enum Limit {
     OneKey,
     /// Requests have a million keys.
     ManyKeys,
+}
+
+/// Who is let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody.
+    Open,
+    /// Who has a token that the proxy verifies: signature, issuer, audience and expiry.
+    Token,
 }
 
 /// What is logged.
@@ -154,10 +165,7 @@ impl Scenario {
                 false => self.path.to_owned(),
             },
             method: self.method.to_owned(),
-            headers: match self.limit {
-                Limit::No => Vec::new(),
-                Limit::OneKey | Limit::ManyKeys => vec!["x-key: 1".to_owned()],
-            },
+            headers: self.headers(),
             body_bytes: self.body_bytes,
             calls: self.calls,
             connections: self.connections,
@@ -170,6 +178,18 @@ impl Scenario {
         }
     }
 
+    /// Headers of every request.
+    pub fn headers(&self) -> Vec<String> {
+        let mut headers = Vec::new();
+        if self.limit != Limit::No {
+            headers.push("x-key: 1".to_owned());
+        }
+        if self.access == Access::Token {
+            headers.push(format!("authorization: Bearer {TOKEN}"));
+        }
+        headers
+    }
+
     /// The file of requests for the load, of a scenario with many paths.
     pub fn mix(&self) -> String {
         format!(
@@ -178,6 +198,13 @@ impl Scenario {
         )
     }
 }
+
+/// A token of an issuer that exists in these benches only, good until 2100. Nobody has the key that
+/// it was signed with; the peers' configurations have the public one.
+const TOKEN: &str = "eyJhbGciOiJFUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6ImJlbmNoIn0.eyJpc3MiOiJodHRwczovL2lzc3Vlci5i\
+    ZW5jaCIsInN1YiI6ImFsaWNlIiwiYXVkIjoiYXBpIiwiaWF0IjoxNzAwMDAwMDAwLCJleHAiOjQxMDI0NDQ4MDAs\
+    InNjb3BlIjoicmVhZCB3cml0ZSJ9.H6C2Psf0HVIA7HEw0May_rN_HHPGRSdfvAly_J7JgWD5CyK73QM3ZGvJR6c\
+    i2glN_vOysrAmTfM9BWibiAInzA";
 
 /// Small GETs on kept connections: the others say what differs.
 const BASE: Scenario = Scenario {
@@ -194,6 +221,7 @@ const BASE: Scenario = Scenario {
     calls: Calls::Http,
     routes: 1,
     limit: Limit::No,
+    access: Access::Open,
     log: LogFormat::Own,
     idle: 0,
     workers: Workers::PerCore,
@@ -278,6 +306,12 @@ pub const SCENARIOS: &[Scenario] = &[
         title: "GET of 47 bytes on 64 kept connections, limited by a million keys (nothing is refused)",
         path: "/api/users/7?key={0..999999}",
         limit: Limit::ManyKeys,
+        ..BASE
+    },
+    Scenario {
+        name: "jwt",
+        title: "GET of 47 bytes on 64 kept connections with a token (JWT, ES256) that is verified",
+        access: Access::Token,
         ..BASE
     },
     Scenario {

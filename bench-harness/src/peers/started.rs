@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::certificate::Certificate;
 use super::configs::{self, Setting};
 use super::lineup::{Log, Peer, Program};
-use super::scenarios::Scenario;
+use super::scenarios::{Access, Scenario};
 use crate::cores::Cores;
 use crate::fault::{Fault, Result};
 use crate::interrupt;
@@ -128,6 +128,10 @@ impl Launch<'_> {
         if self.peer.program == Program::Haproxy && self.scenario.routes > 1 {
             let map = configs::haproxy_map(self.scenario);
             fs::write(self.directory.join(configs::HAPROXY_MAP), map).map_err(failed)?;
+        }
+        if self.scenario.access == Access::Token {
+            let key = self.directory.join(configs::TOKEN_KEY);
+            fs::write(key, configs::TOKEN_KEY_PEM).map_err(failed)?;
         }
         Ok(file)
     }
