@@ -1,6 +1,7 @@
 //! One file a subject, one function a case: origin script, configuration, client bytes
 //! and what must come of them, side by side.
 
+mod access;
 mod acme;
 mod browser;
 mod cli;

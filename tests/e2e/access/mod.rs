@@ -1,0 +1,14 @@
+//! Access control: who makes a request, what they may do, and who is kept out.
+
+mod bypass;
+
+/// The digest of an API key, as the configuration has it.
+fn digest(key: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.as_bytes());
+    let hex: String = digest
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("sha256:{hex}")
+}
