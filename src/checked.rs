@@ -13,6 +13,7 @@ use ringgate_filters::rate_limit::Ledgers;
 
 use crate::compile::access::Backends;
 use crate::compile::{self, Addresses, RouterPatterns, Snapshot, Surroundings};
+use crate::networks::NetworkFiles;
 use crate::tls::Configured;
 
 /// A configuration that can run.
@@ -162,6 +163,10 @@ impl Read {
         watched.extend(loaded.files);
         let tls_is_fine = worst(&loaded.findings) == Verdict::Runnable;
         findings.extend(loaded.findings);
+        let networks = NetworkFiles::load(&config);
+        watched.extend(networks.files);
+        let networks_are_fine = worst(&networks.findings) == Verdict::Runnable;
+        findings.extend(networks.findings);
         let compiled = compile::compile(
             &config,
             &Surroundings {
@@ -172,11 +177,15 @@ impl Read {
                 challenges: around.challenges,
                 ledgers: around.ledgers,
                 backends: around.backends,
+                networks: &networks.lists,
                 generation: around.generation,
             },
         );
         let (snapshot, more) = match compiled {
-            Ok((snapshot, more)) => (Some(snapshot).filter(|_| tls_is_fine), more),
+            Ok((snapshot, more)) => (
+                Some(snapshot).filter(|_| tls_is_fine && networks_are_fine),
+                more,
+            ),
             Err(more) => (None, more),
         };
         findings.extend(more);

@@ -8,6 +8,7 @@ mod demo;
 mod explain;
 mod gateway;
 mod log;
+mod networks;
 mod tls;
 mod version;
 mod words;

@@ -25,6 +25,16 @@ pub trait PatternCheck {
     /// # Errors
     /// The first fault of the template, such as a capture that `path` does not have.
     fn template(&self, template: &str, path: &str) -> Result<(), PatternFault>;
+
+    /// A regular expression for whole origins; whether it matches one of `samples`. Without a
+    /// judge, every expression is taken and matches none of them.
+    ///
+    /// # Errors
+    /// The first fault of the expression.
+    fn origin(&self, expression: &str, samples: &[&str]) -> Result<bool, PatternFault> {
+        let _ = (expression, samples);
+        Ok(false)
+    }
 }
 
 /// What is wrong with a pattern, and where in it.

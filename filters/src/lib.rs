@@ -4,28 +4,38 @@
 //! A filter touches no socket and reads no clock. What its settings demand of a head was
 //! checked when the configuration was read, so a decision cannot fail on a constant.
 
+mod address;
 pub mod auth;
 mod body_limit;
 mod concurrency_limit;
+mod cors;
+mod csrf;
 mod dice;
 mod fault;
 mod grpc_web;
 mod headers;
 mod maintenance;
+mod origin;
 pub mod rate_limit;
 mod rewrite;
+mod security_headers;
 #[cfg(test)]
 mod testing;
 
+pub use address::{ADDRESS_BLOCKED, Address, Networks, Rule, Unlisted};
 pub use auth::Authenticate;
 pub use body_limit::BodyLimit;
 pub use concurrency_limit::ConcurrencyLimit;
+pub use cors::{CROSS_SITE, Cors, Credentials, Others, PrivateNetwork};
+pub use csrf::{Csrf, Referer, Unmarked};
 pub use fault::Fault;
 pub use grpc_web::GrpcWeb;
 pub use headers::{HeaderEdits, Headers};
 pub use maintenance::{Enabled, Maintenance, Page};
+pub use origin::{Every, Hosts, OriginRegex, Origins, Port};
 pub use rate_limit::RateLimit;
 pub use rewrite::Rewrite;
+pub use security_headers::{Present, SecurityHeaders, Software};
 
 use ringgate_core::chain::{self, Answer, Bodies, BodyMode, BodyPhase, BodyVerdict, CallOutcome};
 use ringgate_core::chain::{RequestPhase, ResponsePhase, Verdict};
@@ -48,6 +58,14 @@ pub enum Filter {
     Fault(Fault),
     /// Answers in place of origins that are being worked on.
     Maintenance(Maintenance),
+    /// Keeps clients out by their addresses.
+    Address(Address),
+    /// Says which origins' pages may read answers.
+    Cors(Box<Cors>),
+    /// Refuses what pages of other sites make browsers send.
+    Csrf(Csrf),
+    /// Tells browsers to be careful.
+    SecurityHeaders(SecurityHeaders),
     /// Asks who makes a request.
     Authenticate(Box<Authenticate>),
     /// Limits rates, and quotas of days and months. Boxed: it is much larger than the others.
@@ -80,6 +98,8 @@ pub struct Scratch {
     pub(crate) places: concurrency_limit::Held,
     /// Where the question who makes the request stands.
     pub(crate) auth: auth::Progress,
+    /// Who has answered a preflight.
+    pub(crate) preflight: cors::Preflight,
     /// What rate limits have left, for the response's fields.
     pub(crate) told: rate_limit::Told,
     /// Rate limits that would have refused.
@@ -121,8 +141,20 @@ impl chain::Filter for Filter {
             Filter::ConcurrencyLimit(limit) => limit.request_head(phase),
             Filter::Fault(fault) => fault.request_head(phase),
             Filter::Maintenance(maintenance) => maintenance.request_head(phase),
+            Filter::Address(address) => address.request_head(phase),
+            Filter::Cors(cors) => cors.request_head(phase),
+            Filter::Csrf(csrf) => csrf.request_head(phase),
+            Filter::SecurityHeaders(_) => Verdict::Continue,
             Filter::Authenticate(authenticate) => authenticate.request_head(phase),
             Filter::RateLimit(limit) => limit.request_head(phase),
+        }
+    }
+
+    fn preflight(&self, phase: &mut RequestPhase<'_, Self>) -> Option<Box<Answer>> {
+        match self {
+            Filter::Address(address) => address.refusal(phase),
+            Filter::Cors(cors) => cors.preflight(phase),
+            _ => None,
         }
     }
 
@@ -146,6 +178,8 @@ impl chain::Filter for Filter {
         match self {
             Filter::Headers(headers) => headers.response_head(phase),
             Filter::GrpcWeb(grpc_web) => grpc_web.response_head(phase),
+            Filter::Cors(cors) => cors.response_head(phase),
+            Filter::SecurityHeaders(headers) => headers.response_head(phase),
             Filter::RateLimit(limit) => limit.response_head(phase),
             _ => BodyVerdict::Continue,
         }
@@ -167,6 +201,10 @@ impl chain::Filter for Filter {
             Filter::ConcurrencyLimit(limit) => limit.describe(),
             Filter::Fault(fault) => fault.describe(),
             Filter::Maintenance(maintenance) => maintenance.describe(),
+            Filter::Address(address) => address.describe(),
+            Filter::Cors(cors) => cors.describe(),
+            Filter::Csrf(csrf) => csrf.describe(),
+            Filter::SecurityHeaders(headers) => headers.describe(),
             Filter::Authenticate(authenticate) => authenticate.describe(),
             Filter::RateLimit(limit) => limit.describe(),
         }
@@ -188,6 +226,9 @@ impl chain::Filter for Filter {
             Filter::ConcurrencyLimit(limit) => limit.tell(phase),
             Filter::Fault(fault) => fault.tell(phase),
             Filter::Maintenance(maintenance) => maintenance.tell(phase),
+            Filter::Address(address) => address.tell(phase),
+            Filter::Cors(cors) => cors.tell(phase),
+            Filter::Csrf(csrf) => csrf.tell(phase),
             Filter::Authenticate(authenticate) => authenticate.tell(phase),
             Filter::RateLimit(limit) => limit.tell(phase),
             _ => None,

@@ -2,7 +2,8 @@
 
 use ringgate_core::block::Block;
 use ringgate_core::chain::{
-    Attributes, Bodies, BodyPhase, BodyVerdict, Filter as _, RequestPhase, ResponsePhase, Verdict,
+    Answer, Attributes, Bodies, BodyPhase, BodyVerdict, Filter as _, RequestPhase, ResponsePhase,
+    Verdict,
 };
 use ringgate_core::http::{RequestHead, ResponseHead};
 use ringgate_core::rt::clock::Stamp;
@@ -21,6 +22,18 @@ pub(crate) struct Exchange {
 impl Exchange {
     pub(crate) fn request_head(&mut self, filter: &Filter) -> Verdict {
         filter.request_head(&mut RequestPhase {
+            head: &mut self.head,
+            attributes: &mut self.attributes,
+            core: &mut self.core,
+            scratch: &mut self.scratch,
+            now: Stamp::now(),
+            unix_ms: self.unix_ms,
+        })
+    }
+
+    /// The answer to a preflight.
+    pub(crate) fn preflight(&mut self, filter: &Filter) -> Option<Box<Answer>> {
+        filter.preflight(&mut RequestPhase {
             head: &mut self.head,
             attributes: &mut self.attributes,
             core: &mut self.core,

@@ -19,6 +19,7 @@ use ringgate_router::PathPattern;
 
 use super::Surroundings;
 use super::access::Schemes;
+use super::access::edge;
 use super::limits;
 use super::policies::prefixed;
 use super::routes::template;
@@ -125,6 +126,14 @@ impl<'c> Filters<'c> {
                 Filter::Authenticate(Box::new(self.schemes.authenticate(filter, asked)))
             }
             FilterKind::Invalid => return Err(invalid(filter, span)),
+            FilterKind::Address(written) => {
+                Filter::Address(edge::address(written, self.around.networks))
+            }
+            FilterKind::Cors(written) => Filter::Cors(Box::new(edge::cors(written, span)?)),
+            FilterKind::Csrf(written) => Filter::Csrf(edge::csrf(written, span)?),
+            FilterKind::SecurityHeaders(written) => {
+                Filter::SecurityHeaders(edge::security_headers(written))
+            }
         })
     }
 

@@ -26,6 +26,7 @@ use ringgate_core::stats::Registry;
 use ringgate_filters::Filter;
 use ringgate_filters::rate_limit::Ledgers;
 
+use crate::networks::NetworkFiles;
 use crate::tls::Configured;
 use access::Backends;
 use conflicts::conflicts;
@@ -55,6 +56,8 @@ pub struct Surroundings<'a> {
     /// Whom filters ask who makes a request.
     #[allow(dead_code, reason = "filters that ask are added one by one")]
     pub backends: &'a Backends,
+    /// The files of networks that filters name.
+    pub networks: &'a NetworkFiles,
     /// The number of the snapshot.
     pub generation: u64,
 }

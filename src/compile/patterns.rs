@@ -2,6 +2,7 @@
 //! what the router takes.
 
 use ringgate_config::{PatternCheck, PatternFault};
+use ringgate_filters::OriginRegex;
 use ringgate_router::{HostPattern, PathPattern, PatternError, Template};
 
 /// Checks patterns and templates with the router's own parsers.
@@ -20,6 +21,14 @@ impl PatternCheck for RouterPatterns {
     fn template(&self, template: &str, path: &str) -> Result<(), PatternFault> {
         let path = PathPattern::parse(path).map_err(fault)?;
         Template::parse(template, &path).map(drop).map_err(fault)
+    }
+
+    fn origin(&self, expression: &str, samples: &[&str]) -> Result<bool, PatternFault> {
+        let regex = OriginRegex::new(expression);
+        let regex = regex.map_err(|why| PatternFault::new(0..expression.len(), why))?;
+        Ok(samples
+            .iter()
+            .any(|sample| regex.is_match(sample.as_bytes())))
     }
 }
 

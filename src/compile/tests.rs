@@ -40,6 +40,7 @@ fn compiled_with(
         challenges: &Arc::default(),
         ledgers: &Ledgers::new(1, 0),
         backends: &Backends::none(),
+        networks: &Default::default(),
         generation: 3,
     };
     compile(&config(text), &around)

@@ -45,6 +45,27 @@ pub(crate) fn header_name(text: &str) -> Result<Box<str>, Fault> {
     Ok(text.to_ascii_lowercase().into_boxed_str())
 }
 
+/// A source of a content security policy: `'self'`, `https:`, `https://app.example.com`.
+pub(crate) fn policy_source(text: &str) -> Result<Box<str>, Fault> {
+    let fault = |label: &str| {
+        let expected = "a source such as \"'self'\" or \"https://app.example.com\"";
+        Fault::new("source", expected, label)
+    };
+    if text.is_empty()
+        || !text
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !b";,".contains(&b))
+    {
+        return Err(fault("is not one word without `;` and `,`"));
+    }
+    if ["self", "none"].contains(&text) {
+        return Err(
+            fault("this word stands in quotes of its own").help(format!("write \"'{text}'\""))
+        );
+    }
+    Ok(Box::from(text))
+}
+
 /// A field value without line breaks or controls; the gateway's own are ASCII.
 pub(crate) fn header_value(text: &str) -> Result<Box<str>, Fault> {
     let fault = |label: &str| {

@@ -5,6 +5,7 @@ mod access;
 mod address;
 mod http;
 mod names;
+mod origin;
 mod policy;
 
 use std::path::PathBuf;
@@ -21,11 +22,12 @@ pub(crate) use address::{admin_host, authority, auto_workers, cores, endpoint, l
 use http::is_token_byte;
 pub(crate) use http::{
     CREDENTIALS, absolute_path, body_part, header_name, header_value, is_credential, location,
-    method, prefix, template, untouchable, via,
+    method, policy_source, prefix, template, untouchable, via,
 };
 pub(crate) use names::{
     contact, directory_url, grpc_service, ordered_name, server_name, server_pattern,
 };
+pub(crate) use origin::origin;
 pub(crate) use policy::{
     RetryCause, cookie_name, key_part, pass_value, redis_url, retry_cause, signing_secret,
 };

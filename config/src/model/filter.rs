@@ -1,8 +1,8 @@
 //! What is done to requests and responses on the way.
 
 use super::{
-    Authentication, ConcurrencyLimit, FaultFilter, Field, HeaderName, Maintenance, Name, Quota,
-    RateLimit,
+    AddressFilter, Authentication, ConcurrencyLimit, Cors, Csrf, FaultFilter, Field, HeaderName,
+    Maintenance, Name, Quota, RateLimit, SecurityHeaders,
 };
 use crate::Spanned;
 
@@ -41,6 +41,14 @@ pub enum FilterKind {
     /// One that could not be read: it keeps its name, so that its routes do not seem wrong as
     /// well. No configuration without errors has it.
     Invalid,
+    /// `type = "address"`
+    Address(Box<AddressFilter>),
+    /// `type = "cors"`
+    Cors(Box<Cors>),
+    /// `type = "security_headers"`
+    SecurityHeaders(Box<SecurityHeaders>),
+    /// `type = "csrf"`
+    Csrf(Box<Csrf>),
 }
 
 /// Changes to the fields of requests and responses.

@@ -3,6 +3,7 @@
 
 mod access;
 mod acme;
+mod edge;
 mod filter;
 mod limiter;
 mod listener;
@@ -23,6 +24,10 @@ pub use access::{
     KeyProof, Otherwise, TokenSubject,
 };
 pub use acme::{Acme, Challenge};
+pub use edge::{
+    AddressFilter, Cors, Csrf, NetworkLists, OriginHosts, OriginPattern, OriginPort, Origins,
+    SecurityHeaders, WithoutOrigin,
+};
 pub use filter::{BodyLimit, Filter, FilterKind, HeaderEdits, HeaderFilter, PathRewrite};
 pub use limiter::{
     Algorithm, ConcurrencyLimit, FaultFilter, LimiterKey, Maintenance, Period, Quota, Rate,

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "filters that ask are added one by one")]
 
 mod consumers;
+pub(super) mod edge;
 mod schemes;
 
 use std::sync::Arc;

@@ -1,6 +1,9 @@
 //! `[filter.NAME]`.
 
+mod address;
+mod cors;
 mod limiter;
+mod security_headers;
 mod trial;
 
 use std::collections::BTreeMap;
@@ -119,6 +122,14 @@ static GRPC_WEB: Section = Section {
     keys: &[TYPE],
 };
 
+const fn now(tag: &'static str, section: &'static Section) -> Variant {
+    Variant {
+        tag,
+        section,
+        stage: Stage::Now,
+    }
+}
+
 /// Every filter type.
 pub(crate) const VARIANTS: &[Variant] = &[
     Variant {
@@ -166,6 +177,10 @@ pub(crate) const VARIANTS: &[Variant] = &[
         section: &trial::MAINTENANCE,
         stage: Stage::Now,
     },
+    now("address", &address::ADDRESS),
+    now("cors", &cors::CORS),
+    now("security_headers", &security_headers::SECURITY_HEADERS),
+    now("csrf", &cors::CSRF),
     Variant {
         tag: "api_key",
         section: &access::API_KEY,
@@ -277,6 +292,10 @@ fn filter(r: &mut Reader<'_>, entry: &Item<'_>) -> Option<FilterKind> {
         "api_key" => access::api_key(r, &table),
         "any_of" => access::any_of(r, &table),
         "all_of" => access::all_of(r, &table),
+        "address" => address::address(r, &table),
+        "cors" => cors::cors(r, &table),
+        "security_headers" => security_headers::security_headers(r, &table),
+        "csrf" => cors::csrf(r, &table),
         tag => {
             debug_assert!(false, "nothing reads {tag}");
             None
