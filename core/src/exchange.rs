@@ -12,6 +12,7 @@ use crate::chain::{Attributes, Filter, Run, Summary, Watched};
 use crate::error::{Fault, Origin, Phase};
 use crate::halves::Deadline;
 use crate::http::h1::BodyDecoder;
+use crate::http::query::mask;
 use crate::http::{BodyLen, Known, RequestHead, ResponseHead};
 use crate::resilience::Outcome;
 use crate::resilience::canary::Side;
@@ -32,6 +33,7 @@ pub(crate) struct Exchange<F: Filter> {
     pub(crate) out: Vec<u8>,
     /// A path or another text on its way into a head.
     pub(crate) text: Vec<u8>,
+    masked: Masked,
     pub(crate) deadline: Deadline,
     /// The tick at which the request began.
     pub(crate) began: u32,
@@ -76,6 +78,13 @@ pub(crate) struct Account {
     pub(crate) received: u64,
 }
 
+/// What is logged in place of texts that hold credentials; empty where they hold none.
+#[derive(Debug, Default)]
+struct Masked {
+    target: Vec<u8>,
+    referer: Vec<u8>,
+}
+
 /// Whether what the client sent is a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Parsed {
@@ -95,6 +104,7 @@ impl<F: Filter> Default for Exchange<F> {
             response_body: BodyDecoder::default(),
             out: Vec::new(),
             text: Vec::new(),
+            masked: Masked::default(),
             deadline: Deadline::default(),
             began: 0,
             account: Account::default(),
@@ -118,6 +128,8 @@ impl<F: Filter> Exchange<F> {
         self.out.clear();
         self.out.shrink_to(KEPT_CAPACITY_MAX);
         self.text.clear();
+        self.masked.target.clear();
+        self.masked.referer.clear();
         self.deadline = Deadline::default();
         self.account = Account::default();
     }
@@ -174,6 +186,10 @@ impl<F: Filter> Exchange<F> {
             });
             self.account.watched = watched;
         }
+        let secret = &snapshot.forwarding.secret_parameters;
+        if !secret.is_empty() {
+            self.mask(secret);
+        }
         worker.log(|| self.record(worker, snapshot, now, received));
     }
 
@@ -217,7 +233,10 @@ impl<F: Filter> Exchange<F> {
                 .fault
                 .map(|fault| fault.row().code)
                 .or_else(|| (!account.code.is_empty()).then_some(account.code)),
-            referer: request.fields.value(Known::Referer),
+            referer: match &self.masked.referer[..] {
+                b"" => request.fields.value(Known::Referer),
+                masked => Some(masked),
+            },
             user_agent: request.fields.value(Known::UserAgent),
         }
     }
@@ -236,17 +255,44 @@ impl<F: Filter> Exchange<F> {
         names
     }
 
+    /// Makes what is logged of texts that hold credentials. Only a request that has some pays
+    /// for it, and the memory is kept.
+    fn mask(&mut self, secret: &[Box<str>]) {
+        let mut masked = std::mem::take(&mut self.masked);
+        let said = match self.account.parsed {
+            Parsed::No => self.line(),
+            Parsed::Yes => self.request.target(),
+        };
+        mask(said, secret, &mut masked.target);
+        let referer = self.request.fields.value(Known::Referer);
+        mask(referer.unwrap_or_default(), secret, &mut masked.referer);
+        self.masked = masked;
+    }
+
+    /// The first line of what is no request.
+    fn line(&self) -> &[u8] {
+        let bytes = &self.request.fields.text()[..];
+        let end = bytes.iter().position(|b| matches!(b, b'\r' | b'\n'));
+        &bytes[..end.unwrap_or(bytes.len())]
+    }
+
     fn said(&self) -> Said<'_> {
         let request = &self.request;
+        let masked = &self.masked.target[..];
         if self.account.parsed == Parsed::No {
-            let bytes = &request.fields.text()[..];
-            let end = bytes.iter().position(|b| matches!(b, b'\r' | b'\n'));
-            return Said::Line(&bytes[..end.unwrap_or(bytes.len())]);
+            return Said::Line(if masked.is_empty() {
+                self.line()
+            } else {
+                masked
+            });
         }
         Said::Request {
             method: request.method_text(),
             host: request.authority(),
-            target: request.target(),
+            target: match masked {
+                b"" => request.target(),
+                masked => masked,
+            },
             version: request.version,
         }
     }

@@ -82,6 +82,9 @@ pub struct ForwardingPolicy {
     /// Fields by which origins are told of principals, in lower case: taken out of what clients
     /// send.
     pub reserved: Box<[Box<str>]>,
+    /// Query parameters that carry credentials: their values are masked wherever a target is
+    /// shown.
+    pub secret_parameters: Box<[Box<str>]>,
 }
 
 /// A list of networks.

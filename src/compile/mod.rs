@@ -122,6 +122,7 @@ fn forwarding(config: &Config) -> ForwardingPolicy {
         via: policy.via.clone(),
         request_id: policy.request_id.clone(),
         reserved: access::reserved(config),
+        secret_parameters: access::secret_parameters(config),
     }
 }
 

@@ -25,6 +25,7 @@ use super::losing::loss;
 use super::policies;
 use super::report::{self, Candidate, Decision, Forward, Outcome, Place, Report, Step, Understood};
 use super::request::Asked;
+use super::shown::{masked, masked_query, text_of};
 use crate::checked::Checked;
 use crate::compile::{self, Addresses, Snapshot};
 
@@ -148,17 +149,18 @@ impl Dry {
 
     fn understood(&self, asked: &Asked, listener: usize, told: &Explanation) -> Understood {
         let routed = told.routed.as_ref();
+        let secret = &self.snapshot.forwarding.secret_parameters;
         let path = routed.map(|r| text_of(&r.path)).filter(|p| !p.is_empty());
         let sent = asked.target.split('?').next().unwrap_or_default();
         let (client_from, client_place) = self.client_from(asked, told);
         Understood {
             method: asked.method.clone(),
-            url: asked.url.clone(),
+            url: masked(asked.url.clone(), secret),
             host: routed.map(|r| text_of(&r.host)),
             path_sent: (path.as_deref() != Some(sent)).then(|| sent.to_owned()),
             path,
             query: routed
-                .map(|r| text_of(&r.query))
+                .map(|r| masked_query(&text_of(&r.query), secret))
                 .filter(|query| !query.is_empty()),
             client: told.client.to_string(),
             client_from,
@@ -331,6 +333,7 @@ impl Dry {
         };
         let route = self.route(index);
         let rewrite = route.rewrite.as_ref();
+        let head = text_of(head).replace("\r\n", "\n").trim_end().to_owned();
         Forward {
             policies: Vec::new(),
             chosen_by: None,
@@ -347,7 +350,7 @@ impl Dry {
                 UpstreamProtocol::Http2 => "h2",
                 UpstreamProtocol::Auto => "auto",
             },
-            head: text_of(head).replace("\r\n", "\n").trim_end().to_owned(),
+            head: masked(head, &self.snapshot.forwarding.secret_parameters),
         }
     }
 
@@ -466,17 +469,6 @@ pub fn phrase(status: u16) -> &'static str {
             .and_then(|status| status.canonical_reason())
             .unwrap_or(""),
     }
-}
-
-/// Text that a terminal can take: no control characters but line ends.
-fn text_of(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let safe = text.chars().map(|c| match c {
-        '\r' | '\n' | '\t' => c,
-        c if c.is_control() => char::REPLACEMENT_CHARACTER,
-        c => c,
-    });
-    safe.collect()
 }
 
 /// Header conditions look at the fields as the parser left them, and other ones at what filters

@@ -8,6 +8,7 @@ mod policies;
 mod report;
 mod request;
 mod sequence;
+mod shown;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;

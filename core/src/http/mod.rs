@@ -15,6 +15,7 @@ pub mod head;
 pub mod known;
 pub mod limits;
 pub mod method;
+pub mod query;
 pub mod request_id;
 mod text;
 

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::VALUE_TEXT_MAX;
+use crate::http::query::{decoded, parameters};
 use crate::http::{Fields, Known};
 use crate::principal::Claims;
 
@@ -217,39 +218,9 @@ pub(crate) fn cookie<'h>(fields: &'h Fields, name: &str) -> Option<&'h [u8]> {
 /// The first parameter of this name, however either is escaped; one without `=` has an empty
 /// value.
 pub(super) fn query<'h>(query: Option<&'h [u8]>, name: &str) -> Value<'h> {
-    let mut pairs = query
-        .into_iter()
-        .flat_map(|query| query.split(|byte| *byte == b'&'));
-    let value = pairs.find_map(|pair| {
-        let equals = pair.iter().position(|byte| *byte == b'=');
-        let (said, value) = match equals {
-            Some(at) => (&pair[..at], &pair[at + 1..]),
-            None => (pair, &[][..]),
-        };
-        // Few names are escaped.
-        let same =
-            said == name.as_bytes() || (said.contains(&b'%') && decoded(said).eq(name.bytes()));
-        same.then_some(value)
-    });
+    let value = parameters(query, name).next().map(|(_, value)| value);
     match value {
         Some(value) if value.contains(&b'%') => Value::Encoded(value),
         value => Value::maybe(value),
     }
-}
-
-/// Bytes with their escapes taken back (RFC 3986, 2.1); what is no proper one stays.
-fn decoded(text: &[u8]) -> impl Iterator<Item = u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        let (first, behind) = rest.split_first()?;
-        rest = behind;
-        if let (b'%', [high, low, behind @ ..]) = (*first, behind)
-            && let (Some(high), Some(low)) = (digit(*high), digit(*low))
-        {
-            rest = behind;
-            return Some((high << 4 | low) as u8);
-        }
-        Some(*first)
-    })
 }

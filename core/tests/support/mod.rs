@@ -162,6 +162,7 @@ pub fn snapshot_of<F: Filter>(
             via: Some("ringgate".into()),
             request_id: Some("x-request-id".into()),
             reserved: [].into(),
+            secret_parameters: [].into(),
         },
         challenges: Arc::default(),
         overload: Overload::default(),

@@ -1,10 +1,10 @@
 //! API keys: a text that a consumer sends, of which the gateway knows only the digest.
 
-use std::iter;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use ringgate_core::chain::RequestPhase;
+use ringgate_core::http::query::{decoded, halves, is_named, parameters};
 use ringgate_core::http::{Fields, Known, RequestHead};
 
 use super::consumers::{Directory, KeyState, Principals};
@@ -216,39 +216,15 @@ fn behind<'v>(value: &'v [u8], prefix: &[u8]) -> Option<&'v [u8]> {
         .then(|| key.trim_ascii_start())
 }
 
-/// Parameters of a name, with the whole pair each; names are compared with their escapes taken
-/// back.
-fn parameters<'q>(
-    query: Option<&'q [u8]>,
-    name: &str,
-) -> impl Iterator<Item = (&'q [u8], &'q [u8])> {
-    let pairs = query
-        .into_iter()
-        .flat_map(|query| query.split(|b| *b == b'&'));
-    pairs.filter_map(move |pair| {
-        let (said, value) = halves(pair, b'=').unwrap_or((pair, b""));
-        is_named(said, name).then_some((pair, value))
-    })
-}
-
-fn is_named(said: &[u8], name: &str) -> bool {
-    said == name.as_bytes() || (said.contains(&b'%') && decoded(said).eq(name.bytes()))
-}
-
 fn cookies<'f>(fields: &'f Fields, name: &str) -> impl Iterator<Item = (&'f [u8], &'f [u8])> {
     let pairs = fields
         .values(Known::Cookie)
         .flat_map(|line| line.split(|b| *b == b';'));
     pairs.filter_map(move |pair| {
         let pair = pair.trim_ascii();
-        let (said, value) = halves(pair, b'=')?;
+        let (said, value) = halves(pair);
         (said.trim_ascii_end() == name.as_bytes()).then(|| (pair, unquoted(value.trim_ascii())))
     })
-}
-
-fn halves(pair: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
-    let at = pair.iter().position(|byte| *byte == at)?;
-    Some((&pair[..at], &pair[at + 1..]))
 }
 
 fn unquoted(value: &[u8]) -> &[u8] {
@@ -258,23 +234,6 @@ fn unquoted(value: &[u8]) -> &[u8] {
         .unwrap_or(value)
 }
 
-/// Bytes with their escapes taken back (RFC 3986, 2.1); what is no proper one stays.
-fn decoded(text: &[u8]) -> impl Iterator<Item = u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let mut rest = text;
-    iter::from_fn(move || {
-        let (first, behind) = rest.split_first()?;
-        rest = behind;
-        if let (b'%', [high, low, behind @ ..]) = (*first, behind)
-            && let (Some(high), Some(low)) = (digit(*high), digit(*low))
-        {
-            rest = behind;
-            return u8::try_from(high * 16 + low).ok();
-        }
-        Some(*first)
-    })
-}
-
 fn hide_parameter(head: &mut RequestHead, name: &str, text: &mut Vec<u8>) {
     if parameters(head.query(), name).next().is_none() {
         return;
@@ -282,7 +241,7 @@ fn hide_parameter(head: &mut RequestHead, name: &str, text: &mut Vec<u8>) {
     text.clear();
     let mut pairs = 0;
     for pair in head.query().unwrap_or_default().split(|b| *b == b'&') {
-        let (said, _) = halves(pair, b'=').unwrap_or((pair, b""));
+        let (said, _) = halves(pair);
         if is_named(said, name) {
             continue;
         }
@@ -307,8 +266,8 @@ fn hide_cookie(fields: &mut Fields, name: &str, text: &mut Vec<u8>) {
     let lines = fields.values(Known::Cookie);
     for pair in lines.flat_map(|line| line.split(|b| *b == b';')) {
         let pair = pair.trim_ascii();
-        let said = halves(pair, b'=').map(|(said, _)| said.trim_ascii_end());
-        if pair.is_empty() || said == Some(name.as_bytes()) {
+        let (said, _) = halves(pair);
+        if pair.is_empty() || said.trim_ascii_end() == name.as_bytes() {
             continue;
         }
         if !text.is_empty() {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use ringgate_filters::auth::verify::{NoVerifier, Verifier};
 
-pub(super) use schemes::{Schemes, reserved};
+pub(super) use schemes::{Schemes, reserved, secret_parameters};
 
 /// Whom filters ask who decide who makes a request: they work off the data plane, and are the
 /// same over reloads.
