@@ -38,18 +38,18 @@ impl Connection {
     /// # Errors
     /// Those of the system, and an answer that is not HTTP or has no `Content-Length`.
     pub fn get(&mut self, path: &str) -> io::Result<Answer> {
-        self.get_with(path, "")
+        self.ask(path, "")
     }
 
     /// The same with a further field, such as `X-User: alice`; empty for none.
     ///
     /// # Errors
     /// As [`Connection::get`].
-    pub fn get_with(&mut self, path: &str, field: &str) -> io::Result<Answer> {
+    pub fn ask(&mut self, path: &str, line: &str) -> io::Result<Answer> {
         // The admin API answers to its own address only.
         let host = self.stream.peer_addr()?;
-        let end = if field.is_empty() { "" } else { "\r\n" };
-        let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{field}{end}\r\n");
+        let end = if line.is_empty() { "" } else { "\r\n" };
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{line}{end}\r\n");
         self.stream.write_all(head.as_bytes())?;
         let mut bytes = Vec::with_capacity(1024);
         loop {

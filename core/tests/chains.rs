@@ -8,9 +8,10 @@
 mod support;
 
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crossbeam::queue::SegQueue;
 use ringgate_core::chain::{
     Answer, BodyVerdict, CallOutcome, Filter, Program, RequestPhase, ResponsePhase, Step, Summary,
     Verdict,
@@ -56,26 +57,26 @@ enum Errands {
 
 #[derive(Default)]
 struct Scratch {
-    said: Arc<Mutex<Option<&'static str>>>,
+    said: Arc<OnceLock<&'static str>>,
     begun: u32,
 }
 
 /// What is never done is kept here, or it would be given up.
-static NEVER: Mutex<Vec<Done>> = Mutex::new(Vec::new());
+static NEVER: SegQueue<Done> = SegQueue::new();
 
-fn errand(kind: Errands, said: &Arc<Mutex<Option<&'static str>>>) -> Errand {
+fn errand(kind: Errands, said: &Arc<OnceLock<&'static str>>) -> Errand {
     let said = Arc::clone(said);
     Errand {
         timeout: Duration::from_millis(200),
         hand_over: Box::new(move |done: Done| match kind {
             Errands::Later => drop(std::thread::spawn(move || {
                 std::thread::sleep(Duration::from_millis(20));
-                *said.lock().unwrap() = Some("later");
+                said.set("later").unwrap();
                 drop(done);
             })),
-            Errands::AtOnce => *said.lock().unwrap() = Some("at once"),
+            Errands::AtOnce => said.set("at once").unwrap(),
             Errands::GivenUp => drop(done),
-            Errands::Never => NEVER.lock().unwrap().push(done),
+            Errands::Never => NEVER.push(done),
         }),
     }
 }
@@ -129,8 +130,8 @@ impl Filter for Test {
 
     fn resume(&self, phase: &mut RequestPhase<'_, Self>, outcomes: &[CallOutcome]) -> Verdict {
         assert!(outcomes.is_empty());
-        let said = phase.scratch.said.lock().unwrap().take();
-        match said {
+        let said = std::mem::take(&mut phase.scratch.said);
+        match said.get() {
             Some(said) => {
                 phase.head.fields.set("x-said", said.as_bytes()).unwrap();
                 Verdict::Continue
@@ -187,7 +188,7 @@ fn an_errand_without_a_result_ends_in_time() {
             }
         }
         // Done long after the request has gone: nobody is woken, nothing breaks.
-        NEVER.lock().unwrap().clear();
+        while NEVER.pop().is_some() {}
     }
 }
 

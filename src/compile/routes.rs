@@ -55,13 +55,16 @@ pub(super) fn router(config: &Config) -> Result<Router, Vec<Diagnostic>> {
     })
 }
 
+/// Routes, and the chains that go before them.
+pub(super) type Lowered = (Vec<Route>, Vec<Program<Filter>>);
+
 /// The routes, by the ids of their router, and the chains of filters that listeners put before
 /// them.
 pub(super) fn lower(
     config: &Config,
     router: &Router,
     around: &Surroundings<'_>,
-) -> Result<(Vec<Route>, Vec<Program<Filter>>), Vec<Diagnostic>> {
+) -> Result<Lowered, Vec<Diagnostic>> {
     let names = (0..).zip(&config.routes).filter_map(|(id, route)| {
         let pattern = &router.spec(RouteId(id))?.path;
         Some(names(route, pattern))

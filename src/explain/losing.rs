@@ -183,7 +183,8 @@ fn less_specific(
         );
     }
     let conditions = |spec: &RouteSpec| {
-        spec.headers.len() + spec.query.len() + usize::from(!spec.methods.is_any())
+        let named = spec.headers.len() + spec.query.len() + spec.facts.len();
+        named + usize::from(!spec.methods.is_any())
     };
     if conditions(spec) != conditions(other) {
         let text = format!("fewer conditions than {name}, and all of those hold");

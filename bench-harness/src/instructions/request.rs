@@ -251,7 +251,7 @@ fn ask(address: SocketAddr, requests: u32, field: &str) -> Result<()> {
     let mut connection = Connection::open(address).map_err(failed)?;
     for _ in 0..requests {
         interrupt::check()?;
-        let answer = connection.get_with("/api/users/7", field).map_err(failed)?;
+        let answer = connection.ask("/api/users/7", field).map_err(failed)?;
         if answer.status != 200 {
             return Err(Fault::Setup(format!(
                 "the gateway answered with {}",

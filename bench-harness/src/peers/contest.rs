@@ -197,7 +197,7 @@ impl Contest<'_> {
         let headers = scenario.headers().join("\r\n");
         let ask = |address| {
             http::Connection::open(address)
-                .and_then(|mut connection| connection.get_with(&path, &headers))
+                .and_then(|mut connection| connection.ask(&path, &headers))
                 .map_err(|error| Fault::Premise(format!("{address} does not answer: {error}")))
         };
         let (origin, proxy) = (ask(self.stage.origin().address())?, ask(started.address)?);

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::model::{
-    Action, Config, Filter, FilterId, FilterKind, ListenerProtocol, Name, PathRewrite, Route,
-    Upstream, UpstreamId, UpstreamProtocol,
+    Action, Config, Filter, FilterId, FilterKind, Listener, ListenerProtocol, Name, PathRewrite,
+    Route, Upstream, UpstreamId, UpstreamProtocol,
 };
 use crate::nearest::nearest;
 use crate::read::{Parts, RawAction, RawListener, RawRoute, Reader, Text, quote};
@@ -192,27 +192,13 @@ pub(crate) fn link(r: &mut Reader<'_>, mut parts: Parts, root: Span) -> Option<C
     let mut redis = Index::new(r, "redis", parts.redis.iter().map(|redis| &redis.name));
     policy::check_stores(r, &parts.filters, parts.quotas.as_ref(), &mut redis);
     access::check_filters(r, &parts.filters, &parts.consumers, &mut filters);
-    let mut routes = Vec::with_capacity(parts.routes.len());
-    for route in parts.routes {
-        routes.extend(resolve(
-            r,
-            route,
-            &mut upstreams,
-            &mut filters,
-            &parts.filters,
-        ));
-    }
-    let mut listeners = Vec::with_capacity(parts.listeners.len());
-    for raw in parts.listeners {
-        let defined = &parts.filters;
-        listeners.push(listeners::resolve(
-            r,
-            raw,
-            &mut upstreams,
-            &mut filters,
-            defined,
-        ));
-    }
+    let all = &parts.filters;
+    let routes = parts.routes.into_iter();
+    let routes = routes.filter_map(|raw| resolve(r, raw, &mut upstreams, &mut filters, all));
+    let routes: Vec<Route> = routes.collect();
+    let raw = parts.listeners.into_iter();
+    let listeners = raw.map(|raw| listeners::resolve(r, raw, &mut upstreams, &mut filters, all));
+    let listeners: Vec<Listener> = listeners.collect();
     listeners::check_nested_tls(r, &listeners, &parts.upstreams);
     listeners::check_filters(r, &listeners, &routes, &parts.filters);
     for route in &routes {
