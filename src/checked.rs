@@ -11,7 +11,7 @@ use ringgate_core::arrivals::Arrivals;
 use ringgate_core::stats::Registry;
 use ringgate_filters::rate_limit::Ledgers;
 
-use crate::compile::access::Backends;
+use crate::compile::access::{Backends, Issuers};
 use crate::compile::{self, Addresses, RouterPatterns, Snapshot, Surroundings};
 use crate::networks::NetworkFiles;
 use crate::tls::Configured;
@@ -167,6 +167,10 @@ impl Read {
         watched.extend(networks.files);
         let networks_are_fine = worst(&networks.findings) == Verdict::Runnable;
         findings.extend(networks.findings);
+        let issuers = Issuers::load(&config);
+        watched.extend(issuers.files);
+        let keys_are_fine = worst(&issuers.findings) == Verdict::Runnable;
+        findings.extend(issuers.findings);
         let compiled = compile::compile(
             &config,
             &Surroundings {
@@ -176,6 +180,7 @@ impl Read {
                 tls: &loaded.configured,
                 challenges: around.challenges,
                 ledgers: around.ledgers,
+                issuers: &issuers.issuers,
                 backends: around.backends,
                 networks: &networks.lists,
                 generation: around.generation,
@@ -183,7 +188,7 @@ impl Read {
         );
         let (snapshot, more) = match compiled {
             Ok((snapshot, more)) => (
-                Some(snapshot).filter(|_| tls_is_fine && networks_are_fine),
+                Some(snapshot).filter(|_| tls_is_fine && networks_are_fine && keys_are_fine),
                 more,
             ),
             Err(more) => (None, more),

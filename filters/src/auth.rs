@@ -12,6 +12,7 @@
 pub mod api_key;
 pub(crate) mod cache;
 pub mod consumers;
+pub mod jwt;
 mod tell;
 pub mod verify;
 
@@ -25,6 +26,7 @@ use ringgate_core::principal::Principal;
 use crate::Filter;
 pub use api_key::ApiKey;
 pub use consumers::Directory;
+pub use jwt::Jwt;
 pub use tell::Tell;
 
 /// No credential came, and one is needed.
@@ -101,6 +103,8 @@ impl Refusal {
 pub enum Scheme {
     /// By a key that a consumer sends.
     ApiKey(ApiKey),
+    /// By a signed token.
+    Jwt(Jwt),
 }
 
 impl Scheme {
@@ -108,21 +112,24 @@ impl Scheme {
     pub fn name(&self) -> &'static str {
         match self {
             Scheme::ApiKey(scheme) => scheme.name(),
+            Scheme::Jwt(_) => jwt::NAME,
         }
     }
 
     fn check(&self, phase: &mut RequestPhase<'_, Filter>) -> Finding {
         match self {
             Scheme::ApiKey(scheme) => scheme.check(phase),
+            Scheme::Jwt(scheme) => scheme.check(phase),
         }
     }
 
     /// What was asked for has been done; of calls, these are the outcomes.
     fn resume(&self, phase: &mut RequestPhase<'_, Filter>, outcomes: &[CallOutcome]) -> Finding {
-        let _ = (phase, outcomes);
+        let _ = outcomes;
         match self {
             // It asks for nothing.
             Scheme::ApiKey(_) => Finding::Absent,
+            Scheme::Jwt(scheme) => scheme.resume(phase),
         }
     }
 
@@ -130,6 +137,7 @@ impl Scheme {
     fn challenge(&self, realm: &str, refusal: Option<&Refusal>) -> Option<String> {
         match self {
             Scheme::ApiKey(scheme) => scheme.challenge(realm, refusal),
+            Scheme::Jwt(_) => Some(Jwt::challenge(realm, refusal)),
         }
     }
 
@@ -137,12 +145,14 @@ impl Scheme {
     fn hide(&self, phase: &mut RequestPhase<'_, Filter>) {
         match self {
             Scheme::ApiKey(scheme) => scheme.hide(phase),
+            Scheme::Jwt(scheme) => scheme.hide(phase),
         }
     }
 
     fn describe(&self) -> String {
         match self {
             Scheme::ApiKey(scheme) => scheme.describe(),
+            Scheme::Jwt(scheme) => scheme.describe(),
         }
     }
 }
@@ -151,6 +161,7 @@ impl Scheme {
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     pub(crate) api_key: api_key::Memory,
+    pub(crate) jwt: jwt::Memory,
 }
 
 /// What becomes of a request without any credential.

@@ -43,6 +43,19 @@ impl Exchange {
         })
     }
 
+    /// What it asked for has been done.
+    pub(crate) fn resume(&mut self, filter: &Filter) -> Verdict {
+        let mut phase = RequestPhase {
+            head: &mut self.head,
+            attributes: &mut self.attributes,
+            core: &mut self.core,
+            scratch: &mut self.scratch,
+            now: Stamp::now(),
+            unix_ms: self.unix_ms,
+        };
+        filter.resume(&mut phase, &[])
+    }
+
     pub(crate) fn request_body(
         &mut self,
         filter: &Filter,

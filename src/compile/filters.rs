@@ -44,7 +44,7 @@ impl<'c> Filters<'c> {
         Filters {
             config,
             around,
-            schemes: Schemes::new(config),
+            schemes: Schemes::new(config, around.issuers),
             routes,
             made: HashMap::new(),
         }

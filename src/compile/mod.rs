@@ -28,7 +28,7 @@ use ringgate_filters::rate_limit::Ledgers;
 
 use crate::networks::NetworkFiles;
 use crate::tls::Configured;
-use access::Backends;
+use access::{Backends, Issuers};
 use conflicts::conflicts;
 pub use patterns::RouterPatterns;
 pub use upstreams::{endpoints, targets};
@@ -53,6 +53,8 @@ pub struct Surroundings<'a> {
     pub challenges: &'a Arc<Challenges>,
     /// What rate limits have counted, kept across reloads.
     pub ledgers: &'a Ledgers,
+    /// Who issues tokens, with their keys.
+    pub issuers: &'a Issuers,
     /// Whom filters ask who makes a request.
     #[allow(dead_code, reason = "filters that ask are added one by one")]
     pub backends: &'a Backends,

@@ -39,6 +39,7 @@ fn compiled_with(
         tls: &Configured::default(),
         challenges: &Arc::default(),
         ledgers: &Ledgers::new(1, 0),
+        issuers: &Issuers::default(),
         backends: &Backends::none(),
         networks: &Default::default(),
         generation: 3,

@@ -7,6 +7,7 @@ mod http;
 mod names;
 mod origin;
 mod policy;
+mod token;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +31,9 @@ pub(crate) use names::{
 pub(crate) use origin::origin;
 pub(crate) use policy::{
     RetryCause, cookie_name, key_part, pass_value, redis_url, retry_cause, signing_secret,
+};
+pub(crate) use token::{
+    any_http_url, keys_url, public_pem, token_issuer, token_kid, token_secret, token_type,
 };
 
 /// Why a text is not what its key wants.

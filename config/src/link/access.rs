@@ -79,6 +79,8 @@ pub(super) fn check_filters(
         let (members, tag) = match &asked.scheme {
             AuthScheme::AnyOf(members) => (members, "any_of"),
             AuthScheme::AllOf(members) => (members, "all_of"),
+            // What they ask for, `issuers` looks at.
+            AuthScheme::Jwt(_) => continue,
             AuthScheme::ApiKey(_) => {
                 check_keys(r, filter, consumers);
                 continue;

@@ -4,6 +4,7 @@
 mod access;
 mod acme;
 mod advice;
+mod issuers;
 mod listeners;
 mod policy;
 
@@ -147,7 +148,7 @@ impl<'a> Index<'a> {
 fn nobody(kind: &str) -> &'static str {
     match kind {
         "upstream" => "no route or listener",
-        "redis" => "no filter",
+        "redis" | "issuer" => "no filter",
         _ => "no route",
     }
 }
@@ -157,6 +158,7 @@ fn place(kind: &str) -> &'static str {
     match kind {
         "filter" => "the `filters` of a route, a listener or another filter",
         "redis" => "a filter's `redis`",
+        "issuer" => "a filter's `issuers`",
         _ => "a route's `upstream`",
     }
 }
@@ -191,6 +193,8 @@ pub(crate) fn link(r: &mut Reader<'_>, mut parts: Parts, root: Span) -> Option<C
     let fallbacks = policy::fallbacks(r, parts.fallbacks, &mut upstreams);
     let mut redis = Index::new(r, "redis", parts.redis.iter().map(|redis| &redis.name));
     policy::check_stores(r, &parts.filters, parts.quotas.as_ref(), &mut redis);
+    let mut issuers = Index::new(r, "issuer", parts.issuers.iter().map(|one| &one.name));
+    issuers::check(r, &parts.filters, &parts.issuers, &mut issuers);
     access::check_filters(r, &parts.filters, &parts.consumers, &mut filters);
     let all = &parts.filters;
     let routes = parts.routes.into_iter();
@@ -209,6 +213,7 @@ pub(crate) fn link(r: &mut Reader<'_>, mut parts: Parts, root: Span) -> Option<C
         upstreams.warn_unused(r);
         filters.warn_unused(r);
         redis.warn_unused(r);
+        issuers.warn_unused(r);
     }
     for (index, fallback) in fallbacks {
         parts.upstreams[index].fallback = Some(fallback);
@@ -237,6 +242,7 @@ pub(crate) fn link(r: &mut Reader<'_>, mut parts: Parts, root: Span) -> Option<C
         filters: parts.filters,
         access: parts.access,
         consumers: parts.consumers,
+        issuers: parts.issuers,
         routes,
         sources: Arc::new(Sources::default()),
     })

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{HeaderName, Name, Secret};
+use super::{HeaderName, Name, Secret, TokenFilter};
 use crate::Spanned;
 
 /// `[[consumer]]`
@@ -116,6 +116,8 @@ pub enum Otherwise {
 pub enum AuthScheme {
     /// `type = "api_key"`
     ApiKey(KeyPlaces),
+    /// `type = "jwt"`
+    Jwt(Box<TokenFilter>),
     /// `type = "any_of"`: filters that ask for one scheme, or for all of some; at least one.
     AnyOf(Vec<Spanned<Name>>),
     /// `type = "all_of"`: filters that ask for one scheme; at least one.

@@ -5,6 +5,7 @@ mod access;
 mod acme;
 mod edge;
 mod filter;
+mod issuer;
 mod limiter;
 mod listener;
 mod node;
@@ -29,6 +30,9 @@ pub use edge::{
     SecurityHeaders, WithoutOrigin,
 };
 pub use filter::{BodyLimit, Filter, FilterKind, HeaderEdits, HeaderFilter, PathRewrite};
+pub use issuer::{
+    Issuer, IssuerKey, IssuerKeys, KeyFetch, KeyMaterial, TokenAlgorithm, TokenExpiry, TokenFilter,
+};
 pub use limiter::{
     Algorithm, ConcurrencyLimit, FaultFilter, LimiterKey, Maintenance, Period, Quota, Rate,
     RateLimit, Weight,
@@ -90,6 +94,8 @@ pub struct Config {
     pub access: Access,
     /// Who may use the API.
     pub consumers: Vec<Consumer>,
+    /// Who issues tokens; names are unique.
+    pub issuers: Vec<Issuer>,
     /// In the order of the files: the main file's first, then the included files' sorted.
     pub routes: Vec<Route>,
     pub(crate) sources: Arc<Sources>,

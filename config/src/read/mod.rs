@@ -28,8 +28,8 @@ pub(crate) use table::{Table, bounded_integer};
 use crate::keys::{Key, Kind, Section};
 use crate::limits::{LIMITS, Limits};
 use crate::model::{
-    Access, Acme, Admin, Consumer, Filter, Forwarded, Log, Node, Overload, PathPolicy, Quotas,
-    Redis, Runtime, Upstream,
+    Access, Acme, Admin, Consumer, Filter, Forwarded, Issuer, Log, Node, Overload, PathPolicy,
+    Quotas, Redis, Runtime, Upstream,
 };
 use crate::nearest::nearest;
 use crate::span::{Span, Spanned};
@@ -37,7 +37,7 @@ use crate::span::{Span, Spanned};
 const INCLUDE: Key = Key::optional(
     "include",
     Kind::List(&Kind::Text("a path or glob, such as \"routes/*.toml\"")),
-    "Files whose listeners, upstreams, filters, consumers and routes are added to this file's, \
+    "Files whose listeners, upstreams, filters, consumers, issuers and routes are added to this file's, \
      relative to it, in the order of the list and sorted by path within each glob. A file is read \
      once, however many globs match it. Included files may include further files.",
 );
@@ -64,6 +64,12 @@ const CONSUMER: Key = Key::optional(
     "consumer",
     Kind::Tables(&access::CONSUMER),
     "Who may use the API.",
+);
+
+const ISSUER: Key = Key::optional(
+    "issuer",
+    Kind::Tables(&access::ISSUER),
+    "Who issues the tokens that filters of type \"jwt\" take.",
 );
 
 const ROUTE: Key = Key::optional(
@@ -134,6 +140,7 @@ pub(crate) static ROOT: Section = Section {
         UPSTREAM,
         FILTER,
         CONSUMER,
+        ISSUER,
         ROUTE,
     ],
 };
@@ -142,11 +149,11 @@ pub(crate) static ROOT: Section = Section {
 pub(crate) static INCLUDED: Section = Section {
     title: "an included file",
     doc: "The top level of an included file.",
-    keys: &[INCLUDE, LISTENER, UPSTREAM, FILTER, CONSUMER, ROUTE],
+    keys: &[INCLUDE, LISTENER, UPSTREAM, FILTER, CONSUMER, ISSUER, ROUTE],
 };
 
 /// Tables whose keys people put in the wrong place.
-static HOMES: [&Section; 24] = [
+static HOMES: [&Section; 25] = [
     &LIMITS,
     &process::RUNTIME,
     &process::LOG,
@@ -170,6 +177,7 @@ static HOMES: [&Section; 24] = [
     &node::QUOTAS,
     &access::ACCESS,
     &access::CONSUMER,
+    &access::ISSUER,
     &ROOT,
 ];
 
@@ -223,6 +231,7 @@ pub(crate) struct Parts {
     pub filters: Vec<Filter>,
     pub access: Access,
     pub consumers: Vec<Consumer>,
+    pub issuers: Vec<Issuer>,
     pub routes: Vec<RawRoute>,
 }
 
@@ -281,6 +290,9 @@ impl Parts {
         }
         for table in root.tables(r, "consumer") {
             self.consumers.extend(access::consumer(r, &table));
+        }
+        for table in root.tables(r, "issuer") {
+            self.issuers.extend(access::issuer(r, &table));
         }
         for table in root.tables(r, "route") {
             self.routes.extend(route::route(r, &table));

@@ -4,12 +4,14 @@
 
 mod consumers;
 pub(super) mod edge;
+mod issuers;
 mod schemes;
 
 use std::sync::Arc;
 
 use ringgate_filters::auth::verify::{NoVerifier, Verifier};
 
+pub use issuers::Issuers;
 pub(super) use schemes::{Schemes, reserved, secret_parameters};
 
 /// Whom filters ask who decide who makes a request: they work off the data plane, and are the

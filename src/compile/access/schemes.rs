@@ -7,31 +7,34 @@ use std::sync::Arc;
 
 use ringgate_config::Config;
 use ringgate_config::model::{
-    self, AuthScheme, Authentication, Filter, FilterKind, KeyPlaces, Name,
+    self, AuthScheme, Authentication, Filter, FilterKind, KeyPlaces, Name, TokenFilter,
 };
 use ringgate_core::principal::Principal;
 use ringgate_filters::Authenticate;
 use ringgate_filters::auth::api_key::{self, ApiKey, Credential};
+use ringgate_filters::auth::jwt::{self, Jwt, Place};
 use ringgate_filters::auth::{Directory, Otherwise, Scheme, Settings, Tell};
 
-use super::consumers;
+use super::{Issuers, consumers};
 
 /// What filters are made of that ask who makes a request. All of one snapshot share it.
 pub(in crate::compile) struct Schemes<'c> {
     config: &'c Config,
+    issuers: &'c Issuers,
     directory: Arc<Directory>,
     /// By the filter's name: one that stands alone and in others is the same one.
     made: RefCell<HashMap<Name, Arc<Scheme>>>,
 }
 
 impl<'c> Schemes<'c> {
-    pub(in crate::compile) fn new(config: &'c Config) -> Schemes<'c> {
+    pub(in crate::compile) fn new(config: &'c Config, issuers: &'c Issuers) -> Schemes<'c> {
         let directory = match asks(config) {
             true => consumers::directory(config),
             false => Directory::new([]),
         };
         Schemes {
             config,
+            issuers,
             directory: Arc::new(directory),
             made: RefCell::default(),
         }
@@ -82,6 +85,7 @@ impl<'c> Schemes<'c> {
         }
         let scheme = match &asked.scheme {
             AuthScheme::ApiKey(places) => Scheme::ApiKey(self.api_key(places, asked.hide)),
+            AuthScheme::Jwt(tokens) => Scheme::Jwt(self.jwt(tokens, asked.hide)),
             // What is made of others is none itself.
             AuthScheme::AnyOf(_) | AuthScheme::AllOf(_) => return None,
         };
@@ -102,6 +106,26 @@ impl<'c> Schemes<'c> {
             credential: credential(hide),
             directory: Arc::clone(&self.directory),
         }
+    }
+
+    fn jwt(&self, tokens: &TokenFilter, hide: bool) -> Jwt {
+        let issuers = tokens.issuers.iter();
+        let issuers = issuers.filter_map(|name| self.issuers.named(&name.value));
+        let header = tokens.header.as_ref().map(|name| match &**name {
+            "authorization" => Place::Bearer,
+            _ => Place::Header(name.clone()),
+        });
+        let cookie = tokens.cookie.clone().map(Place::Cookie);
+        let query = tokens.query.clone().map(Place::Query);
+        Jwt::new(jwt::Settings {
+            issuers: issuers.cloned().collect(),
+            audiences: tokens.audiences.clone().into(),
+            places: header.into_iter().chain(cookie).chain(query).collect(),
+            token_max: usize::try_from(tokens.token_max).unwrap_or(usize::MAX),
+            cache_max: usize::try_from(tokens.cache_max).unwrap_or(usize::MAX),
+            credential: credential(hide),
+            directory: Arc::clone(&self.directory),
+        })
     }
 
     fn otherwise(&self, written: &model::Otherwise) -> Otherwise {
@@ -209,6 +233,7 @@ pub(in crate::compile) fn reserved(config: &Config) -> Box<[Box<str>]> {
 pub(in crate::compile) fn secret_parameters(config: &Config) -> Box<[Box<str>]> {
     let parameters = asked(config).filter_map(|asked| match &asked.scheme {
         AuthScheme::ApiKey(places) => places.query.as_ref(),
+        AuthScheme::Jwt(tokens) => tokens.query.as_ref(),
         AuthScheme::AnyOf(_) | AuthScheme::AllOf(_) => None,
     });
     let mut names: Vec<Box<str>> = parameters.cloned().collect();

@@ -2,7 +2,9 @@
 //! ask who makes a request.
 
 mod consumer;
+mod issuer;
 mod keys;
+mod token;
 
 use std::collections::BTreeMap;
 
@@ -17,7 +19,9 @@ use crate::model::{Access, AuthScheme, Authentication, FilterKind, HeaderName, N
 use crate::span::{Span, Spanned};
 
 pub(crate) use consumer::{CONSUMER, consumer};
+pub(crate) use issuer::{ISSUER, issuer};
 pub(crate) use keys::{API_KEY, api_key};
+pub(crate) use token::{JWT, jwt};
 
 const HEADER: Kind = Kind::Text("a header name, or \"\" for none");
 
@@ -117,7 +121,6 @@ pub(crate) const HIDE: Key = Key::default(
 );
 
 /// Of filters whose credential an origin may want to see.
-#[allow(dead_code, reason = "for bearer tokens")]
 pub(crate) const SHOW: Key = Key::default(
     "hide",
     Kind::Bool,

@@ -187,6 +187,11 @@ pub(crate) const VARIANTS: &[Variant] = &[
         stage: Stage::Now,
     },
     Variant {
+        tag: "jwt",
+        section: &access::JWT,
+        stage: Stage::Now,
+    },
+    Variant {
         tag: "any_of",
         section: &access::ANY_OF,
         stage: Stage::Now,
@@ -290,6 +295,7 @@ fn filter(r: &mut Reader<'_>, entry: &Item<'_>) -> Option<FilterKind> {
         "fault" => trial::fault(r, &table),
         "maintenance" => trial::maintenance(r, &table),
         "api_key" => access::api_key(r, &table),
+        "jwt" => access::jwt(r, &table),
         "any_of" => access::any_of(r, &table),
         "all_of" => access::all_of(r, &table),
         "address" => address::address(r, &table),
