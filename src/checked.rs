@@ -11,6 +11,7 @@ use ringgate_core::arrivals::Arrivals;
 use ringgate_core::stats::Registry;
 use ringgate_filters::rate_limit::Ledgers;
 
+use crate::compile::access::htpasswd::Htpasswds;
 use crate::compile::access::{Backends, Issuers};
 use crate::compile::{self, Addresses, RouterPatterns, Snapshot, Surroundings};
 use crate::networks::NetworkFiles;
@@ -161,16 +162,21 @@ impl Read {
         } = self;
         let loaded = Configured::load(&config, around.tls, around.challenges, SystemTime::now());
         watched.extend(loaded.files);
-        let tls_is_fine = worst(&loaded.findings) == Verdict::Runnable;
-        findings.extend(loaded.findings);
+        let users = Htpasswds::load(&config);
+        watched.extend(users.files);
         let networks = NetworkFiles::load(&config);
         watched.extend(networks.files);
-        let networks_are_fine = worst(&networks.findings) == Verdict::Runnable;
-        findings.extend(networks.findings);
         let issuers = Issuers::load(&config);
         watched.extend(issuers.files);
-        let keys_are_fine = worst(&issuers.findings) == Verdict::Runnable;
-        findings.extend(issuers.findings);
+        let found = [
+            loaded.findings,
+            users.findings,
+            networks.findings,
+            issuers.findings,
+        ]
+        .concat();
+        let files_are_fine = worst(&found) == Verdict::Runnable;
+        findings.extend(found);
         let compiled = compile::compile(
             &config,
             &Surroundings {
@@ -183,14 +189,12 @@ impl Read {
                 issuers: &issuers.issuers,
                 backends: around.backends,
                 networks: &networks.lists,
+                passwords: &users.passwords,
                 generation: around.generation,
             },
         );
         let (snapshot, more) = match compiled {
-            Ok((snapshot, more)) => (
-                Some(snapshot).filter(|_| tls_is_fine && networks_are_fine && keys_are_fine),
-                more,
-            ),
+            Ok((snapshot, more)) => (Some(snapshot).filter(|_| files_are_fine), more),
             Err(more) => (None, more),
         };
         findings.extend(more);

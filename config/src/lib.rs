@@ -27,6 +27,7 @@ mod units;
 
 pub use diagnostic::{Diagnostic, Related, Severity};
 pub use fuzz::fuzz_config;
+pub use leaf::{PasswordHashFault, check_password_hash};
 pub use load::{Loaded, Verdict, load, load_str};
 pub use model::Config;
 pub use networks::{FAULTS_MAX, NetworkList};

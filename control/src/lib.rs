@@ -7,6 +7,7 @@ mod admin;
 mod backoff;
 mod client;
 pub mod cluster;
+pub mod consumers;
 mod counters;
 mod dns;
 mod exposition;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::acme;
 use crate::cluster;
+use crate::consumers;
 use crate::exposition::Exposition;
 use crate::health;
 use crate::quota;
@@ -19,7 +20,7 @@ use crate::report::{ReloadRefused, ReloadReport};
 ///
 /// `metrics`, `config`, `upstreams`, `routes`, `version`, `readiness`, `limits`, `drain`,
 /// `resume_canary` and `reload` are called on blocking threads, so they may wait for the workers'
-/// answers. `resolved`, `shutdown`, `resolve_targets`, `watched_files`, `quotas`, `clusters`, the two
+/// answers. `resolved`, `shutdown`, `resolve_targets`, `watched_files`, `quotas`, `clusters`, `consumer_source`, the two
 /// for health checks and the three for certificates are called on the control thread and must return
 /// at once. A panic in any of them is caught and logged; it never stops the control plane.
 pub trait Node: Send + Sync + 'static {
@@ -85,6 +86,12 @@ pub trait Node: Send + Sync + 'static {
     /// it may have changed.
     fn clusters(&self) -> Vec<cluster::Cluster> {
         Vec::new()
+    }
+
+    /// Where consumers are kept beside the configuration in force, if they are. Called when it
+    /// may have changed.
+    fn consumer_source(&self) -> Option<consumers::Source> {
+        None
     }
 
     /// Takes an endpoint out of use or brings it back, as an operator asks: it stays so over

@@ -14,6 +14,7 @@ use tracing::error;
 use crate::acme;
 use crate::admin::Admin;
 use crate::cluster;
+use crate::consumers;
 use crate::counters::Counters;
 use crate::dns::{DnsOptions, Refresher};
 use crate::health::Checker;
@@ -153,6 +154,7 @@ struct Tasks {
     health: Checker,
     quotas: quota::Keeper,
     clusters: cluster::Keeper,
+    consumers: consumers::Keeper,
 }
 
 impl Tasks {
@@ -184,6 +186,7 @@ impl Tasks {
         let certificates = acme::Keeper::new(&node, &reloader, &board, changed.subscribe());
         let quotas = quota::Keeper::new(&node);
         let clusters = cluster::Keeper::new(&node, &counters, changed.subscribe());
+        let consumers = consumers::Keeper::new(&node, changed.subscribe());
         Ok(Self {
             node,
             counters,
@@ -196,6 +199,7 @@ impl Tasks {
             health,
             quotas,
             clusters,
+            consumers,
         })
     }
 
@@ -227,6 +231,12 @@ impl Tasks {
             Task::Clusters,
             Arc::clone(&counters),
             move || clusters.clone().run(),
+        ));
+        let consumers = self.consumers;
+        tokio::spawn(supervise(
+            Task::Consumers,
+            Arc::clone(&counters),
+            move || consumers.clone().run(),
         ));
         if let Some(admin) = self.admin {
             tokio::spawn(supervise(Task::Admin, Arc::clone(&counters), move || {

@@ -22,10 +22,11 @@ pub(crate) enum Task {
     Health,
     Quotas,
     Clusters,
+    Consumers,
 }
 
 impl Task {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Admin,
         Self::Dns,
         Self::Watch,
@@ -34,6 +35,7 @@ impl Task {
         Self::Health,
         Self::Quotas,
         Self::Clusters,
+        Self::Consumers,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -46,6 +48,7 @@ impl Task {
             Self::Health => "health",
             Self::Quotas => "quotas",
             Self::Clusters => "clusters",
+            Self::Consumers => "consumers",
         }
     }
 }

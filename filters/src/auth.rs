@@ -10,14 +10,19 @@
 #![allow(dead_code, reason = "schemes are added one by one")]
 
 pub mod api_key;
+pub mod basic;
 pub(crate) mod cache;
 pub mod consumers;
 pub mod jwt;
+pub mod mtls;
+pub mod slot;
+pub mod store;
 mod tell;
 pub mod verify;
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ringgate_core::answer;
 use ringgate_core::chain::{Answer, CallOutcome, RequestPhase, Verdict};
@@ -25,8 +30,10 @@ use ringgate_core::principal::Principal;
 
 use crate::Filter;
 pub use api_key::ApiKey;
+pub use basic::Basic;
 pub use consumers::Directory;
 pub use jwt::Jwt;
+pub use mtls::Mtls;
 pub use tell::Tell;
 
 /// No credential came, and one is needed.
@@ -105,6 +112,10 @@ pub enum Scheme {
     ApiKey(ApiKey),
     /// By a signed token.
     Jwt(Jwt),
+    /// By a user name and a password.
+    Basic(Basic),
+    /// By the client's certificate.
+    Mtls(Mtls),
 }
 
 impl Scheme {
@@ -113,6 +124,8 @@ impl Scheme {
         match self {
             Scheme::ApiKey(scheme) => scheme.name(),
             Scheme::Jwt(_) => jwt::NAME,
+            Scheme::Basic(scheme) => scheme.name(),
+            Scheme::Mtls(scheme) => scheme.name(),
         }
     }
 
@@ -120,6 +133,8 @@ impl Scheme {
         match self {
             Scheme::ApiKey(scheme) => scheme.check(phase),
             Scheme::Jwt(scheme) => scheme.check(phase),
+            Scheme::Basic(scheme) => scheme.check(phase),
+            Scheme::Mtls(scheme) => scheme.check(phase),
         }
     }
 
@@ -127,9 +142,11 @@ impl Scheme {
     fn resume(&self, phase: &mut RequestPhase<'_, Filter>, outcomes: &[CallOutcome]) -> Finding {
         let _ = outcomes;
         match self {
+            Scheme::ApiKey(scheme) => scheme.resume(phase),
+            Scheme::Basic(scheme) => scheme.resume(phase),
             // It asks for nothing.
-            Scheme::ApiKey(_) => Finding::Absent,
             Scheme::Jwt(scheme) => scheme.resume(phase),
+            Scheme::Mtls(_) => Finding::Absent,
         }
     }
 
@@ -138,6 +155,8 @@ impl Scheme {
         match self {
             Scheme::ApiKey(scheme) => scheme.challenge(realm, refusal),
             Scheme::Jwt(_) => Some(Jwt::challenge(realm, refusal)),
+            Scheme::Basic(scheme) => Some(scheme.challenge(realm)),
+            Scheme::Mtls(scheme) => Some(scheme.challenge(realm)),
         }
     }
 
@@ -146,6 +165,8 @@ impl Scheme {
         match self {
             Scheme::ApiKey(scheme) => scheme.hide(phase),
             Scheme::Jwt(scheme) => scheme.hide(phase),
+            Scheme::Basic(scheme) => scheme.hide(phase),
+            Scheme::Mtls(_) => {}
         }
     }
 
@@ -153,6 +174,8 @@ impl Scheme {
         match self {
             Scheme::ApiKey(scheme) => scheme.describe(),
             Scheme::Jwt(scheme) => scheme.describe(),
+            Scheme::Basic(scheme) => scheme.describe(),
+            Scheme::Mtls(scheme) => scheme.describe(),
         }
     }
 }
@@ -162,6 +185,9 @@ impl Scheme {
 pub(crate) struct Memory {
     pub(crate) api_key: api_key::Memory,
     pub(crate) jwt: jwt::Memory,
+    pub(crate) basic: basic::Memory,
+    pub(crate) mtls: mtls::Memory,
+    pub(crate) store: store::Memory,
 }
 
 /// What becomes of a request without any credential.
@@ -192,6 +218,8 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Authenticate {
     settings: Settings,
+    /// Its challenges to those who come without credentials, where such requests pass.
+    offered: Arc<[String]>,
 }
 
 /// Where the alternatives of one request stand.
@@ -205,16 +233,32 @@ pub(crate) struct Progress {
     refused: Option<(usize, usize, Refusal)>,
     /// For `explain`: why the request was refused.
     why: Option<&'static str>,
+    /// How a request that passed without proving anything could have: what filters behind this
+    /// one tell whom they refuse.
+    offered: Option<Arc<[String]>>,
+    pub(crate) basic: Option<basic::Waiting>,
+    pub(crate) store: Option<store::Waiting>,
 }
 
 impl Authenticate {
     /// Asks by these settings.
     pub fn new(settings: Settings) -> Authenticate {
-        Authenticate { settings }
+        let mut authenticate = Authenticate {
+            settings,
+            offered: Arc::default(),
+        };
+        if !matches!(authenticate.settings.otherwise, Otherwise::Refuse) {
+            authenticate.offered = authenticate.challenges(None).into();
+        }
+        authenticate
     }
 
     pub(crate) fn request_head(&self, phase: &mut RequestPhase<'_, Filter>) -> Verdict {
-        phase.scratch.auth = Progress::default();
+        let offered = phase.scratch.auth.offered.take();
+        phase.scratch.auth = Progress {
+            offered,
+            ..Progress::default()
+        };
         self.go_on(phase, None)
     }
 
@@ -305,6 +349,9 @@ impl Authenticate {
         if let Some((_, _, refusal)) = phase.scratch.auth.refused.clone() {
             return self.refuse(phase, &refusal);
         }
+        if !self.offered.is_empty() {
+            phase.scratch.auth.offered = Some(Arc::clone(&self.offered));
+        }
         match &self.settings.otherwise {
             Otherwise::Refuse => {
                 let none = Refusal {
@@ -390,6 +437,18 @@ impl Authenticate {
         };
         Some(format!("{}, {schemes}", name.unwrap_or("without a name")))
     }
+}
+
+/// How a request that came without credentials could have proved something.
+pub(crate) fn offered_challenges(scratch: &crate::Scratch) -> Vec<String> {
+    let offered = scratch.auth.offered.as_deref();
+    offered.unwrap_or_default().to_vec()
+}
+
+/// Filters have numbers, so that what a core remembers for one is not taken for another's.
+fn next_serial() -> u64 {
+    static SERIALS: AtomicU64 = AtomicU64::new(1);
+    SERIALS.fetch_add(1, Ordering::Relaxed)
 }
 
 fn both(earlier: &Principal, later: &Principal) -> Result<Principal, Refusal> {

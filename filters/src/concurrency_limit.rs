@@ -114,6 +114,8 @@ impl Held {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::panic::AssertUnwindSafe;
+
     use super::*;
     use crate::testing::{Exchange, passes};
     use ringgate_core::key::Part;
@@ -175,7 +177,7 @@ mod tests {
     #[test]
     fn a_panic_gives_the_place_back() {
         let filter = limit(1, &Arc::new(Counts::new(100)));
-        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let panicked = std::panic::catch_unwind(AssertUnwindSafe(|| {
             let mut exchange = of("a");
             assert!(passes(&exchange.request_head(&filter)));
             std::panic::resume_unwind(Box::new(()));

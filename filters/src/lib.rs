@@ -6,6 +6,7 @@
 
 mod address;
 pub mod auth;
+pub mod authorize;
 mod body_limit;
 mod concurrency_limit;
 mod cors;
@@ -24,6 +25,7 @@ mod testing;
 
 pub use address::{ADDRESS_BLOCKED, Address, Networks, Rule, Unlisted};
 pub use auth::Authenticate;
+pub use authorize::Authorize;
 pub use body_limit::BodyLimit;
 pub use concurrency_limit::ConcurrencyLimit;
 pub use cors::{CROSS_SITE, Cors, Credentials, Others, PrivateNetwork};
@@ -68,6 +70,8 @@ pub enum Filter {
     SecurityHeaders(SecurityHeaders),
     /// Asks who makes a request.
     Authenticate(Box<Authenticate>),
+    /// Says what somebody may do.
+    Authorize(Authorize),
     /// Limits rates, and quotas of days and months. Boxed: it is much larger than the others.
     RateLimit(Box<RateLimit>),
 }
@@ -146,6 +150,7 @@ impl chain::Filter for Filter {
             Filter::Csrf(csrf) => csrf.request_head(phase),
             Filter::SecurityHeaders(_) => Verdict::Continue,
             Filter::Authenticate(authenticate) => authenticate.request_head(phase),
+            Filter::Authorize(authorize) => authorize.request_head(phase),
             Filter::RateLimit(limit) => limit.request_head(phase),
         }
     }
@@ -206,6 +211,7 @@ impl chain::Filter for Filter {
             Filter::Csrf(csrf) => csrf.describe(),
             Filter::SecurityHeaders(headers) => headers.describe(),
             Filter::Authenticate(authenticate) => authenticate.describe(),
+            Filter::Authorize(authorize) => authorize.describe(),
             Filter::RateLimit(limit) => limit.describe(),
         }
     }
@@ -230,6 +236,7 @@ impl chain::Filter for Filter {
             Filter::Cors(cors) => cors.tell(phase),
             Filter::Csrf(csrf) => csrf.tell(phase),
             Filter::Authenticate(authenticate) => authenticate.tell(phase),
+            Filter::Authorize(authorize) => authorize.tell(phase),
             Filter::RateLimit(limit) => limit.tell(phase),
             _ => None,
         }

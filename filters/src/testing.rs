@@ -2,8 +2,8 @@
 
 use ringgate_core::block::Block;
 use ringgate_core::chain::{
-    Answer, Attributes, Bodies, BodyPhase, BodyVerdict, Filter as _, RequestPhase, ResponsePhase,
-    Verdict,
+    Answer, Attributes, Bodies, BodyPhase, BodyVerdict, CallOutcome, Filter as _, RequestPhase,
+    ResponsePhase, Verdict,
 };
 use ringgate_core::http::{RequestHead, ResponseHead};
 use ringgate_core::rt::clock::Stamp;
@@ -54,6 +54,23 @@ impl Exchange {
             unix_ms: self.unix_ms,
         };
         filter.resume(&mut phase, &[])
+    }
+
+    /// What the filter says of its decision.
+    pub(crate) fn tell(&mut self, filter: &Filter) -> Option<String> {
+        filter.tell(&RequestPhase {
+            head: &mut self.head,
+            attributes: &mut self.attributes,
+            core: &mut self.core,
+            scratch: &mut self.scratch,
+            now: Stamp::now(),
+            unix_ms: self.unix_ms,
+        })
+    }
+
+    /// What the filters of its core remember.
+    pub(crate) fn core(&mut self) -> &mut Core {
+        &mut self.core
     }
 
     pub(crate) fn request_body(

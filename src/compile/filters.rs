@@ -18,8 +18,7 @@ use ringgate_filters::{
 use ringgate_router::PathPattern;
 
 use super::Surroundings;
-use super::access::Schemes;
-use super::access::edge;
+use super::access::{Schemes, edge, rules};
 use super::limits;
 use super::policies::prefixed;
 use super::routes::template;
@@ -44,7 +43,7 @@ impl<'c> Filters<'c> {
         Filters {
             config,
             around,
-            schemes: Schemes::new(config, around.issuers),
+            schemes: Schemes::new(config, around),
             routes,
             made: HashMap::new(),
         }
@@ -125,6 +124,7 @@ impl<'c> Filters<'c> {
             FilterKind::Authentication(asked) => {
                 Filter::Authenticate(Box::new(self.schemes.authenticate(filter, asked)))
             }
+            FilterKind::Authorize(rules) => Filter::Authorize(rules::authorize(rules)),
             FilterKind::Invalid => return Err(invalid(filter, span)),
             FilterKind::Address(written) => {
                 Filter::Address(edge::address(written, self.around.networks))

@@ -28,6 +28,7 @@ use ringgate_filters::rate_limit::Ledgers;
 
 use crate::networks::NetworkFiles;
 use crate::tls::Configured;
+use access::htpasswd::Htpasswds;
 use access::{Backends, Issuers};
 use conflicts::conflicts;
 pub use patterns::RouterPatterns;
@@ -55,6 +56,8 @@ pub struct Surroundings<'a> {
     pub ledgers: &'a Ledgers,
     /// Who issues tokens, with their keys.
     pub issuers: &'a Issuers,
+    /// Users of htpasswd files.
+    pub passwords: &'a Htpasswds,
     /// Whom filters ask who makes a request.
     #[allow(dead_code, reason = "filters that ask are added one by one")]
     pub backends: &'a Backends,

@@ -42,6 +42,7 @@ fn compiled_with(
         issuers: &Issuers::default(),
         backends: &Backends::none(),
         networks: &Default::default(),
+        passwords: &Htpasswds::default(),
         generation: 3,
     };
     compile(&config(text), &around)

@@ -135,12 +135,19 @@ impl Limits {
                 store == Some(redis.name.value.as_str())
             });
             let supplies = shared.filter_map(|ledger| Some(Arc::new(shared_limit(ledger)?) as _));
+            let supplies: Vec<_> = supplies.collect();
+            let store = config.consumer_store.as_ref();
+            let keeps = store.is_some_and(|store| store.redis.value == redis.name.value);
+            // One that keeps consumers need not share limits as well.
+            if supplies.is_empty() && keeps {
+                return None;
+            }
             Some(Cluster {
                 name: redis.name.value.as_str().into(),
                 url: url.ok()?,
                 nodes: redis.nodes,
                 timeout: redis.timeout,
-                supplies: supplies.collect(),
+                supplies,
             })
         });
         clusters.collect()

@@ -27,7 +27,8 @@ impl Gateway {
         write_upstreams(&self.registry, out);
         write_filters(&self.registry, out);
         self.limits.write_metrics(out);
-        self.backoffice.write_metrics(out);
+        let config = self.state().config.clone();
+        self.backoffice.write_metrics(&config, out);
         write_workers(&self.registry.workers, out);
         let snapshot = self.state().snapshot.clone();
         write_listeners(&snapshot, out);

@@ -6,6 +6,7 @@ mod acme;
 mod announce;
 mod backoffice;
 mod changes;
+mod consumers;
 mod drains;
 mod endpoints;
 mod error;

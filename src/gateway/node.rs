@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use ringgate_config::model::Upstream;
 use ringgate_control::cluster::Cluster;
+use ringgate_control::consumers::Source;
 use ringgate_control::quota::Quotas;
 use ringgate_control::{
     Cause, Drain, Exposition, Node, NotReady, Readiness, ReloadRefused, ReloadReport, Shutdown,
@@ -157,6 +158,11 @@ impl Node for Gateway {
 
     fn quotas(&self) -> Option<Quotas> {
         self.limits.quotas()
+    }
+
+    fn consumer_source(&self) -> Option<Source> {
+        let config = self.state().config.clone();
+        self.backoffice.consumers.source(&config)
     }
 
     fn clusters(&self) -> Vec<Cluster> {

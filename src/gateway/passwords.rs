@@ -188,8 +188,8 @@ mod tests {
             passwords.verify("$2b$".into(), password, Arc::clone(&slot), Done::unheard());
             slot
         };
-        assert_eq!(ask().checked(), None);
-        assert_eq!(ask().checked(), Some(Checked::Refused));
+        assert_eq!(ask().answer(), None);
+        assert_eq!(ask().answer(), Some(&Checked::Refused));
         assert_eq!(passwords.counts.refused.load(Ordering::Relaxed), 1);
     }
 
@@ -214,6 +214,6 @@ mod tests {
         drop(passwords);
         work(&asked, &counts);
         assert_eq!(counts.abandoned.load(Ordering::Relaxed), 1);
-        assert_eq!(slot.checked(), Some(Checked::Right));
+        assert_eq!(slot.answer(), Some(&Checked::Right));
     }
 }

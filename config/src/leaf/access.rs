@@ -38,14 +38,10 @@ pub(crate) fn key_hash(text: &str) -> Result<Box<str>, Fault> {
         let expected = "a hash such as \"$argon2id$v=19$m=19456,t=2,p=1$SALT$HASH\"";
         Fault::new("key hash", expected, label)
     };
-    let kinds = ["$argon2id$", "$argon2i$", "$argon2d$"];
-    if !kinds.iter().any(|kind| text.starts_with(kind)) {
+    if !text.starts_with("$argon2") {
         return Err(fault("is not one of argon2"));
     }
-    let parts = text.split('$').count();
-    if !(5..=6).contains(&parts) || text.contains(char::is_whitespace) {
-        return Err(fault("is not whole"));
-    }
+    super::check_password_hash(text).map_err(fault)?;
     Ok(Box::from(text))
 }
 
@@ -105,6 +101,15 @@ pub(crate) fn parameter_name(text: &str) -> Result<Box<str>, Fault> {
     match !text.is_empty() && text.bytes().all(fits) {
         true => Ok(Box::from(text)),
         false => Err(Fault::new("parameter", expected, "is no parameter's name")),
+    }
+}
+
+/// What the names of entries in Redis begin with.
+pub(crate) fn entry_prefix(text: &str) -> Result<Box<str>, Fault> {
+    let expected = "up to 128 visible ASCII characters, such as \"ringgate:key:\"";
+    match text.len() <= 128 && text.bytes().all(|b| b.is_ascii_graphic()) {
+        true => Ok(Box::from(text)),
+        false => Err(Fault::new("prefix", expected, "is no prefix")),
     }
 }
 
@@ -274,7 +279,7 @@ mod tests {
         ] {
             assert!(key_digest(text).is_err(), "{text}");
         }
-        assert!(key_hash("$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaA").is_ok());
+        assert!(key_hash("$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo").is_ok());
         assert!(key_hash("$2y$10$abc").is_err());
         assert!(key_hash("$argon2id$v=19").is_err());
     }

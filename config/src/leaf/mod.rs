@@ -6,7 +6,9 @@ mod address;
 mod http;
 mod names;
 mod origin;
+mod password;
 mod policy;
+mod time;
 mod token;
 
 use std::path::PathBuf;
@@ -16,7 +18,7 @@ use crate::model::Name;
 use crate::units::UnitFault;
 
 pub(crate) use access::{
-    certificate_name, claim, group, key_digest, key_hash, key_id, key_prefix, moment,
+    certificate_name, claim, entry_prefix, group, key_digest, key_hash, key_id, key_prefix, moment,
     parameter_name, realm, token_subject, user,
 };
 pub(crate) use address::{admin_host, authority, auto_workers, cores, endpoint, listen, network};
@@ -29,9 +31,12 @@ pub(crate) use names::{
     contact, directory_url, grpc_service, ordered_name, server_name, server_pattern,
 };
 pub(crate) use origin::origin;
+pub(crate) use password::password_hash;
+pub use password::{PasswordHashFault, check_password_hash};
 pub(crate) use policy::{
     RetryCause, cookie_name, key_part, pass_value, redis_url, retry_cause, signing_secret,
 };
+pub(crate) use time::{ALL_DAYS, days, minute_of_day, zone};
 pub(crate) use token::{
     any_http_url, keys_url, public_pem, token_issuer, token_kid, token_secret, token_type,
 };

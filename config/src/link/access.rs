@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use super::{Index, duplicate, repeated, report_duplicates};
 use crate::diagnostic::Diagnostic;
-use crate::model::{AuthScheme, Authentication, Consumer, Filter, FilterKind, KeyProof, Otherwise};
+use crate::model::{
+    AuthScheme, Authentication, Consumer, ConsumerStore, Filter, FilterKind, KeyProof, Otherwise,
+};
 use crate::read::{Reader, quote};
 use crate::span::{Span, Spanned};
 
@@ -53,11 +55,42 @@ fn taken(r: &mut Reader<'_>, what: &str, first: Span, second: Span) {
     );
 }
 
+/// Where consumers are kept, and whether anybody asks for them.
+pub(super) fn check_store(
+    r: &mut Reader<'_>,
+    store: Option<&ConsumerStore>,
+    filters: &[Filter],
+    redis: &mut Index<'_>,
+) {
+    let Some(store) = store else {
+        return;
+    };
+    let written = r.sources.snippet(store.redis.span).trim_matches('"');
+    let text = crate::read::Text {
+        value: store.redis.as_str().into(),
+        written: written.contains("${").then(|| written.into()),
+    };
+    redis.resolve(r, &Spanned::new(text, store.redis.span));
+    let mut kinds = filters.iter().map(|filter| &filter.kind);
+    let asks = kinds.any(|kind| match kind {
+        FilterKind::Authentication(asked) => matches!(asked.scheme, AuthScheme::ApiKey(_)),
+        _ => false,
+    });
+    if !asks {
+        let message = "consumers are kept that nobody asks for";
+        r.report(
+            Diagnostic::warning("no-effect", message, store.redis.span)
+                .label("no filter is of type \"api_key\"")
+                .help("add one, or remove [consumers]"),
+        );
+    }
+}
+
 /// Filters that ask who makes a request: those they are made of, and consumers they name.
 pub(super) fn check_filters(
     r: &mut Reader<'_>,
     filters: &[Filter],
-    consumers: &[Consumer],
+    (consumers, store): (&[Consumer], Option<&ConsumerStore>),
     index: &mut Index<'_>,
 ) {
     let names = consumers.iter().map(|one| (one.name.as_str(), &one.name));
@@ -82,9 +115,12 @@ pub(super) fn check_filters(
             // What they ask for, `issuers` looks at.
             AuthScheme::Jwt(_) => continue,
             AuthScheme::ApiKey(_) => {
-                check_keys(r, filter, consumers);
+                if store.is_none() {
+                    check_keys(r, filter, consumers);
+                }
                 continue;
             }
+            AuthScheme::Basic(_) | AuthScheme::Mtls(_) => continue,
         };
         for member in members {
             check_member(r, filters, index, member, tag);

@@ -4,6 +4,7 @@
 mod access;
 mod acme;
 mod advice;
+mod authorize;
 mod issuers;
 mod listeners;
 mod policy;
@@ -193,9 +194,12 @@ pub(crate) fn link(r: &mut Reader<'_>, mut parts: Parts, root: Span) -> Option<C
     let fallbacks = policy::fallbacks(r, parts.fallbacks, &mut upstreams);
     let mut redis = Index::new(r, "redis", parts.redis.iter().map(|redis| &redis.name));
     policy::check_stores(r, &parts.filters, parts.quotas.as_ref(), &mut redis);
+    access::check_store(r, parts.consumer_store.as_ref(), &parts.filters, &mut redis);
     let mut issuers = Index::new(r, "issuer", parts.issuers.iter().map(|one| &one.name));
     issuers::check(r, &parts.filters, &parts.issuers, &mut issuers);
-    access::check_filters(r, &parts.filters, &parts.consumers, &mut filters);
+    let known = (&*parts.consumers, parts.consumer_store.as_ref());
+    access::check_filters(r, &parts.filters, known, &mut filters);
+    authorize::check(r, &parts.filters, known);
     let all = &parts.filters;
     let routes = parts.routes.into_iter();
     let routes = routes.filter_map(|raw| resolve(r, raw, &mut upstreams, &mut filters, all));
@@ -243,6 +247,7 @@ pub(crate) fn link(r: &mut Reader<'_>, mut parts: Parts, root: Span) -> Option<C
         access: parts.access,
         consumers: parts.consumers,
         issuers: parts.issuers,
+        consumer_store: parts.consumer_store,
         routes,
         sources: Arc::new(Sources::default()),
     })

@@ -1,6 +1,8 @@
 //! Who may use what the gateway serves: consumers, and the filters that ask for credentials.
 
 use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{HeaderName, Name, Secret, TokenFilter};
 use crate::Spanned;
@@ -61,6 +63,28 @@ pub struct TokenSubject {
     pub subject: Box<str>,
 }
 
+/// `[consumers]`: consumers that are kept in Redis, under the digests of their keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerStore {
+    /// A server of the configuration.
+    pub redis: Spanned<Name>,
+    /// What stands before a key's digest in the names of entries.
+    pub prefix: Box<str>,
+    /// For how long a consumer that was found is not asked for again.
+    pub ttl: Duration,
+    /// The same, for a key that is nobody's.
+    pub ttl_unknown: Duration,
+}
+
+impl ConsumerStore {
+    /// The server.
+    #[must_use]
+    pub fn server<'c>(&self, config: &'c super::Config) -> Option<&'c super::Redis> {
+        let mut servers = config.redis.iter();
+        servers.find(|redis| redis.name.value == self.redis.value)
+    }
+}
+
 /// How a certificate is recognised.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum CertificateName {
@@ -118,10 +142,34 @@ pub enum AuthScheme {
     ApiKey(KeyPlaces),
     /// `type = "jwt"`
     Jwt(Box<TokenFilter>),
+    /// `type = "basic"`
+    Basic(Basic),
+    /// `type = "mtls"`
+    Mtls(Mtls),
     /// `type = "any_of"`: filters that ask for one scheme, or for all of some; at least one.
     AnyOf(Vec<Spanned<Name>>),
     /// `type = "all_of"`: filters that ask for one scheme; at least one.
     AllOf(Vec<Spanned<Name>>),
+}
+
+/// Users and their passwords.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Basic {
+    /// Names and hashes of passwords; no name twice.
+    pub users: Vec<(Box<str>, Secret)>,
+    /// A file that has more of them.
+    pub htpasswd: Option<Spanned<PathBuf>>,
+    /// For how long a password that was right is not compared again.
+    pub remember: Duration,
+    /// The same, of one that was wrong.
+    pub remember_wrong: Duration,
+}
+
+/// Client certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mtls {
+    /// Whether a certificate has to belong to a consumer.
+    pub require_consumer: bool,
 }
 
 /// Where an API key may come; at least one of the three is there.

@@ -1,8 +1,8 @@
 //! What is done to requests and responses on the way.
 
 use super::{
-    AddressFilter, Authentication, ConcurrencyLimit, Cors, Csrf, FaultFilter, Field, HeaderName,
-    Maintenance, Name, Quota, RateLimit, SecurityHeaders,
+    AddressFilter, Authentication, Authorize, ConcurrencyLimit, Cors, Csrf, FaultFilter, Field,
+    HeaderName, Maintenance, Name, Quota, RateLimit, SecurityHeaders,
 };
 use crate::Spanned;
 
@@ -34,6 +34,8 @@ pub enum FilterKind {
     ConcurrencyLimit(ConcurrencyLimit),
     /// `type = "fault"`
     Fault(FaultFilter),
+    /// `type = "authorize"`
+    Authorize(Box<Authorize>),
     /// `type = "maintenance"`
     Maintenance(Box<Maintenance>),
     /// Any type that asks who makes a request.

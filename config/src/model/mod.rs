@@ -3,6 +3,7 @@
 
 mod access;
 mod acme;
+mod authorize;
 mod edge;
 mod filter;
 mod issuer;
@@ -21,10 +22,11 @@ use std::sync::Arc;
 
 pub use crate::limits::Limits;
 pub use access::{
-    Access, AuthScheme, Authentication, CertificateName, Consumer, ConsumerKey, KeyPlaces,
-    KeyProof, Otherwise, TokenSubject,
+    Access, AuthScheme, Authentication, Basic, CertificateName, Consumer, ConsumerKey,
+    ConsumerStore, KeyPlaces, KeyProof, Mtls, Otherwise, TokenSubject,
 };
 pub use acme::{Acme, Challenge};
+pub use authorize::{Authorize, Hours, Rule};
 pub use edge::{
     AddressFilter, Cors, Csrf, NetworkLists, OriginHosts, OriginPattern, OriginPort, Origins,
     SecurityHeaders, WithoutOrigin,
@@ -96,6 +98,8 @@ pub struct Config {
     pub consumers: Vec<Consumer>,
     /// Who issues tokens; names are unique.
     pub issuers: Vec<Issuer>,
+    /// Where more of them are kept.
+    pub consumer_store: Option<ConsumerStore>,
     /// In the order of the files: the main file's first, then the included files' sorted.
     pub routes: Vec<Route>,
     pub(crate) sources: Arc<Sources>,

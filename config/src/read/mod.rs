@@ -28,8 +28,8 @@ pub(crate) use table::{Table, bounded_integer};
 use crate::keys::{Key, Kind, Section};
 use crate::limits::{LIMITS, Limits};
 use crate::model::{
-    Access, Acme, Admin, Consumer, Filter, Forwarded, Issuer, Log, Node, Overload, PathPolicy,
-    Quotas, Redis, Runtime, Upstream,
+    Access, Acme, Admin, Consumer, ConsumerStore, Filter, Forwarded, Issuer, Log, Node, Overload,
+    PathPolicy, Quotas, Redis, Runtime, Upstream,
 };
 use crate::nearest::nearest;
 use crate::span::{Span, Spanned};
@@ -136,6 +136,11 @@ pub(crate) static ROOT: Section = Section {
             Kind::Table(&access::ACCESS),
             "How origins are told who makes a request.",
         ),
+        Key::optional(
+            "consumers",
+            Kind::Table(&access::CONSUMERS),
+            "Where more consumers are kept.",
+        ),
         LISTENER,
         UPSTREAM,
         FILTER,
@@ -153,7 +158,7 @@ pub(crate) static INCLUDED: Section = Section {
 };
 
 /// Tables whose keys people put in the wrong place.
-static HOMES: [&Section; 25] = [
+static HOMES: [&Section; 26] = [
     &LIMITS,
     &process::RUNTIME,
     &process::LOG,
@@ -178,6 +183,7 @@ static HOMES: [&Section; 25] = [
     &access::ACCESS,
     &access::CONSUMER,
     &access::ISSUER,
+    &access::CONSUMERS,
     &ROOT,
 ];
 
@@ -232,6 +238,7 @@ pub(crate) struct Parts {
     pub access: Access,
     pub consumers: Vec<Consumer>,
     pub issuers: Vec<Issuer>,
+    pub consumer_store: Option<ConsumerStore>,
     pub routes: Vec<RawRoute>,
 }
 
@@ -267,6 +274,8 @@ impl Parts {
         self.quotas = quotas.and_then(|t| node::quotas(r, &t));
         let access = root.table(r, "access");
         self.access = access::access(r, access);
+        let store = root.table(r, "consumers");
+        self.consumer_store = store.and_then(|t| access::consumers(r, &t));
         self.read_shared(r, root);
     }
 

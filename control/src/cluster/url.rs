@@ -46,12 +46,12 @@ impl Url {
     }
 
     /// The whole address, for connecting.
-    pub(super) fn whole(&self) -> &str {
+    pub(crate) fn whole(&self) -> &str {
         &self.whole
     }
 
     /// A text of somebody else without the password of this address.
-    pub(super) fn hide(&self, text: &str) -> String {
+    pub(crate) fn hide(&self, text: &str) -> String {
         let mut text = text.replace(&*self.whole, &self.shown);
         for secret in &self.secrets {
             text = text.replace(&**secret, "***");

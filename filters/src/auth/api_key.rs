@@ -8,6 +8,7 @@ use ringgate_core::http::query::{decoded, halves, is_named, parameters};
 use ringgate_core::http::{Fields, Known, RequestHead};
 
 use super::consumers::{Directory, KeyState, Principals};
+use super::store::StoredConsumers;
 use super::{Finding, Refusal};
 use crate::Filter;
 
@@ -20,6 +21,8 @@ pub struct ApiKey {
     pub credential: Credential,
     /// Whose they are.
     pub directory: Arc<Directory>,
+    /// Who is asked for keys that the directory does not have.
+    pub store: Option<StoredConsumers>,
 }
 
 /// Where keys come.
@@ -73,15 +76,23 @@ impl ApiKey {
             }
             Shown::One => {}
         }
-        let state = match memory.text.len() {
-            1..=KEY_BYTES_MAX => self.state(&memory.text, phase.unix_ms),
-            _ => KeyState::Unknown,
+        let digest = match memory.text.len() {
+            1..=KEY_BYTES_MAX => sha256(&memory.text),
+            _ => None,
         };
         memory.text.clear();
+        let unknown = || Finding::Refused(Refusal::invalid("its key is nobody's"));
+        let Some(digest) = digest else {
+            return unknown();
+        };
+        let state = self.directory.key(&digest, phase.unix_ms);
         let index = match state {
             KeyState::Of(index) => index,
             KeyState::Unknown => {
-                return Finding::Refused(Refusal::invalid("its key is nobody's"));
+                return match &self.store {
+                    Some(store) => store.find(&digest, phase),
+                    None => unknown(),
+                };
             }
             KeyState::Early => {
                 return Finding::Refused(Refusal::expired("the time of its key has not come"));
@@ -92,15 +103,14 @@ impl ApiKey {
         };
         match memory.principals.of(&self.directory, index, NAME) {
             Some(principal) => Finding::Proved(principal),
-            None => Finding::Refused(Refusal::invalid("its key is nobody's")),
+            None => unknown(),
         }
     }
 
-    fn state(&self, key: &[u8], unix_ms: u64) -> KeyState {
-        let digest = digest(&SHA256, key);
-        match digest.as_ref().try_into() {
-            Ok(digest) => self.directory.key(digest, unix_ms),
-            Err(_) => KeyState::Unknown,
+    pub(super) fn resume(&self, phase: &mut RequestPhase<'_, Filter>) -> Finding {
+        match &self.store {
+            Some(store) => store.resume(NAME, phase),
+            None => Finding::Absent,
         }
     }
 
@@ -278,6 +288,10 @@ fn hide_cookie(fields: &mut Fields, name: &str, text: &mut Vec<u8>) {
     if text.is_empty() || fields.set("cookie", text).is_err() {
         fields.remove_known(Known::Cookie);
     }
+}
+
+fn sha256(key: &[u8]) -> Option<[u8; 32]> {
+    digest(&SHA256, key).as_ref().try_into().ok()
 }
 
 #[cfg(test)]

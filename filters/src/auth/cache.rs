@@ -39,6 +39,13 @@ impl<V> Cache<V> {
         (unix_ms < entry.until_ms).then_some(&entry.value)
     }
 
+    /// What is known of a credential, to be changed.
+    #[inline]
+    pub(crate) fn get_mut(&mut self, credential: &[u8], unix_ms: u64) -> Option<&mut V> {
+        let entry = self.entries.get_mut(credential)?;
+        (unix_ms < entry.until_ms).then_some(&mut entry.value)
+    }
+
     /// Keeps what is known of a credential until a moment.
     pub(crate) fn put(&mut self, credential: &[u8], value: V, until_ms: u64, unix_ms: u64) {
         if until_ms <= unix_ms {

@@ -3,11 +3,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering, fence};
 
-use crossbeam::queue::SegQueue;
 use ringgate_core::errand::Done;
 use zeroize::Zeroizing;
+
+use super::slot;
 
 /// Whoever compares passwords with hashes.
 pub trait Verifier: Send + Sync + fmt::Debug {
@@ -40,64 +40,17 @@ impl fmt::Debug for Password {
 
 /// What came of comparing a password with a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Checked {
     /// It is the one.
-    Right = 1,
+    Right,
     /// It is another one.
-    Wrong = 2,
+    Wrong,
     /// Too much had to be done, so it was not compared.
-    Refused = 3,
+    Refused,
 }
 
-/// Where the result is put, and who waits for it. A request that is given up lets go of its
-/// slot: when nobody else has it, there is nothing to do any more.
-#[derive(Debug, Default)]
-pub struct Slot {
-    /// 0 as long as nothing is known.
-    checked: AtomicU8,
-    waiting: SegQueue<Done>,
-}
-
-impl Slot {
-    /// The result, once there is one.
-    pub fn checked(&self) -> Option<Checked> {
-        match self.checked.load(Ordering::Acquire) {
-            1 => Some(Checked::Right),
-            2 => Some(Checked::Wrong),
-            3 => Some(Checked::Refused),
-            _ => None,
-        }
-    }
-
-    /// Puts the result in and wakes those who [wait](Slot::wait).
-    pub fn settle(&self, checked: Checked) {
-        self.checked.store(checked as u8, Ordering::Release);
-        self.wake();
-    }
-
-    /// Wakes one more request when the result is there.
-    pub fn wait(&self, done: Done) {
-        self.waiting.push(done);
-        if self.is_settled() {
-            self.wake();
-        }
-    }
-
-    fn wake(&self) {
-        fence(Ordering::SeqCst);
-        while let Some(done) = self.waiting.pop() {
-            drop(done);
-        }
-    }
-
-    /// Whoever waits looks behind having come, and whoever settles looks for them behind having
-    /// put the result in: with fences between, one of the two sees the other.
-    fn is_settled(&self) -> bool {
-        fence(Ordering::SeqCst);
-        self.checked().is_some()
-    }
-}
+/// Where the result is put.
+pub type Slot = slot::Slot<Checked>;
 
 /// One that compares nothing, for where nothing is run: it leaves every slot empty.
 #[derive(Clone, Copy, Debug)]
@@ -117,17 +70,5 @@ mod tests {
         let password = Password::new(b"hunter2");
         assert_eq!(format!("{password:?}"), "(hidden)");
         assert_eq!(password.expose(), b"hunter2");
-    }
-
-    #[test]
-    fn a_slot_keeps_nobody_who_comes_late() {
-        let slot = Slot::default();
-        assert_eq!(slot.checked(), None);
-        slot.wait(Done::unheard());
-        assert_eq!(slot.waiting.len(), 1);
-        slot.settle(Checked::Wrong);
-        assert_eq!(slot.checked(), Some(Checked::Wrong));
-        slot.wait(Done::unheard());
-        assert!(slot.waiting.is_empty());
     }
 }

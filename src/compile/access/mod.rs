@@ -1,14 +1,17 @@
 //! Access control: what its filters need that lies outside the configuration.
 
-#![allow(dead_code, reason = "filters that ask are added one by one")]
-
 mod consumers;
 pub(super) mod edge;
+pub mod htpasswd;
+mod identity;
 mod issuers;
+pub(super) mod rules;
 mod schemes;
 
+use std::fmt;
 use std::sync::Arc;
 
+use ringgate_filters::auth::store::{NoStore, Store};
 use ringgate_filters::auth::verify::{NoVerifier, Verifier};
 
 pub use issuers::Issuers;
@@ -20,6 +23,25 @@ pub(super) use schemes::{Schemes, reserved, secret_parameters};
 pub struct Backends {
     /// Compares passwords with hashes.
     pub verifier: Arc<dyn Verifier>,
+    /// Has the stores of consumers.
+    pub stores: Arc<dyn Stores>,
+}
+
+/// Whoever has stores of consumers.
+pub trait Stores: Send + Sync + fmt::Debug {
+    /// The store at this address whose entries' names begin so. The address may have a password
+    /// in it.
+    fn store(&self, url: &str, prefix: &str) -> Arc<dyn Store>;
+}
+
+/// None of them answers.
+#[derive(Debug)]
+struct NoStores;
+
+impl Stores for NoStores {
+    fn store(&self, _: &str, _: &str) -> Arc<dyn Store> {
+        Arc::new(NoStore)
+    }
 }
 
 impl Backends {
@@ -27,6 +49,7 @@ impl Backends {
     pub fn none() -> Backends {
         Backends {
             verifier: Arc::new(NoVerifier),
+            stores: Arc::new(NoStores),
         }
     }
 }

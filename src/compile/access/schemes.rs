@@ -15,32 +15,39 @@ use ringgate_filters::auth::api_key::{self, ApiKey, Credential};
 use ringgate_filters::auth::jwt::{self, Jwt, Place};
 use ringgate_filters::auth::{Directory, Otherwise, Scheme, Settings, Tell};
 
-use super::{Issuers, consumers};
+use super::{Issuers, consumers, identity};
+use crate::compile::Surroundings;
 
 /// What filters are made of that ask who makes a request. All of one snapshot share it.
 pub(in crate::compile) struct Schemes<'c> {
     config: &'c Config,
     issuers: &'c Issuers,
     directory: Arc<Directory>,
+    around: identity::Outside<'c>,
     /// By the filter's name: one that stands alone and in others is the same one.
     made: RefCell<HashMap<Name, Arc<Scheme>>>,
 }
 
 impl<'c> Schemes<'c> {
-    pub(in crate::compile) fn new(config: &'c Config, issuers: &'c Issuers) -> Schemes<'c> {
+    pub(in crate::compile) fn new(config: &'c Config, around: &'c Surroundings<'c>) -> Schemes<'c> {
         let directory = match asks(config) {
             true => consumers::directory(config),
             false => Directory::new([]),
         };
         Schemes {
             config,
-            issuers,
+            issuers: around.issuers,
             directory: Arc::new(directory),
+            around: identity::Outside {
+                backends: around.backends,
+                passwords: around.passwords,
+            },
             made: RefCell::default(),
         }
     }
 
     /// The consumers, as every scheme finds them.
+    #[allow(dead_code, reason = "for schemes that are still to come")]
     pub(in crate::compile) fn directory(&self) -> &Arc<Directory> {
         &self.directory
     }
@@ -86,6 +93,10 @@ impl<'c> Schemes<'c> {
         let scheme = match &asked.scheme {
             AuthScheme::ApiKey(places) => Scheme::ApiKey(self.api_key(places, asked.hide)),
             AuthScheme::Jwt(tokens) => Scheme::Jwt(self.jwt(tokens, asked.hide)),
+            AuthScheme::Basic(users) => {
+                Scheme::Basic(self.around.basic(users, asked.hide, &self.directory))
+            }
+            AuthScheme::Mtls(written) => Scheme::Mtls(identity::mtls(*written, &self.directory)),
             // What is made of others is none itself.
             AuthScheme::AnyOf(_) | AuthScheme::AllOf(_) => return None,
         };
@@ -105,6 +116,7 @@ impl<'c> Schemes<'c> {
             },
             credential: credential(hide),
             directory: Arc::clone(&self.directory),
+            store: self.around.store(self.config),
         }
     }
 
@@ -234,7 +246,7 @@ pub(in crate::compile) fn secret_parameters(config: &Config) -> Box<[Box<str>]> 
     let parameters = asked(config).filter_map(|asked| match &asked.scheme {
         AuthScheme::ApiKey(places) => places.query.as_ref(),
         AuthScheme::Jwt(tokens) => tokens.query.as_ref(),
-        AuthScheme::AnyOf(_) | AuthScheme::AllOf(_) => None,
+        _ => None,
     });
     let mut names: Vec<Box<str>> = parameters.cloned().collect();
     names.sort_unstable();

@@ -1,9 +1,12 @@
 //! Access control: consumers, what origins are told, and what all filters have in common that
 //! ask who makes a request.
 
+mod authorize;
+mod basic;
 mod consumer;
 mod issuer;
 mod keys;
+mod store;
 mod token;
 
 use std::collections::BTreeMap;
@@ -18,9 +21,12 @@ use crate::leaf;
 use crate::model::{Access, AuthScheme, Authentication, FilterKind, HeaderName, Name, Otherwise};
 use crate::span::{Span, Spanned};
 
+pub(crate) use authorize::{AUTHORIZE, authorize};
+pub(crate) use basic::{BASIC, MTLS, basic, mtls};
 pub(crate) use consumer::{CONSUMER, consumer};
 pub(crate) use issuer::{ISSUER, issuer};
 pub(crate) use keys::{API_KEY, api_key};
+pub(crate) use store::{CONSUMERS, consumers};
 pub(crate) use token::{JWT, jwt};
 
 const HEADER: Kind = Kind::Text("a header name, or \"\" for none");

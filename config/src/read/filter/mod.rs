@@ -192,6 +192,21 @@ pub(crate) const VARIANTS: &[Variant] = &[
         stage: Stage::Now,
     },
     Variant {
+        tag: "basic",
+        section: &access::BASIC,
+        stage: Stage::Now,
+    },
+    Variant {
+        tag: "mtls",
+        section: &access::MTLS,
+        stage: Stage::Now,
+    },
+    Variant {
+        tag: "authorize",
+        section: &access::AUTHORIZE,
+        stage: Stage::Now,
+    },
+    Variant {
         tag: "any_of",
         section: &access::ANY_OF,
         stage: Stage::Now,
@@ -296,6 +311,9 @@ fn filter(r: &mut Reader<'_>, entry: &Item<'_>) -> Option<FilterKind> {
         "maintenance" => trial::maintenance(r, &table),
         "api_key" => access::api_key(r, &table),
         "jwt" => access::jwt(r, &table),
+        "basic" => access::basic(r, &table),
+        "mtls" => access::mtls(r, &table),
+        "authorize" => access::authorize(r, &table),
         "any_of" => access::any_of(r, &table),
         "all_of" => access::all_of(r, &table),
         "address" => address::address(r, &table),

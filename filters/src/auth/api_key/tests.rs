@@ -26,6 +26,7 @@ fn filter(places: KeyPlaces, credential: Credential) -> Filter {
         places,
         credential,
         directory: Arc::new(Directory::new([app])),
+        store: None,
     });
     Filter::Authenticate(Box::new(Authenticate::new(Settings {
         alternatives: [[Arc::new(scheme)].into()].into(),
