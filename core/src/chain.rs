@@ -246,6 +246,9 @@ pub struct Attributes {
     pub route: Option<usize>,
     /// Who makes the request, once a filter has proved it.
     pub principal: Proved,
+    /// The log code of a request that nothing ended: what a filter that let it pass has to say of
+    /// it; empty for nothing.
+    pub note: &'static str,
     /// Where the normalised path that was routed lies in the head; a rewrite leaves it there.
     pub routed_path: Span,
 }
@@ -264,6 +267,7 @@ impl Default for Attributes {
             authority: Span::default(),
             route: None,
             principal: None,
+            note: "",
             routed_path: Span::default(),
         }
     }

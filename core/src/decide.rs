@@ -322,6 +322,7 @@ fn identify<F: Filter>(
     let attributes = &mut exchange.attributes;
     let fields = &exchange.request.fields;
     attributes.principal = None;
+    attributes.note = "";
     attributes.peer = caller.peer;
     attributes.listener = caller.listener;
     attributes.route = None;

@@ -132,6 +132,9 @@ impl<F: Filter> Exchange<F> {
         self.masked.referer.clear();
         self.deadline = Deadline::default();
         self.account = Account::default();
+        // What cannot be read is logged before anybody asks who sent it.
+        self.attributes.principal = None;
+        self.attributes.note = "";
     }
 
     /// Notes a fault; the first one counts.
@@ -159,8 +162,8 @@ impl<F: Filter> Exchange<F> {
             if fault == Fault::SlowClient {
                 stats.slow_clients.add(1);
             }
-        } else if !account.code.is_empty() {
-            stats.faults.answer(account.code);
+        } else if let Some(code) = self.code() {
+            stats.faults.answer(code);
         }
         match account.route.and_then(|route| snapshot.routes.get(route)) {
             Some(route) => {
@@ -232,7 +235,7 @@ impl<F: Filter> Exchange<F> {
             code: account
                 .fault
                 .map(|fault| fault.row().code)
-                .or_else(|| (!account.code.is_empty()).then_some(account.code)),
+                .or_else(|| self.code()),
             referer: match &self.masked.referer[..] {
                 b"" => request.fields.value(Known::Referer),
                 masked => Some(masked),
@@ -274,6 +277,12 @@ impl<F: Filter> Exchange<F> {
         let bytes = &self.request.fields.text()[..];
         let end = bytes.iter().position(|b| matches!(b, b'\r' | b'\n'));
         &bytes[..end.unwrap_or(bytes.len())]
+    }
+
+    /// The log code of an exchange without a fault.
+    fn code(&self) -> Option<&'static str> {
+        let codes = [self.account.code, self.attributes.note];
+        codes.into_iter().find(|code| !code.is_empty())
     }
 
     fn said(&self) -> Said<'_> {

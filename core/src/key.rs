@@ -138,6 +138,33 @@ impl Key {
         }
     }
 
+    /// Appends what the request has of this key, whole and so that no two requests have the same
+    /// bytes unless they have the same values; for keys that something secret hangs on. `None`
+    /// when the request has not all parts: what was appended then means nothing.
+    pub fn write_whole(
+        &self,
+        head: &RequestHead,
+        attributes: &Attributes,
+        names: &KeyNames<'_>,
+        out: &mut Vec<u8>,
+    ) -> Option<()> {
+        for part in &self.parts {
+            let value = self.value(part, head, attributes, names);
+            let begin = out.len();
+            out.extend_from_slice(&[0; size_of::<u64>()]);
+            match &value {
+                Value::Absent => return None,
+                Value::Address { octets, len, .. } => {
+                    out.extend_from_slice(&octets[..usize::from(*len)]);
+                }
+                value => value.pieces(|piece| out.extend_from_slice(piece)),
+            }
+            let len = (out.len() - begin - size_of::<u64>()) as u64;
+            out[begin..begin + size_of::<u64>()].copy_from_slice(&len.to_le_bytes());
+        }
+        Some(())
+    }
+
     fn value<'v>(
         &self,
         part: &'v Part,

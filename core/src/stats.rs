@@ -149,6 +149,20 @@ pub struct FilterStats {
     pub nanos: Counter,
 }
 
+/// What all cores count of a filter that asks others about credentials. They share it: a question
+/// goes over a network, next to which an addition that cores contend for is nothing.
+#[derive(Debug, Default)]
+pub struct AskStats {
+    /// Questions sent.
+    pub asked: AtomicU64,
+    /// Questions that got no answer, or none that says anything.
+    pub failed: AtomicU64,
+    /// Requests that passed all the same, as the configuration has it.
+    pub let_through: AtomicU64,
+    /// Requests that were refused because nobody could say who makes them.
+    pub refused: AtomicU64,
+}
+
 /// What one core counts of itself.
 #[derive(Debug, Default)]
 pub struct WorkerStats {

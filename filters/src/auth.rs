@@ -13,8 +13,11 @@ pub mod api_key;
 pub mod basic;
 pub(crate) mod cache;
 pub mod consumers;
+mod flight;
+pub mod forward;
 pub mod jwt;
 pub mod mtls;
+mod service;
 pub mod slot;
 pub mod store;
 mod tell;
@@ -32,8 +35,10 @@ use crate::Filter;
 pub use api_key::ApiKey;
 pub use basic::Basic;
 pub use consumers::Directory;
+pub use forward::ForwardAuth;
 pub use jwt::Jwt;
 pub use mtls::Mtls;
+pub use service::{Consumers, Service};
 pub use tell::Tell;
 
 /// No credential came, and one is needed.
@@ -116,6 +121,8 @@ pub enum Scheme {
     Basic(Basic),
     /// By the client's certificate.
     Mtls(Mtls),
+    /// A service is asked about each request.
+    Forward(ForwardAuth),
 }
 
 impl Scheme {
@@ -126,6 +133,7 @@ impl Scheme {
             Scheme::Jwt(_) => jwt::NAME,
             Scheme::Basic(scheme) => scheme.name(),
             Scheme::Mtls(scheme) => scheme.name(),
+            Scheme::Forward(_) => forward::NAME,
         }
     }
 
@@ -135,18 +143,19 @@ impl Scheme {
             Scheme::Jwt(scheme) => scheme.check(phase),
             Scheme::Basic(scheme) => scheme.check(phase),
             Scheme::Mtls(scheme) => scheme.check(phase),
+            Scheme::Forward(forward) => forward.check(phase),
         }
     }
 
     /// What was asked for has been done; of calls, these are the outcomes.
     fn resume(&self, phase: &mut RequestPhase<'_, Filter>, outcomes: &[CallOutcome]) -> Finding {
-        let _ = outcomes;
         match self {
             Scheme::ApiKey(scheme) => scheme.resume(phase),
             Scheme::Basic(scheme) => scheme.resume(phase),
             // It asks for nothing.
             Scheme::Jwt(scheme) => scheme.resume(phase),
             Scheme::Mtls(_) => Finding::Absent,
+            Scheme::Forward(forward) => forward.resume(phase, outcomes),
         }
     }
 
@@ -157,16 +166,20 @@ impl Scheme {
             Scheme::Jwt(_) => Some(Jwt::challenge(realm, refusal)),
             Scheme::Basic(scheme) => Some(scheme.challenge(realm)),
             Scheme::Mtls(scheme) => Some(scheme.challenge(realm)),
+            // The service's answer has its own.
+            Scheme::Forward(_) => None,
         }
     }
 
-    /// Takes its credential out of the head, where it is not for the origin.
+    /// The request is admitted: takes its credential out of the head, where it is not for the
+    /// origin.
     fn hide(&self, phase: &mut RequestPhase<'_, Filter>) {
         match self {
             Scheme::ApiKey(scheme) => scheme.hide(phase),
             Scheme::Jwt(scheme) => scheme.hide(phase),
             Scheme::Basic(scheme) => scheme.hide(phase),
             Scheme::Mtls(_) => {}
+            Scheme::Forward(forward) => forward.hide(phase),
         }
     }
 
@@ -176,6 +189,15 @@ impl Scheme {
             Scheme::Jwt(scheme) => scheme.describe(),
             Scheme::Basic(scheme) => scheme.describe(),
             Scheme::Mtls(scheme) => scheme.describe(),
+            Scheme::Forward(forward) => forward.describe(),
+        }
+    }
+
+    /// Whom it asks about the request, and what, for `explain`.
+    fn asks(&self, phase: &RequestPhase<'_, Filter>) -> Option<String> {
+        match self {
+            Scheme::Forward(forward) => Some(forward.asks(phase)),
+            _ => None,
         }
     }
 }
@@ -188,6 +210,7 @@ pub(crate) struct Memory {
     pub(crate) basic: basic::Memory,
     pub(crate) mtls: mtls::Memory,
     pub(crate) store: store::Memory,
+    forward: service::Kept<forward::Settings, forward::Memory>,
 }
 
 /// What becomes of a request without any credential.
@@ -238,6 +261,9 @@ pub(crate) struct Progress {
     offered: Option<Arc<[String]>>,
     pub(crate) basic: Option<basic::Waiting>,
     pub(crate) store: Option<store::Waiting>,
+    /// For `explain`: whether a scheme waits for others.
+    waits: bool,
+    forward: forward::Progress,
 }
 
 impl Authenticate {
@@ -275,6 +301,7 @@ impl Authenticate {
         phase: &mut RequestPhase<'_, Filter>,
         mut outcomes: Option<&[CallOutcome]>,
     ) -> Verdict {
+        phase.scratch.auth.waits = false;
         loop {
             let (at, place) = (phase.scratch.auth.alternative, phase.scratch.auth.scheme);
             let Some(alternative) = self.settings.alternatives.get(at) else {
@@ -288,7 +315,10 @@ impl Authenticate {
                 None => scheme.check(phase),
             };
             let refusal = match finding {
-                Finding::Needs(verdict) => return verdict,
+                Finding::Needs(verdict) => {
+                    phase.scratch.auth.waits = true;
+                    return verdict;
+                }
                 Finding::Proved(principal) => match self.add(phase, principal) {
                     Ok(()) => {
                         phase.scratch.auth.scheme += 1;
@@ -305,6 +335,7 @@ impl Authenticate {
             }
             (progress.alternative, progress.scheme) = (at + 1, 0);
             progress.proved = None;
+            progress.forward.forget();
         }
     }
 
@@ -426,6 +457,12 @@ impl Authenticate {
     pub(crate) fn tell(&self, phase: &RequestPhase<'_, Filter>) -> Option<String> {
         if let Some(why) = phase.scratch.auth.why {
             return Some(why.to_owned());
+        }
+        let progress = &phase.scratch.auth;
+        if progress.waits {
+            let alternative = self.settings.alternatives.get(progress.alternative);
+            let scheme = alternative.and_then(|all| all.get(progress.scheme));
+            return scheme.and_then(|scheme| scheme.asks(phase));
         }
         let Some(proved) = &phase.attributes.principal else {
             return Some("nobody is known to make it".to_owned());

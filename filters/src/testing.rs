@@ -45,6 +45,11 @@ impl Exchange {
 
     /// What it asked for has been done.
     pub(crate) fn resume(&mut self, filter: &Filter) -> Verdict {
+        self.answered(filter, &[])
+    }
+
+    /// Its calls have ended.
+    pub(crate) fn answered(&mut self, filter: &Filter, outcomes: &[CallOutcome]) -> Verdict {
         let mut phase = RequestPhase {
             head: &mut self.head,
             attributes: &mut self.attributes,
@@ -53,7 +58,12 @@ impl Exchange {
             now: Stamp::now(),
             unix_ms: self.unix_ms,
         };
-        filter.resume(&mut phase, &[])
+        filter.resume(&mut phase, outcomes)
+    }
+
+    /// Gives and takes what the core remembers, as two exchanges of one core do by turns.
+    pub(crate) fn share_core(&mut self, other: &mut Exchange) {
+        std::mem::swap(&mut self.core, &mut other.core);
     }
 
     /// What the filter says of its decision.

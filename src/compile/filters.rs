@@ -43,7 +43,7 @@ impl<'c> Filters<'c> {
         Filters {
             config,
             around,
-            schemes: Schemes::new(config, around),
+            schemes: Schemes::new(config, around, &routes),
             routes,
             made: HashMap::new(),
         }

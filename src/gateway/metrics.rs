@@ -1,6 +1,7 @@
 //! Every metric family of the data plane, read from counters that the workers write for
 //! themselves.
 
+mod asking;
 mod families;
 mod fleet;
 
@@ -26,6 +27,7 @@ impl Gateway {
         write_routes(&self.registry, out);
         write_upstreams(&self.registry, out);
         write_filters(&self.registry, out);
+        asking::write(&self.registry, out);
         self.limits.write_metrics(out);
         let config = self.state().config.clone();
         self.backoffice.write_metrics(&config, out);

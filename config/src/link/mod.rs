@@ -8,6 +8,7 @@ mod authorize;
 mod issuers;
 mod listeners;
 mod policy;
+mod services;
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -200,6 +201,7 @@ pub(crate) fn link(r: &mut Reader<'_>, mut parts: Parts, root: Span) -> Option<C
     let known = (&*parts.consumers, parts.consumer_store.as_ref());
     access::check_filters(r, &parts.filters, known, &mut filters);
     authorize::check(r, &parts.filters, known);
+    services::check(r, &parts.filters, &mut upstreams);
     let all = &parts.filters;
     let routes = parts.routes.into_iter();
     let routes = routes.filter_map(|raw| resolve(r, raw, &mut upstreams, &mut filters, all));

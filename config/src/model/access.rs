@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{HeaderName, Name, Secret, TokenFilter};
+use super::{ForwardAuth, HeaderName, Name, Secret, TokenFilter};
 use crate::Spanned;
 
 /// `[[consumer]]`
@@ -146,6 +146,8 @@ pub enum AuthScheme {
     Basic(Basic),
     /// `type = "mtls"`
     Mtls(Mtls),
+    /// `type = "forward_auth"`
+    Forward(Box<ForwardAuth>),
     /// `type = "any_of"`: filters that ask for one scheme, or for all of some; at least one.
     AnyOf(Vec<Spanned<Name>>),
     /// `type = "all_of"`: filters that ask for one scheme; at least one.

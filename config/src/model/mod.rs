@@ -13,6 +13,7 @@ mod node;
 mod policy;
 mod process;
 mod route;
+mod services;
 mod tls;
 mod upstream;
 
@@ -53,6 +54,7 @@ pub use route::{
     Action, FieldMatch, Matches, Redirect, Respond, Route, SplitTarget, Upgrade, UpstreamHost,
     ValueMatch,
 };
+pub use services::{AnswerCache, ForwardAuth, OnFailure, Service};
 pub use tls::{Alpn, Certificate, CipherSuite, ClientAuth, ListenerTls, TlsVersion, UpstreamTls};
 pub use upstream::{
     Endpoint, EndpointAddr, HealthCheck, HealthKind, HealthQuestion, ProxyVersion, Upstream,

@@ -240,3 +240,26 @@ fn long_values_are_told_short() {
     assert!(one.len() < 300, "{one}");
     assert_ne!(one, two);
 }
+
+#[test]
+fn whole_keys_are_never_alike_for_different_values() {
+    let by = key(&[Part::Header("a".into()), Part::Header("b".into())]);
+    let whole = |fields: &[(&str, &str)]| {
+        let mut out = Vec::new();
+        let names = KeyNames::default();
+        by.write_whole(&with(fields), &Attributes::default(), &names, &mut out)
+            .map(|()| out)
+    };
+    let long = "x".repeat(VALUE_TEXT_MAX * 4);
+    assert_eq!(whole(&[("a", "1")]), None, "a part is missing");
+    assert_ne!(
+        whole(&[("a", "12"), ("b", "3")]),
+        whole(&[("a", "1"), ("b", "23")])
+    );
+    assert_ne!(
+        whole(&[("a", ""), ("b", "1")]),
+        whole(&[("a", "1"), ("b", "")])
+    );
+    let told = whole(&[("a", &long), ("b", "1")]).unwrap();
+    assert!(told.len() > long.len(), "nothing is cut");
+}

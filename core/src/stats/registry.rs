@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{FilterStats, PerCore, RouteStats, UpstreamStats, WorkerStats};
+use super::{AskStats, FilterStats, PerCore, RouteStats, UpstreamStats, WorkerStats};
 use crate::counts::Counts;
 use crate::fleet::{RouteState, UpstreamState};
 
@@ -28,6 +28,7 @@ struct Named {
     routes: BTreeMap<Box<str>, Arc<PerCore<RouteStats>>>,
     upstreams: BTreeMap<Box<str>, Arc<PerCore<UpstreamStats>>>,
     filters: BTreeMap<Box<str>, Arc<PerCore<FilterStats>>>,
+    asks: BTreeMap<Box<str>, Arc<AskStats>>,
     states: BTreeMap<Box<str>, Arc<UpstreamState>>,
     counts: BTreeMap<Box<str>, Arc<Counts>>,
     route_states: BTreeMap<Box<str>, Arc<RouteState>>,
@@ -60,6 +61,11 @@ impl Registry {
     pub fn filter(&self, name: &str) -> Arc<PerCore<FilterStats>> {
         let cores = self.cores;
         self.with(|named| obtain(&mut named.filters, name, cores))
+    }
+
+    /// The counters of a filter that asks others.
+    pub fn asks(&self, filter: &str) -> Arc<AskStats> {
+        self.with(|named| Arc::clone(named.asks.entry(filter.into()).or_default()))
     }
 
     /// What all cores know of an upstream.
@@ -100,6 +106,7 @@ impl Registry {
             keep_held(&mut named.routes);
             keep_held(&mut named.upstreams);
             keep_held(&mut named.filters);
+            keep_held(&mut named.asks);
             keep_held(&mut named.counts);
             keep_held(&mut named.route_states);
             keep_held(&mut named.states);
@@ -132,6 +139,16 @@ impl Registry {
         self.with(|named| {
             named
                 .filters
+                .iter()
+                .for_each(|(name, stats)| visit(name, stats))
+        });
+    }
+
+    /// Calls back for the counters of every filter that asks others, in the order of names.
+    pub fn each_asking(&self, mut visit: impl FnMut(&str, &AskStats)) {
+        self.with(|named| {
+            named
+                .asks
                 .iter()
                 .for_each(|(name, stats)| visit(name, stats))
         });

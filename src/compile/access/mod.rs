@@ -7,6 +7,7 @@ mod identity;
 mod issuers;
 pub(super) mod rules;
 mod schemes;
+mod services;
 
 use std::fmt;
 use std::sync::Arc;

@@ -9,12 +9,14 @@ use ringgate_config::Config;
 use ringgate_config::model::{
     self, AuthScheme, Authentication, Filter, FilterKind, KeyPlaces, Name, TokenFilter,
 };
+use ringgate_core::key::RouteNames;
 use ringgate_core::principal::Principal;
 use ringgate_filters::Authenticate;
 use ringgate_filters::auth::api_key::{self, ApiKey, Credential};
 use ringgate_filters::auth::jwt::{self, Jwt, Place};
 use ringgate_filters::auth::{Directory, Otherwise, Scheme, Settings, Tell};
 
+use super::services::{self, Services};
 use super::{Issuers, consumers, identity};
 use crate::compile::Surroundings;
 
@@ -24,20 +26,33 @@ pub(in crate::compile) struct Schemes<'c> {
     issuers: &'c Issuers,
     directory: Arc<Directory>,
     around: identity::Outside<'c>,
+    services: Services<'c>,
     /// By the filter's name: one that stands alone and in others is the same one.
     made: RefCell<HashMap<Name, Arc<Scheme>>>,
 }
 
 impl<'c> Schemes<'c> {
-    pub(in crate::compile) fn new(config: &'c Config, around: &'c Surroundings<'c>) -> Schemes<'c> {
+    /// `routes` are the names of all routes, by index.
+    pub(in crate::compile) fn new(
+        config: &'c Config,
+        around: &'c Surroundings<'c>,
+        routes: &Arc<[RouteNames]>,
+    ) -> Schemes<'c> {
         let directory = match asks(config) {
             true => consumers::directory(config),
             false => Directory::new([]),
         };
+        let directory = Arc::new(directory);
         Schemes {
             config,
             issuers: around.issuers,
-            directory: Arc::new(directory),
+            services: Services {
+                config,
+                registry: around.registry,
+                routes: Arc::clone(routes),
+                directory: Arc::clone(&directory),
+            },
+            directory,
             around: identity::Outside {
                 backends: around.backends,
                 passwords: around.passwords,
@@ -97,6 +112,10 @@ impl<'c> Schemes<'c> {
                 Scheme::Basic(self.around.basic(users, asked.hide, &self.directory))
             }
             AuthScheme::Mtls(written) => Scheme::Mtls(identity::mtls(*written, &self.directory)),
+            AuthScheme::Forward(written) => {
+                let name = &filter.name.value;
+                Scheme::Forward(self.services.forward(name, written, asked.hide)?)
+            }
             // What is made of others is none itself.
             AuthScheme::AnyOf(_) | AuthScheme::AllOf(_) => return None,
         };
@@ -236,6 +255,7 @@ pub(in crate::compile) fn reserved(config: &Config) -> Box<[Box<str>]> {
     ];
     let claims = asked(config).flat_map(|asked| asked.claims.iter().map(|(name, _)| &name.value));
     let mut names: Vec<Box<str>> = own.into_iter().flatten().chain(claims).cloned().collect();
+    names.extend(services::reserved(config).cloned());
     names.sort_unstable();
     names.dedup();
     names.into()

@@ -4,6 +4,7 @@
 mod authorize;
 mod basic;
 mod consumer;
+mod forward;
 mod issuer;
 mod keys;
 mod store;
@@ -24,6 +25,7 @@ use crate::span::{Span, Spanned};
 pub(crate) use authorize::{AUTHORIZE, authorize};
 pub(crate) use basic::{BASIC, MTLS, basic, mtls};
 pub(crate) use consumer::{CONSUMER, consumer};
+pub(crate) use forward::{FORWARD_AUTH, forward_auth};
 pub(crate) use issuer::{ISSUER, issuer};
 pub(crate) use keys::{API_KEY, api_key};
 pub(crate) use store::{CONSUMERS, consumers};

@@ -207,6 +207,11 @@ pub(crate) const VARIANTS: &[Variant] = &[
         stage: Stage::Now,
     },
     Variant {
+        tag: "forward_auth",
+        section: &access::FORWARD_AUTH,
+        stage: Stage::Now,
+    },
+    Variant {
         tag: "any_of",
         section: &access::ANY_OF,
         stage: Stage::Now,
@@ -314,6 +319,7 @@ fn filter(r: &mut Reader<'_>, entry: &Item<'_>) -> Option<FilterKind> {
         "basic" => access::basic(r, &table),
         "mtls" => access::mtls(r, &table),
         "authorize" => access::authorize(r, &table),
+        "forward_auth" => access::forward_auth(r, &table),
         "any_of" => access::any_of(r, &table),
         "all_of" => access::all_of(r, &table),
         "address" => address::address(r, &table),
