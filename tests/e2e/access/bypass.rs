@@ -23,6 +23,19 @@ on_both_drivers!(
 /// The key that opens, and its digest.
 const KEY: &str = "rg_4Zt7bXw2Qm9sKf1pVd8yHc3nLj6gRa5eTu0iOqWxEzM";
 
+/// An issuer with one key, and a token that is good until 2100. Nobody has the private key.
+const ISSUER: &str = "[[issuer]]\nname = \"test\"\nissuer = \"https://issuer.bench\"\n\
+    algorithms = [\"ES256\"]\naudiences = [\"api\"]\n\
+    keys = [{ kid = \"bench\", alg = \"ES256\", pem = \"\"\"\n\
+    -----BEGIN PUBLIC KEY-----\n\
+    MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEKrqhyyMCOKgKUPpaKQnI+pOvjWOC\n\
+    HS9OtifYoWTmwC0LOE2K8pXLTYZAlrtkqFvVz+KoHbr5XVyA0aPcEO5buA==\n\
+    -----END PUBLIC KEY-----\n\"\"\" }]\n";
+const TOKEN: &str = "eyJhbGciOiJFUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6ImJlbmNoIn0.eyJpc3MiOiJodHRwczovL2lzc3Vlci5i\
+    ZW5jaCIsInN1YiI6ImFsaWNlIiwiYXVkIjoiYXBpIiwiaWF0IjoxNzAwMDAwMDAwLCJleHAiOjQxMDI0NDQ4MDAs\
+    InNjb3BlIjoicmVhZCB3cml0ZSJ9.H6C2Psf0HVIA7HEw0May_rN_HHPGRSdfvAly_J7JgWD5CyK73QM3ZGvJR6c\
+    i2glN_vOysrAmTfM9BWibiAInzA";
+
 /// A way of protecting a route: its filter, and the field of a request that it lets through.
 struct Scheme {
     name: &'static str,
@@ -31,11 +44,28 @@ struct Scheme {
 }
 
 fn schemes() -> Vec<Scheme> {
-    vec![Scheme {
-        name: "api_key",
-        filter: "[filter.gate]\ntype = \"api_key\"\nheader = \"x-api-key\"".to_owned(),
-        opens: format!("X-Api-Key: {KEY}"),
-    }]
+    let gate = |settings: &str| format!("[filter.gate]\n{settings}\n");
+    vec![
+        Scheme {
+            name: "api_key",
+            filter: gate("type = \"api_key\"\nheader = \"x-api-key\""),
+            opens: format!("X-Api-Key: {KEY}"),
+        },
+        Scheme {
+            name: "jwt",
+            filter: format!("{ISSUER}{}", gate("type = \"jwt\"\nissuers = [\"test\"]")),
+            opens: format!("Authorization: Bearer {TOKEN}"),
+        },
+        Scheme {
+            name: "any_of",
+            filter: format!(
+                "{ISSUER}[filter.key]\ntype = \"api_key\"\n\
+                 [filter.token]\ntype = \"jwt\"\nissuers = [\"test\"]\n{}",
+                gate("type = \"any_of\"\nfilters = [\"key\", \"token\"]")
+            ),
+            opens: format!("X-Api-Key: {KEY}"),
+        },
+    ]
 }
 
 /// What is the same for every scheme.
@@ -191,7 +221,11 @@ fn no_method_leads_around_a_filter(driver: Driver) {
 fn no_field_stands_for_a_credential(driver: Driver) {
     for_each(driver, |gateway, scheme| {
         let (name, value) = scheme.opens.split_once(": ").unwrap();
-        let under = name.replace('-', "_");
+        let under = match name.contains('-') {
+            true => name.replace('-', "_"),
+            false => format!("{name}_"),
+        };
+        let secret = value.rsplit(' ').next().unwrap_or(value);
         let fields = [
             String::new(),
             format!("{name}:"),
@@ -225,7 +259,7 @@ fn no_field_stands_for_a_credential(driver: Driver) {
         ];
         let line = |field: &str| {
             format!(
-                "GET /admin/secret?key={value} HTTP/1.1\r\nHost: gateway.test\r\n{field}\r\n\r\n"
+                "GET /admin/secret?key={secret}&access_token={secret} HTTP/1.1\r\nHost: gateway.test\r\n{field}\r\n\r\n"
             )
         };
         let requests: Vec<String> = fields.iter().map(|field| line(field)).collect();
