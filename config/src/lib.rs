@@ -36,3 +36,9 @@ pub use reference::reference;
 pub use render::{Style, render, render_one, to_json};
 pub use schema::schema;
 pub use span::{FileId, Position, Sources, Span, Spanned};
+
+/// Whether a text is a moment as the configuration writes them: RFC 3339, since 1970.
+#[must_use]
+pub fn is_moment(text: &str) -> bool {
+    leaf::moment(text).is_ok()
+}

@@ -492,3 +492,7 @@ fn both(earlier: &Principal, later: &Principal) -> Result<Principal, Refusal> {
     let both = earlier.with(later);
     both.map_err(|_| Refusal::invalid("its credentials belong to different consumers"))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -18,6 +18,7 @@ mod lease;
 mod ledger;
 mod ledgers;
 mod numbers;
+mod overrides;
 #[cfg(test)]
 mod simulation;
 mod sliding;
@@ -35,6 +36,7 @@ use ringgate_core::answer;
 use ringgate_core::chain::{Attributes, BodyVerdict, RequestPhase, ResponsePhase, Verdict};
 use ringgate_core::http::RequestHead;
 use ringgate_core::key::{Key, KeyNames, Part, RouteNames};
+use ringgate_core::principal::Proved;
 use ringgate_core::rt::clock::Moment;
 
 use crate::Filter;
@@ -46,6 +48,7 @@ use ledger::Newness;
 pub use ledger::{Ledger, LedgerSpec, LimitStats};
 use ledgers::Agreement;
 pub use ledgers::Ledgers;
+pub use overrides::{Overrides, Whose};
 pub use supply::{Alone, Store, Want};
 use tell::Policies;
 pub(crate) use tell::{Dry, Told};
@@ -151,6 +154,8 @@ pub struct RateLimit {
     ledgers: Box<[Arc<Ledger>]>,
     policies: Policies,
     seed: u64,
+    /// Limits that take the place of its own.
+    overrides: Overrides,
 }
 
 /// Quotas are found again by a later process, and shared limits by other nodes.
@@ -188,13 +193,31 @@ impl RateLimit {
             ledgers: found.collect(),
             policies: Policies::new(&settings),
             seed: ledgers.seed(agreement(&settings)),
+            overrides: Overrides::default(),
             settings,
+        }
+    }
+
+    /// The same with limits of some consumers in place of its own.
+    pub fn with_overrides(self, overrides: Overrides) -> RateLimit {
+        RateLimit { overrides, ..self }
+    }
+
+    /// The limits that count for whoever makes a request.
+    #[inline]
+    fn meant(&self, principal: &Proved) -> &RateLimit {
+        match self.overrides.is_empty() {
+            true => self,
+            false => self.overrides.of(principal).unwrap_or(self),
         }
     }
 
     /// Has its ledgers go by its settings again, and later filters of its name find them: when
     /// a configuration that was made after it is refused. For the control plane.
     pub fn hold(&self, ledgers: &Ledgers, now: Moment) {
+        for other in self.overrides.iter() {
+            other.hold(ledgers, now);
+        }
         for (ledger, limit) in self.ledgers.iter().zip(&self.settings.limits) {
             ledgers.hold(ledger, &self.settings.spec(limit), now);
         }
@@ -205,6 +228,14 @@ impl RateLimit {
         &self.ledgers
     }
 
+    /// All ledgers that its requests are counted in, those of overrides behind its own.
+    pub fn all_ledgers(&self) -> impl Iterator<Item = &Arc<Ledger>> {
+        let others = self.overrides.iter();
+        self.ledgers
+            .iter()
+            .chain(others.flat_map(|other| &*other.ledgers))
+    }
+
     /// The key that a request has: its hash.
     pub fn hash(&self, head: &RequestHead, attributes: &Attributes) -> u64 {
         let names = KeyNames::of(&self.settings.routes, attributes);
@@ -213,6 +244,11 @@ impl RateLimit {
 
     #[inline]
     pub(crate) fn request_head(&self, phase: &mut RequestPhase<'_, Filter>) -> Verdict {
+        self.meant(&phase.attributes.principal).admit(phase)
+    }
+
+    #[inline]
+    fn admit(&self, phase: &mut RequestPhase<'_, Filter>) -> Verdict {
         let claim = Claim {
             hash: self.hash(phase.head, phase.attributes),
             need: self.settings.weight.of(phase.head),
@@ -310,6 +346,10 @@ impl RateLimit {
     }
 
     pub(crate) fn response_head(&self, phase: &mut ResponsePhase<'_, Filter>) -> BodyVerdict {
+        // Who made the request may be known better by now: the limit that counted has told.
+        for other in self.overrides.iter() {
+            other.response_head(phase);
+        }
         if self.tells() {
             let now = phase.now.moment();
             let (told, text) = (&phase.scratch.told, &mut phase.core.text);
@@ -326,14 +366,25 @@ impl RateLimit {
                 .ledgers
                 .first()
                 .is_some_and(|one| scratch.dry.has(one.serial))
+            || self.overrides.iter().any(|one| one.would_refuse(scratch))
     }
 
     pub(crate) fn describe(&self) -> String {
-        tell::describe(&self.settings)
+        let own = tell::describe(&self.settings);
+        let others = self.overrides.iter().map(|other| {
+            let text = tell::describe(&other.settings);
+            format!("; {}: {text}", other.settings.name)
+        });
+        own + &others.collect::<String>()
     }
 
     /// What it says of a decision: the key, and how its account stands.
     pub(crate) fn tell(&self, phase: &RequestPhase<'_, Filter>) -> Option<String> {
+        let meant = self.meant(&phase.attributes.principal);
+        if !std::ptr::eq(meant, self) {
+            let told = meant.tell(phase)?;
+            return Some(format!("{}: {told}", meant.settings.name));
+        }
         let names = KeyNames::of(&self.settings.routes, phase.attributes);
         let mut key = Vec::new();
         self.settings

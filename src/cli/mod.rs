@@ -7,6 +7,7 @@
 mod admin;
 mod check;
 mod drain;
+mod key;
 pub mod print;
 mod quotas;
 mod reload;
@@ -48,6 +49,8 @@ enum Command {
     Reload(reload::Reload),
     /// Shows and resets what keys have used of quotas.
     Quotas(quotas::Quotas),
+    /// Makes API keys, and the digests of them that the configuration holds.
+    Key(key::Key),
     /// Shows how the upstreams of a running gateway stand, endpoint by endpoint.
     Upstreams(upstreams::Upstreams),
     /// Gives an endpoint of a running gateway no new requests.
@@ -112,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Demo(demo) => demo.execute(),
         Command::Reload(reload) => reload.execute(),
         Command::Quotas(quotas) => quotas.execute(),
+        Command::Key(key) => key.execute(),
         Command::Upstreams(upstreams) => upstreams.execute(),
         Command::Drain(drain) => drain.execute(),
         Command::Undrain(undrain) => undrain.execute(),

@@ -10,7 +10,7 @@ use ringgate_core::http::FieldLine;
 use ringgate_core::key::{Key, RouteNames};
 use ringgate_core::rt::clock::Moment;
 use ringgate_core::snapshot::TrustedNetworks;
-use ringgate_filters::rate_limit::{RateLimit, Settings};
+use ringgate_filters::rate_limit::{Overrides, RateLimit, Settings, Whose};
 use ringgate_filters::{
     BodyLimit, ConcurrencyLimit, Enabled, Fault, Filter, GrpcWeb, HeaderEdits, Headers,
     Maintenance, Page, Rewrite,
@@ -106,11 +106,13 @@ impl<'c> Filters<'c> {
             FilterKind::GrpcWeb => Filter::GrpcWeb(GrpcWeb),
             FilterKind::RateLimit(limit) => {
                 let settings = limits::rate_limit(&filter.name, limit, self.config);
-                Filter::RateLimit(Box::new(self.limit(settings)))
+                let overrides = limits::rate_overrides(&settings, limit);
+                Filter::RateLimit(Box::new(self.limit(settings, overrides)))
             }
             FilterKind::Quota(quota) => {
                 let settings = limits::quota(&filter.name, quota);
-                Filter::RateLimit(Box::new(self.limit(settings)))
+                let overrides = limits::quota_overrides(&settings, quota);
+                Filter::RateLimit(Box::new(self.limit(settings, overrides)))
             }
             FilterKind::ConcurrencyLimit(limit) => {
                 Filter::ConcurrencyLimit(self.concurrency_limit(&filter.name, limit))
@@ -137,12 +139,17 @@ impl<'c> Filters<'c> {
         })
     }
 
-    fn limit(&self, settings: Settings) -> RateLimit {
-        let settings = Settings {
-            routes: Arc::clone(&self.routes),
-            ..settings
+    fn limit(&self, settings: Settings, overrides: Vec<(Whose, Settings)>) -> RateLimit {
+        let made = |settings: Settings| {
+            let settings = Settings {
+                routes: Arc::clone(&self.routes),
+                ..settings
+            };
+            RateLimit::new(settings, self.around.ledgers, Moment::now())
         };
-        RateLimit::new(settings, self.around.ledgers, Moment::now())
+        let overrides = overrides.into_iter();
+        let overrides = overrides.map(|(whose, settings)| (whose, made(settings)));
+        made(settings).with_overrides(Overrides::new(overrides))
     }
 
     fn concurrency_limit(&self, name: &str, limit: &model::ConcurrencyLimit) -> ConcurrencyLimit {

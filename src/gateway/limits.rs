@@ -281,7 +281,7 @@ fn show(ledger: &Ledger, now: Moment) -> Value {
 /// have come several times.
 fn ledgers_of(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Ledger>> {
     let ledgers = steps_of(snapshot).filter_map(|step| match &*step.filter {
-        Filter::RateLimit(limit) => Some(limit.ledgers()),
+        Filter::RateLimit(limit) => Some(limit.all_ledgers()),
         _ => None,
     });
     ledgers.flatten()

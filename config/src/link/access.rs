@@ -1,11 +1,12 @@
 //! Consumers, and the filters that ask for them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{Index, duplicate, repeated, report_duplicates};
 use crate::diagnostic::Diagnostic;
 use crate::model::{
-    AuthScheme, Authentication, Consumer, ConsumerStore, Filter, FilterKind, KeyProof, Otherwise,
+    AuthScheme, Authentication, Consumer, ConsumerStore, Filter, FilterId, FilterKind, KeyPart,
+    KeyProof, Listener, Name, Otherwise, Override, Route,
 };
 use crate::read::{Reader, quote};
 use crate::span::{Span, Spanned};
@@ -96,18 +97,21 @@ pub(super) fn check_filters(
     let names = consumers.iter().map(|one| (one.name.as_str(), &one.name));
     let names: HashMap<&str, &Spanned<_>> = names.collect();
     for filter in filters {
-        let FilterKind::Authentication(asked) = &filter.kind else {
-            continue;
+        let asked = match &filter.kind {
+            FilterKind::Authentication(asked) => asked,
+            kind => {
+                for name in overridden(kind) {
+                    if !names.contains_key(name.as_str()) {
+                        unknown_consumer(r, name);
+                    }
+                }
+                continue;
+            }
         };
         if let Otherwise::Anonymous(name) = &asked.otherwise
             && !names.contains_key(name.as_str())
         {
-            let message = format!("unknown consumer {}", quote(name));
-            r.report(
-                Diagnostic::error("unknown-name", message, name.span)
-                    .label("no consumer has this name")
-                    .help("add a [[consumer]] of this name; it needs no credentials"),
-            );
+            unknown_consumer(r, name);
         }
         let (members, tag) = match &asked.scheme {
             AuthScheme::AnyOf(members) => (members, "any_of"),
@@ -125,6 +129,90 @@ pub(super) fn check_filters(
         };
         for member in members {
             check_member(r, filters, index, member, tag);
+        }
+    }
+}
+
+fn unknown_consumer(r: &mut Reader<'_>, name: &Spanned<Name>) {
+    let message = format!("unknown consumer {}", quote(name));
+    r.report(
+        Diagnostic::error("unknown-name", message, name.span)
+            .label("no consumer has this name")
+            .help("add a [[consumer]] of this name; it needs no credentials"),
+    );
+}
+
+/// Consumers that a limit has numbers of their own for.
+fn overridden(kind: &FilterKind) -> Vec<&Spanned<Name>> {
+    match kind {
+        FilterKind::RateLimit(limit) => consumers_of(&limit.overrides).collect(),
+        FilterKind::Quota(quota) => consumers_of(&quota.overrides).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn consumers_of<L>(overrides: &[Override<L>]) -> impl Iterator<Item = &Spanned<Name>> {
+    overrides.iter().flat_map(|one| &one.consumers)
+}
+
+/// Why a filter has to know who makes a request.
+fn wants_principal(kind: &FilterKind) -> Option<&'static str> {
+    let (key, overrides) = match kind {
+        FilterKind::RateLimit(limit) => (&limit.key, !limit.overrides.is_empty()),
+        FilterKind::Quota(quota) => (&quota.key, !quota.overrides.is_empty()),
+        FilterKind::ConcurrencyLimit(limit) => (&limit.key, false),
+        _ => return None,
+    };
+    let mut parts = key.parts.iter();
+    let by_principal = |part: &Spanned<KeyPart>| {
+        matches!(
+            part.value,
+            KeyPart::Consumer | KeyPart::Subject | KeyPart::Claim(_)
+        )
+    };
+    match (parts.any(by_principal), overrides) {
+        (true, _) => Some("its `key` has nothing to count by: all requests count together"),
+        (false, true) => Some("nobody gets the limits of its overrides"),
+        (false, false) => None,
+    }
+}
+
+/// Limits that go by who makes a request, on routes where nobody has asked before.
+pub(super) fn check_order(
+    r: &mut Reader<'_>,
+    listeners: &[Listener],
+    routes: &[Route],
+    filters: &[Filter],
+) {
+    let asks =
+        |id: &Spanned<FilterId>| matches!(filters[id.index()].kind, FilterKind::Authentication(_));
+    let mut said = HashSet::new();
+    let mut check = |r: &mut Reader<'_>, chain: &[Spanned<FilterId>]| {
+        for id in chain.iter().take_while(|id| !asks(id)) {
+            let filter = &filters[id.index()];
+            let Some(why) = wants_principal(&filter.kind) else {
+                continue;
+            };
+            if !said.insert(id.span) {
+                continue;
+            }
+            let name = quote(&filter.name);
+            let message = format!("nobody has asked who makes a request before filter {name}");
+            r.report(
+                Diagnostic::warning("unknown-principal", message, id.span)
+                    .label(why)
+                    .help("list a filter that asks, such as one of type \"api_key\", before it")
+                    .related(filter.name.span, "this filter"),
+            );
+        }
+    };
+    for listener in listeners {
+        check(r, &listener.filters);
+    }
+    // Whichever listener a request comes by, it may be the one that asks.
+    if !listeners.iter().any(|one| one.filters.iter().any(asks)) {
+        for route in routes {
+            check(r, &route.filters);
         }
     }
 }
@@ -149,7 +237,7 @@ fn check_member(
     r: &mut Reader<'_>,
     filters: &[Filter],
     index: &mut Index<'_>,
-    member: &Spanned<crate::model::Name>,
+    member: &Spanned<Name>,
     tag: &str,
 ) {
     let text = crate::read::Text {

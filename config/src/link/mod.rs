@@ -211,6 +211,7 @@ pub(crate) fn link(r: &mut Reader<'_>, mut parts: Parts, root: Span) -> Option<C
     let listeners: Vec<Listener> = listeners.collect();
     listeners::check_nested_tls(r, &listeners, &parts.upstreams);
     listeners::check_filters(r, &listeners, &routes, &parts.filters);
+    access::check_order(r, &listeners, &routes, &parts.filters);
     for route in &routes {
         check_grpc_web(r, route, &parts.filters, &parts.upstreams);
     }

@@ -29,6 +29,8 @@ pub struct RateLimit {
     pub redis: Option<Spanned<Name>>,
     /// The status of refusals.
     pub status: u16,
+    /// Limits of some consumers in place of these.
+    pub overrides: Vec<Override<RateOverride>>,
 }
 
 /// `type = "quota"`
@@ -48,6 +50,28 @@ pub struct Quota {
     pub fields: bool,
     /// The status of refusals.
     pub status: u16,
+    /// Limits of some consumers in place of this one; at least 1 each.
+    pub overrides: Vec<Override<u64>>,
+}
+
+/// `[[filter.NAME.override]]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Override<L> {
+    /// Consumers that it is for; they exist. With `groups` at least one.
+    pub consumers: Vec<Spanned<Name>>,
+    /// Groups that it is for.
+    pub groups: Vec<Box<str>>,
+    /// What is allowed them.
+    pub limit: L,
+}
+
+/// What an override of a rate limit allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RateOverride {
+    /// All of them hold at once; never empty.
+    pub limits: Vec<Spanned<Rate>>,
+    /// How requests are counted.
+    pub algorithm: Algorithm,
 }
 
 /// `type = "concurrency_limit"`

@@ -37,8 +37,8 @@ pub use issuer::{
     Issuer, IssuerKey, IssuerKeys, KeyFetch, KeyMaterial, TokenAlgorithm, TokenExpiry, TokenFilter,
 };
 pub use limiter::{
-    Algorithm, ConcurrencyLimit, FaultFilter, LimiterKey, Maintenance, Period, Quota, Rate,
-    RateLimit, Weight,
+    Algorithm, ConcurrencyLimit, FaultFilter, LimiterKey, Maintenance, Override, Period, Quota,
+    Rate, RateLimit, RateOverride, Weight,
 };
 pub use listener::{HalfClose, Http2, ListenAddr, Listener, ListenerProtocol, SniRoute};
 pub use node::{Node, Overload, Quotas, Redis, Secret};

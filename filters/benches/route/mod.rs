@@ -57,6 +57,7 @@ impl Exchange {
     pub fn receive(&mut self, request: &[u8], response: &[u8]) {
         let limits = HeadLimits::default();
         self.request.clear();
+        self.attributes.principal = None;
         let block = Block::from_slice(request);
         let parsed = parse_request(&block, &limits, &mut Resume::default(), &mut self.request);
         assert!(matches!(parsed, Ok(Parse::Complete { .. })));

@@ -259,3 +259,51 @@ fn explain_tells_how_the_account_stands() {
         "rate_limit: 100 per 60s (sliding window) by client_ip"
     );
 }
+
+#[test]
+fn some_consumers_have_limits_of_their_own() {
+    let ledgers = Ledgers::new(1, 0);
+    let now = Moment::now();
+    let limited = |name: &str, tokens: u64| {
+        let settings = Settings {
+            name: name.into(),
+            ..settings(&[limit(tokens, SECOND * 3600)])
+        };
+        RateLimit::new(settings, &ledgers, now)
+    };
+    let whose = |consumers: &[&str], groups: &[&str]| Whose {
+        consumers: consumers.iter().map(|name| (*name).into()).collect(),
+        groups: groups.iter().map(|name| (*name).into()).collect(),
+    };
+    let filter = limited("all", 1).with_overrides(Overrides::new([
+        (whose(&["app"], &[]), limited("all@app", 3)),
+        (whose(&[], &["partners"]), limited("all@@partners", 2)),
+    ]));
+    assert_eq!(filter.all_ledgers().count(), 3);
+    let filter = Filter::RateLimit(Box::new(filter));
+    let admitted = |consumer: Option<&str>, groups: &[&str]| {
+        let mut exchange = Exchange::default();
+        exchange.attributes.principal = consumer.map(|name| {
+            std::rc::Rc::new(ringgate_core::principal::Principal {
+                consumer: Some(name.into()),
+                groups: groups.iter().map(|group| (*group).into()).collect(),
+                ..Default::default()
+            })
+        });
+        (0..5)
+            .take_while(|_| passes(&exchange.request_head(&filter)))
+            .count()
+    };
+    assert_eq!(admitted(None, &[]), 1);
+    assert_eq!(
+        admitted(Some("app"), &["partners"]),
+        3,
+        "a name goes before a group"
+    );
+    assert_eq!(admitted(Some("other"), &["staff", "partners"]), 2);
+    assert_eq!(
+        admitted(Some("other"), &["staff"]),
+        0,
+        "counted with everybody"
+    );
+}

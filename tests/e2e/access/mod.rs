@@ -1,6 +1,7 @@
 //! Access control: who makes a request, what they may do, and who is kept out.
 
 mod bypass;
+mod keys;
 mod listeners;
 
 /// The digest of an API key, as the configuration has it.

@@ -58,8 +58,58 @@ pub(crate) static RATE_LIMIT: Section = Section {
              it.",
         ),
         STATUS,
+        Key::optional(
+            "override",
+            Kind::Tables(&RATE_OVERRIDE),
+            "Limits of some consumers in place of these.",
+        ),
     ],
 };
+
+/// Limits of some consumers.
+pub(super) static RATE_OVERRIDE: Section = Section {
+    title: "[[filter.NAME.override]] of a rate limit",
+    doc: "Limits of some consumers in place of those of everybody. Everything else is as the \
+          filter has it. A filter that asks who makes the request must come before the limit.",
+    keys: &[
+        CONSUMERS,
+        GROUPS,
+        Key::optional("limit", LIMIT, "Requests, by weight, that `per` allows."),
+        Key::optional("per", PER, "The time that `limit` is for."),
+        Key::optional("burst", BURST, "As in the filter."),
+        Key::optional(
+            "limits",
+            Kind::List(&Kind::Table(&RATE)),
+            "Several limits that hold at once, in place of `limit`, `per` and `burst`.",
+        ),
+    ],
+};
+
+/// Quotas of some consumers.
+pub(super) static QUOTA_OVERRIDE: Section = Section {
+    title: "[[filter.NAME.override]] of a quota",
+    doc: "The quota of some consumers in place of everybody's. Everything else is as the filter \
+          has it. A filter that asks who makes the request must come before the quota.",
+    keys: &[
+        CONSUMERS,
+        GROUPS,
+        Key::required("limit", LIMIT, "Requests, by weight, that a period allows."),
+    ],
+};
+
+const CONSUMERS: Key = Key::default(
+    "consumers",
+    Kind::List(&Kind::Text("the name of a consumer")),
+    "[]",
+    "Consumers that it is for.",
+);
+
+const GROUPS: Key = Key::default(
+    "groups",
+    Kind::List(&Kind::Text("a group")),
+    "[]",
+    "Groups that it is for, where no override names the consumer itself; of two, the first counts.",
+);
 
 pub(crate) static QUOTA: Section = Section {
     title: "[filter.NAME] of type \"quota\"",
@@ -89,6 +139,11 @@ pub(crate) static QUOTA: Section = Section {
         DRY_RUN,
         FIELDS,
         STATUS,
+        Key::optional(
+            "override",
+            Kind::Tables(&QUOTA_OVERRIDE),
+            "The quota of some consumers in place of this one.",
+        ),
     ],
 };
 

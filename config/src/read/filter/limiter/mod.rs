@@ -1,6 +1,7 @@
 //! Filters that count: `rate_limit`, `quota` and `concurrency_limit`.
 
 mod keys;
+mod overrides;
 
 use std::time::Duration;
 
@@ -36,11 +37,9 @@ pub(super) fn rate_limit(r: &mut Reader<'_>, table: &Table<'_>) -> Option<Filter
         table.bool_or_default(r, "fields"),
     );
     let status = status(r, table);
-    let algorithm = match (&written, has_burst) {
-        (Some(written), _) => written.value,
-        (None, true) => Algorithm::TokenBucket,
-        (None, false) => Algorithm::SlidingWindow,
-    };
+    let chosen = written.as_ref().map(|written| written.value);
+    let algorithm = algorithm(chosen, has_burst);
+    let overrides = overrides::of_rates(r, table, chosen);
     check_reconcile(r, table, &limits, reconcile);
     // Of a bucket without a burst one request passes at a time, however many a window has.
     let capacity = limits.iter().map(|limit| match algorithm {
@@ -62,6 +61,7 @@ pub(super) fn rate_limit(r: &mut Reader<'_>, table: &Table<'_>) -> Option<Filter
             fields,
             redis,
             status,
+            overrides,
         }))
     })
 }
@@ -78,6 +78,7 @@ pub(super) fn quota(r: &mut Reader<'_>, table: &Table<'_>) -> Option<FilterKind>
         table.bool_or_default(r, "fields"),
     );
     let status = status(r, table);
+    let overrides = overrides::of_quotas(r, table);
     check_weight(r, &weight, told, limit.map(i64::unsigned_abs));
     Some(FilterKind::Quota(Box::new(Quota {
         key: key?,
@@ -87,7 +88,17 @@ pub(super) fn quota(r: &mut Reader<'_>, table: &Table<'_>) -> Option<FilterKind>
         dry_run,
         fields,
         status,
+        overrides,
     })))
+}
+
+/// How is counted where nothing, or this, is said of it.
+fn algorithm(chosen: Option<Algorithm>, has_burst: bool) -> Algorithm {
+    match (chosen, has_burst) {
+        (Some(chosen), _) => chosen,
+        (None, true) => Algorithm::TokenBucket,
+        (None, false) => Algorithm::SlidingWindow,
+    }
 }
 
 pub(super) fn concurrency_limit(r: &mut Reader<'_>, table: &Table<'_>) -> Option<FilterKind> {
