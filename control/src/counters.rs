@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::cluster;
 use crate::exposition::{Exposition, Kind};
 use crate::health;
+use crate::oauth;
 use crate::supervise::Task;
 
 #[derive(Debug, Default)]
@@ -19,6 +20,7 @@ pub(crate) struct Counters {
     pub(crate) admin_refused: AtomicU64,
     pub(crate) health: health::Board,
     pub(crate) clusters: cluster::Board,
+    pub(crate) oauth: oauth::Board,
 }
 
 impl Counters {
@@ -73,5 +75,6 @@ impl Counters {
         out.sample(&[], self.admin_refused.load(Relaxed));
         self.health.write(out);
         self.clusters.write(out);
+        self.oauth.write(out);
     }
 }

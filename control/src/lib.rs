@@ -13,6 +13,7 @@ mod dns;
 mod exposition;
 pub mod health;
 mod node;
+pub mod oauth;
 mod plane;
 pub mod quota;
 mod reload;

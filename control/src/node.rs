@@ -13,6 +13,7 @@ use crate::cluster;
 use crate::consumers;
 use crate::exposition::Exposition;
 use crate::health;
+use crate::oauth;
 use crate::quota;
 use crate::report::{ReloadRefused, ReloadReport};
 
@@ -92,6 +93,12 @@ pub trait Node: Send + Sync + 'static {
     /// may have changed.
     fn consumer_source(&self) -> Option<consumers::Source> {
         None
+    }
+
+    /// What the gateway is to authorisation servers, in the configuration in force. Called when
+    /// it may have changed.
+    fn oauth_clients(&self) -> Vec<oauth::Client> {
+        Vec::new()
     }
 
     /// Takes an endpoint out of use or brings it back, as an operator asks: it stays so over

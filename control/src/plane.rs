@@ -19,6 +19,7 @@ use crate::counters::Counters;
 use crate::dns::{DnsOptions, Refresher};
 use crate::health::Checker;
 use crate::node::Node;
+use crate::oauth;
 use crate::quota;
 use crate::reload::Reloader;
 use crate::signals::Signals;
@@ -154,6 +155,7 @@ struct Tasks {
     health: Checker,
     quotas: quota::Keeper,
     clusters: cluster::Keeper,
+    oauth: oauth::Keeper,
     consumers: consumers::Keeper,
 }
 
@@ -186,6 +188,7 @@ impl Tasks {
         let certificates = acme::Keeper::new(&node, &reloader, &board, changed.subscribe());
         let quotas = quota::Keeper::new(&node);
         let clusters = cluster::Keeper::new(&node, &counters, changed.subscribe());
+        let oauth = oauth::Keeper::new(&node, &counters, changed.subscribe());
         let consumers = consumers::Keeper::new(&node, changed.subscribe());
         Ok(Self {
             node,
@@ -199,6 +202,7 @@ impl Tasks {
             health,
             quotas,
             clusters,
+            oauth,
             consumers,
         })
     }
@@ -225,6 +229,10 @@ impl Tasks {
         let quotas = self.quotas;
         tokio::spawn(supervise(Task::Quotas, Arc::clone(&counters), move || {
             quotas.clone().run()
+        }));
+        let oauth = self.oauth;
+        tokio::spawn(supervise(Task::Oauth, Arc::clone(&counters), move || {
+            oauth.clone().run()
         }));
         let clusters = self.clusters;
         tokio::spawn(supervise(

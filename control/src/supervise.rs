@@ -22,11 +22,12 @@ pub(crate) enum Task {
     Health,
     Quotas,
     Clusters,
+    Oauth,
     Consumers,
 }
 
 impl Task {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Admin,
         Self::Dns,
         Self::Watch,
@@ -35,6 +36,7 @@ impl Task {
         Self::Health,
         Self::Quotas,
         Self::Clusters,
+        Self::Oauth,
         Self::Consumers,
     ];
 
@@ -48,6 +50,7 @@ impl Task {
             Self::Health => "health",
             Self::Quotas => "quotas",
             Self::Clusters => "clusters",
+            Self::Oauth => "oauth",
             Self::Consumers => "consumers",
         }
     }

@@ -15,6 +15,7 @@ pub(crate) mod cache;
 pub mod consumers;
 mod flight;
 pub mod forward;
+pub mod introspection;
 pub mod jwt;
 pub mod mtls;
 mod service;
@@ -36,6 +37,7 @@ pub use api_key::ApiKey;
 pub use basic::Basic;
 pub use consumers::Directory;
 pub use forward::ForwardAuth;
+pub use introspection::Introspection;
 pub use jwt::Jwt;
 pub use mtls::Mtls;
 pub use service::{Consumers, Service};
@@ -123,6 +125,8 @@ pub enum Scheme {
     Mtls(Mtls),
     /// A service is asked about each request.
     Forward(ForwardAuth),
+    /// By a token that its server is asked about.
+    Introspection(Introspection),
 }
 
 impl Scheme {
@@ -134,6 +138,7 @@ impl Scheme {
             Scheme::Basic(scheme) => scheme.name(),
             Scheme::Mtls(scheme) => scheme.name(),
             Scheme::Forward(_) => forward::NAME,
+            Scheme::Introspection(_) => introspection::NAME,
         }
     }
 
@@ -144,6 +149,7 @@ impl Scheme {
             Scheme::Basic(scheme) => scheme.check(phase),
             Scheme::Mtls(scheme) => scheme.check(phase),
             Scheme::Forward(forward) => forward.check(phase),
+            Scheme::Introspection(scheme) => scheme.check(phase),
         }
     }
 
@@ -156,6 +162,7 @@ impl Scheme {
             Scheme::Jwt(scheme) => scheme.resume(phase),
             Scheme::Mtls(_) => Finding::Absent,
             Scheme::Forward(forward) => forward.resume(phase, outcomes),
+            Scheme::Introspection(scheme) => scheme.resume(phase, outcomes),
         }
     }
 
@@ -168,6 +175,7 @@ impl Scheme {
             Scheme::Mtls(scheme) => Some(scheme.challenge(realm)),
             // The service's answer has its own.
             Scheme::Forward(_) => None,
+            Scheme::Introspection(_) => Some(Jwt::challenge(realm, refusal)),
         }
     }
 
@@ -180,6 +188,7 @@ impl Scheme {
             Scheme::Basic(scheme) => scheme.hide(phase),
             Scheme::Mtls(_) => {}
             Scheme::Forward(forward) => forward.hide(phase),
+            Scheme::Introspection(scheme) => scheme.hide(phase),
         }
     }
 
@@ -190,6 +199,7 @@ impl Scheme {
             Scheme::Basic(scheme) => scheme.describe(),
             Scheme::Mtls(scheme) => scheme.describe(),
             Scheme::Forward(forward) => forward.describe(),
+            Scheme::Introspection(scheme) => scheme.describe(),
         }
     }
 
@@ -197,6 +207,7 @@ impl Scheme {
     fn asks(&self, phase: &RequestPhase<'_, Filter>) -> Option<String> {
         match self {
             Scheme::Forward(forward) => Some(forward.asks(phase)),
+            Scheme::Introspection(scheme) => Some(scheme.asks()),
             _ => None,
         }
     }
@@ -211,6 +222,7 @@ pub(crate) struct Memory {
     pub(crate) mtls: mtls::Memory,
     pub(crate) store: store::Memory,
     forward: service::Kept<forward::Settings, forward::Memory>,
+    introspection: service::Kept<introspection::Settings, introspection::Memory>,
 }
 
 /// What becomes of a request without any credential.
@@ -264,6 +276,7 @@ pub(crate) struct Progress {
     /// For `explain`: whether a scheme waits for others.
     waits: bool,
     forward: forward::Progress,
+    introspection: introspection::Progress,
 }
 
 impl Authenticate {

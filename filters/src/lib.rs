@@ -17,6 +17,7 @@ mod grpc_web;
 mod headers;
 mod maintenance;
 mod origin;
+mod origin_token;
 pub mod rate_limit;
 mod rewrite;
 mod security_headers;
@@ -35,6 +36,7 @@ pub use grpc_web::GrpcWeb;
 pub use headers::{HeaderEdits, Headers};
 pub use maintenance::{Enabled, Maintenance, Page};
 pub use origin::{Every, Hosts, OriginRegex, Origins, Port};
+pub use origin_token::{OriginToken, Token, TokenPlace, TokenPlaces};
 pub use rate_limit::RateLimit;
 pub use rewrite::Rewrite;
 pub use security_headers::{Present, SecurityHeaders, Software};
@@ -68,6 +70,8 @@ pub enum Filter {
     Csrf(Csrf),
     /// Tells browsers to be careful.
     SecurityHeaders(SecurityHeaders),
+    /// Sends the gateway's own token.
+    OriginToken(OriginToken),
     /// Asks who makes a request.
     Authenticate(Box<Authenticate>),
     /// Says what somebody may do.
@@ -149,6 +153,7 @@ impl chain::Filter for Filter {
             Filter::Cors(cors) => cors.request_head(phase),
             Filter::Csrf(csrf) => csrf.request_head(phase),
             Filter::SecurityHeaders(_) => Verdict::Continue,
+            Filter::OriginToken(token) => token.request_head(phase),
             Filter::Authenticate(authenticate) => authenticate.request_head(phase),
             Filter::Authorize(authorize) => authorize.request_head(phase),
             Filter::RateLimit(limit) => limit.request_head(phase),
@@ -210,6 +215,7 @@ impl chain::Filter for Filter {
             Filter::Cors(cors) => cors.describe(),
             Filter::Csrf(csrf) => csrf.describe(),
             Filter::SecurityHeaders(headers) => headers.describe(),
+            Filter::OriginToken(token) => token.describe(),
             Filter::Authenticate(authenticate) => authenticate.describe(),
             Filter::Authorize(authorize) => authorize.describe(),
             Filter::RateLimit(limit) => limit.describe(),

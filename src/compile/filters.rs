@@ -13,7 +13,7 @@ use ringgate_core::snapshot::TrustedNetworks;
 use ringgate_filters::rate_limit::{Overrides, RateLimit, Settings, Whose};
 use ringgate_filters::{
     BodyLimit, ConcurrencyLimit, Enabled, Fault, Filter, GrpcWeb, HeaderEdits, Headers,
-    Maintenance, Page, Rewrite,
+    Maintenance, OriginToken, Page, Rewrite,
 };
 use ringgate_router::PathPattern;
 
@@ -126,6 +126,11 @@ impl<'c> Filters<'c> {
             FilterKind::Authentication(asked) => {
                 Filter::Authenticate(Box::new(self.schemes.authenticate(filter, asked)))
             }
+            FilterKind::OriginToken(written) => Filter::OriginToken(OriginToken {
+                client: (&**written.client).into(),
+                field: written.header.clone(),
+                place: self.around.backends.tokens.of(&written.client),
+            }),
             FilterKind::Authorize(rules) => Filter::Authorize(rules::authorize(rules)),
             FilterKind::Invalid => return Err(invalid(filter, span)),
             FilterKind::Address(written) => {

@@ -24,6 +24,7 @@ impl Backoffice {
         let backends = Backends {
             verifier: Arc::clone(&passwords) as _,
             stores: Arc::clone(&consumers) as _,
+            tokens: Arc::default(),
         };
         Ok(Backoffice {
             passwords,

@@ -16,6 +16,7 @@ mod machine;
 mod metrics;
 mod node;
 mod notices;
+mod oauth;
 mod occupant;
 mod open;
 mod pages;

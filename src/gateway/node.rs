@@ -23,7 +23,7 @@ use ringgate_core::upstream::EndpointUpdate;
 use ringgate_core::worker::Command;
 use serde_json::Value;
 
-use super::{Gateway, Request, State, acme, endpoints, reload, start};
+use super::{Gateway, Request, State, acme, endpoints, oauth, reload, start};
 use crate::compile;
 
 impl Node for Gateway {
@@ -163,6 +163,11 @@ impl Node for Gateway {
     fn consumer_source(&self) -> Option<Source> {
         let config = self.state().config.clone();
         self.backoffice.consumers.source(&config)
+    }
+
+    fn oauth_clients(&self) -> Vec<ringgate_control::oauth::Client> {
+        let config = self.state().config.clone();
+        oauth::clients(&config, &self.backoffice.backends().tokens)
     }
 
     fn clusters(&self) -> Vec<Cluster> {

@@ -5,6 +5,7 @@ mod access;
 mod address;
 mod http;
 mod names;
+mod oauth;
 mod origin;
 mod password;
 mod policy;
@@ -30,6 +31,7 @@ pub(crate) use http::{
 pub(crate) use names::{
     contact, directory_url, grpc_service, ordered_name, server_name, server_pattern,
 };
+pub(crate) use oauth::{is_loopback_url, scope, token_url, visible_text};
 pub(crate) use origin::origin;
 pub(crate) use password::password_hash;
 pub use password::{PasswordHashFault, check_password_hash};

@@ -125,7 +125,7 @@ pub(super) fn check_filters(
                 continue;
             }
             AuthScheme::Basic(_) | AuthScheme::Mtls(_) => continue,
-            AuthScheme::Forward(_) => continue,
+            AuthScheme::Forward(_) | AuthScheme::Introspection(_) => continue,
         };
         for member in members {
             check_member(r, filters, index, member, tag);

@@ -150,7 +150,7 @@ impl<'a> Index<'a> {
 fn nobody(kind: &str) -> &'static str {
     match kind {
         "upstream" => "no route or listener",
-        "redis" | "issuer" => "no filter",
+        "redis" | "issuer" | "oauth_client" => "no filter",
         _ => "no route",
     }
 }
@@ -161,6 +161,7 @@ fn place(kind: &str) -> &'static str {
         "filter" => "the `filters` of a route, a listener or another filter",
         "redis" => "a filter's `redis`",
         "issuer" => "a filter's `issuers`",
+        "oauth_client" => "a filter's `client`",
         _ => "a route's `upstream`",
     }
 }
@@ -202,6 +203,9 @@ pub(crate) fn link(r: &mut Reader<'_>, mut parts: Parts, root: Span) -> Option<C
     access::check_filters(r, &parts.filters, known, &mut filters);
     authorize::check(r, &parts.filters, known);
     services::check(r, &parts.filters, &mut upstreams);
+    let clients = parts.oauth_clients.iter().map(|client| &client.name);
+    let mut clients = Index::new(r, "oauth_client", clients);
+    services::check_clients(r, &parts.filters, &mut clients);
     let all = &parts.filters;
     let routes = parts.routes.into_iter();
     let routes = routes.filter_map(|raw| resolve(r, raw, &mut upstreams, &mut filters, all));
@@ -221,6 +225,7 @@ pub(crate) fn link(r: &mut Reader<'_>, mut parts: Parts, root: Span) -> Option<C
         filters.warn_unused(r);
         redis.warn_unused(r);
         issuers.warn_unused(r);
+        clients.warn_unused(r);
     }
     for (index, fallback) in fallbacks {
         parts.upstreams[index].fallback = Some(fallback);
@@ -250,6 +255,7 @@ pub(crate) fn link(r: &mut Reader<'_>, mut parts: Parts, root: Span) -> Option<C
         access: parts.access,
         consumers: parts.consumers,
         issuers: parts.issuers,
+        oauth_clients: parts.oauth_clients,
         consumer_store: parts.consumer_store,
         routes,
         sources: Arc::new(Sources::default()),

@@ -1,7 +1,7 @@
-//! Upstreams that filters ask.
+//! Upstreams that filters ask, and clients whose tokens they send.
 
 use super::Index;
-use crate::model::{AuthScheme, Filter, FilterKind, Service};
+use crate::model::{AuthScheme, Filter, FilterKind, Name, Service};
 use crate::read::{Reader, Text};
 use crate::span::Spanned;
 
@@ -12,19 +12,33 @@ pub(super) fn check(r: &mut Reader<'_>, filters: &[Filter], upstreams: &mut Inde
             continue;
         };
         if let Some(service) = service(&asked.scheme) {
-            let written = r.sources.snippet(service.upstream.span).trim_matches('"');
-            let text = Text {
-                value: service.upstream.as_str().into(),
-                written: written.contains("${").then(|| written.into()),
-            };
-            upstreams.resolve(r, &Spanned::new(text, service.upstream.span));
+            resolve(r, &service.upstream, upstreams);
         }
     }
+}
+
+/// Whether the clients are there whose tokens are sent.
+pub(super) fn check_clients(r: &mut Reader<'_>, filters: &[Filter], clients: &mut Index<'_>) {
+    for filter in filters {
+        if let FilterKind::OriginToken(token) = &filter.kind {
+            resolve(r, &token.client, clients);
+        }
+    }
+}
+
+fn resolve(r: &mut Reader<'_>, name: &Spanned<Name>, index: &mut Index<'_>) {
+    let written = r.sources.snippet(name.span).trim_matches('"');
+    let text = Text {
+        value: name.as_str().into(),
+        written: written.contains("${").then(|| written.into()),
+    };
+    index.resolve(r, &Spanned::new(text, name.span));
 }
 
 fn service(scheme: &AuthScheme) -> Option<&Service> {
     match scheme {
         AuthScheme::Forward(forward) => Some(&forward.service),
+        AuthScheme::Introspection(asked) => Some(&asked.service),
         _ => None,
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{ForwardAuth, HeaderName, Name, Secret, TokenFilter};
+use super::{ForwardAuth, HeaderName, Introspection, Name, Secret, TokenFilter};
 use crate::Spanned;
 
 /// `[[consumer]]`
@@ -146,6 +146,8 @@ pub enum AuthScheme {
     Basic(Basic),
     /// `type = "mtls"`
     Mtls(Mtls),
+    /// `type = "introspection"`
+    Introspection(Box<Introspection>),
     /// `type = "forward_auth"`
     Forward(Box<ForwardAuth>),
     /// `type = "any_of"`: filters that ask for one scheme, or for all of some; at least one.

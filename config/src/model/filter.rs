@@ -2,7 +2,7 @@
 
 use super::{
     AddressFilter, Authentication, Authorize, ConcurrencyLimit, Cors, Csrf, FaultFilter, Field,
-    HeaderName, Maintenance, Name, Quota, RateLimit, SecurityHeaders,
+    HeaderName, Maintenance, Name, OriginToken, Quota, RateLimit, SecurityHeaders,
 };
 use crate::Spanned;
 
@@ -36,6 +36,8 @@ pub enum FilterKind {
     Fault(FaultFilter),
     /// `type = "authorize"`
     Authorize(Box<Authorize>),
+    /// `type = "client_credentials"`
+    OriginToken(OriginToken),
     /// `type = "maintenance"`
     Maintenance(Box<Maintenance>),
     /// Any type that asks who makes a request.

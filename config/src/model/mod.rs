@@ -6,10 +6,12 @@ mod acme;
 mod authorize;
 mod edge;
 mod filter;
+mod introspection;
 mod issuer;
 mod limiter;
 mod listener;
 mod node;
+mod oauth;
 mod policy;
 mod process;
 mod route;
@@ -33,6 +35,7 @@ pub use edge::{
     SecurityHeaders, WithoutOrigin,
 };
 pub use filter::{BodyLimit, Filter, FilterKind, HeaderEdits, HeaderFilter, PathRewrite};
+pub use introspection::Introspection;
 pub use issuer::{
     Issuer, IssuerKey, IssuerKeys, KeyFetch, KeyMaterial, TokenAlgorithm, TokenExpiry, TokenFilter,
 };
@@ -42,6 +45,7 @@ pub use limiter::{
 };
 pub use listener::{HalfClose, Http2, ListenAddr, Listener, ListenerProtocol, SniRoute};
 pub use node::{Node, Overload, Quotas, Redis, Secret};
+pub use oauth::{ClientCredentialsIn, OauthClient, OriginToken};
 pub use policy::{
     Adaptive, Balance, Breaker, BreakerScope, Canary, Choice, Concurrency, Fallback, FallbackTo,
     Halt, Hedge, Key, KeyPart, Mirror, Outlier, Retry, RetryOn, RoutePolicy, Sticky, Urgency,
@@ -86,6 +90,8 @@ pub struct Config {
     pub redis: Vec<Redis>,
     /// Where quotas are kept; there when a filter is a quota.
     pub quotas: Option<Quotas>,
+    /// What the gateway is to authorisation servers; names are unique.
+    pub oauth_clients: Vec<OauthClient>,
     /// Where certificates are ordered; there when a listener has `acme` names.
     pub acme: Option<Acme>,
     /// At least one.

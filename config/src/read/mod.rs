@@ -8,6 +8,7 @@ mod filter;
 mod http2;
 mod listener;
 mod node;
+mod oauth;
 mod policy;
 mod process;
 mod rate;
@@ -28,8 +29,8 @@ pub(crate) use table::{Table, bounded_integer};
 use crate::keys::{Key, Kind, Section};
 use crate::limits::{LIMITS, Limits};
 use crate::model::{
-    Access, Acme, Admin, Consumer, ConsumerStore, Filter, Forwarded, Issuer, Log, Node, Overload,
-    PathPolicy, Quotas, Redis, Runtime, Upstream,
+    Access, Acme, Admin, Consumer, ConsumerStore, Filter, Forwarded, Issuer, Log, Node,
+    OauthClient, Overload, PathPolicy, Quotas, Redis, Runtime, Upstream,
 };
 use crate::nearest::nearest;
 use crate::span::{Span, Spanned};
@@ -70,6 +71,12 @@ const ISSUER: Key = Key::optional(
     "issuer",
     Kind::Tables(&access::ISSUER),
     "Who issues the tokens that filters of type \"jwt\" take.",
+);
+
+const OAUTH_CLIENT: Key = Key::optional(
+    "oauth_client",
+    Kind::Tables(&oauth::OAUTH_CLIENT),
+    "What the gateway is to authorisation servers that give it tokens for origins.",
 );
 
 const ROUTE: Key = Key::optional(
@@ -146,6 +153,7 @@ pub(crate) static ROOT: Section = Section {
         FILTER,
         CONSUMER,
         ISSUER,
+        OAUTH_CLIENT,
         ROUTE,
     ],
 };
@@ -154,11 +162,20 @@ pub(crate) static ROOT: Section = Section {
 pub(crate) static INCLUDED: Section = Section {
     title: "an included file",
     doc: "The top level of an included file.",
-    keys: &[INCLUDE, LISTENER, UPSTREAM, FILTER, CONSUMER, ISSUER, ROUTE],
+    keys: &[
+        INCLUDE,
+        LISTENER,
+        UPSTREAM,
+        FILTER,
+        CONSUMER,
+        ISSUER,
+        OAUTH_CLIENT,
+        ROUTE,
+    ],
 };
 
 /// Tables whose keys people put in the wrong place.
-static HOMES: [&Section; 26] = [
+static HOMES: [&Section; 27] = [
     &LIMITS,
     &process::RUNTIME,
     &process::LOG,
@@ -184,6 +201,7 @@ static HOMES: [&Section; 26] = [
     &access::CONSUMER,
     &access::ISSUER,
     &access::CONSUMERS,
+    &oauth::OAUTH_CLIENT,
     &ROOT,
 ];
 
@@ -238,6 +256,7 @@ pub(crate) struct Parts {
     pub access: Access,
     pub consumers: Vec<Consumer>,
     pub issuers: Vec<Issuer>,
+    pub oauth_clients: Vec<OauthClient>,
     pub consumer_store: Option<ConsumerStore>,
     pub routes: Vec<RawRoute>,
 }
@@ -302,6 +321,9 @@ impl Parts {
         }
         for table in root.tables(r, "issuer") {
             self.issuers.extend(access::issuer(r, &table));
+        }
+        for table in root.tables(r, "oauth_client") {
+            self.oauth_clients.extend(oauth::oauth_client(r, &table));
         }
         for table in root.tables(r, "route") {
             self.routes.extend(route::route(r, &table));

@@ -102,6 +102,12 @@ pub(super) fn router(api: Api, guard: Guard) -> Router {
                 respond(StatusCode::OK, &api.board.to_json(SystemTime::now()))
             }),
         )
+        .route(
+            "/oauth",
+            get(async |State(api): State<Api>| {
+                respond(StatusCode::OK, &api.counters.oauth.to_json())
+            }),
+        )
         .merge(limits::router())
         .route("/reload", post(reload))
         .route(
@@ -120,7 +126,7 @@ pub(super) fn router(api: Api, guard: Guard) -> Router {
         .with_state(api)
 }
 
-const ENDPOINTS: [(&str, &str, &str); 16] = [
+const ENDPOINTS: [(&str, &str, &str); 17] = [
     ("GET", "/", "this list"),
     ("GET", "/metrics", "metrics in the Prometheus text format"),
     ("GET", "/healthz", "200 while the process lives"),
@@ -145,6 +151,11 @@ const ENDPOINTS: [(&str, &str, &str); 16] = [
         "GET",
         "/acme",
         "certificates that are ordered, and how they stand",
+    ),
+    (
+        "GET",
+        "/oauth",
+        "the gateway's own tokens for origins, and how they stand; not the tokens",
     ),
     (
         "GET",

@@ -12,14 +12,14 @@ mod algorithm;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod attacks;
-mod claims;
+pub(super) mod claims;
 pub mod fuzz;
 mod issuer;
-mod json;
+pub(super) mod json;
 pub mod jwks;
 mod key;
 mod memory;
-mod place;
+pub(super) mod place;
 mod source;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -12,6 +12,7 @@ mod services;
 use std::fmt;
 use std::sync::Arc;
 
+use ringgate_filters::TokenPlaces;
 use ringgate_filters::auth::store::{NoStore, Store};
 use ringgate_filters::auth::verify::{NoVerifier, Verifier};
 
@@ -26,6 +27,8 @@ pub struct Backends {
     pub verifier: Arc<dyn Verifier>,
     /// Has the stores of consumers.
     pub stores: Arc<dyn Stores>,
+    /// Has the gateway's own tokens.
+    pub tokens: Arc<TokenPlaces>,
 }
 
 /// Whoever has stores of consumers.
@@ -51,6 +54,7 @@ impl Backends {
         Backends {
             verifier: Arc::new(NoVerifier),
             stores: Arc::new(NoStores),
+            tokens: Arc::new(TokenPlaces::pretending()),
         }
     }
 }

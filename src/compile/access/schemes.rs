@@ -112,6 +112,11 @@ impl<'c> Schemes<'c> {
                 Scheme::Basic(self.around.basic(users, asked.hide, &self.directory))
             }
             AuthScheme::Mtls(written) => Scheme::Mtls(identity::mtls(*written, &self.directory)),
+            AuthScheme::Introspection(written) => {
+                let name = &filter.name.value;
+                let asked = self.services.introspection(name, written, asked.hide)?;
+                Scheme::Introspection(asked)
+            }
             AuthScheme::Forward(written) => {
                 let name = &filter.name.value;
                 Scheme::Forward(self.services.forward(name, written, asked.hide)?)
@@ -266,6 +271,7 @@ pub(in crate::compile) fn secret_parameters(config: &Config) -> Box<[Box<str>]> 
     let parameters = asked(config).filter_map(|asked| match &asked.scheme {
         AuthScheme::ApiKey(places) => places.query.as_ref(),
         AuthScheme::Jwt(tokens) => tokens.query.as_ref(),
+        AuthScheme::Introspection(asked) => asked.query.as_ref(),
         _ => None,
     });
     let mut names: Vec<Box<str>> = parameters.cloned().collect();

@@ -7,6 +7,8 @@ use ringgate_config::model::{self, AuthScheme, EndpointAddr, FilterKind, KeyPart
 use ringgate_core::key::RouteNames;
 use ringgate_core::stats::Registry;
 use ringgate_filters::auth::forward::{Caching, ForwardAuth, Identity, OnFailure, Settings, Shown};
+use ringgate_filters::auth::introspection::{self, Introspection};
+use ringgate_filters::auth::jwt::Place;
 use ringgate_filters::auth::{Consumers, Directory, Service};
 
 use crate::compile::policies::prefixed;
@@ -42,6 +44,44 @@ impl Services<'_> {
         })
     }
 
+    pub(super) fn introspection(
+        &self,
+        filter: &str,
+        written: &model::Introspection,
+        hide: bool,
+    ) -> Option<Introspection> {
+        let (id, secret) = (&written.client_id, written.client_secret.expose());
+        let places = [
+            written.header.clone().map(Place::Header),
+            written.cookie.clone().map(Place::Cookie),
+            written.query.clone().map(Place::Query),
+        ];
+        let mut places: Vec<Place> = places.into_iter().flatten().collect();
+        if places.is_empty() {
+            places.push(Place::Bearer);
+        }
+        Some(Introspection::new(introspection::Settings {
+            service: self.service(filter, &written.service)?,
+            client: match written.client_auth {
+                model::ClientCredentialsIn::Basic => introspection::Client::basic(id, secret),
+                model::ClientCredentialsIn::Post => introspection::Client::post(id, secret),
+            },
+            places: places.into(),
+            token_max: usize::try_from(written.token_max).unwrap_or(usize::MAX),
+            wanted: introspection::Wanted {
+                issuer: written.issuer.clone(),
+                audiences: written.audiences.clone().into(),
+                scopes: written.scopes.clone().into(),
+                leeway_ms: written.leeway.as_millis() as u64,
+            },
+            active_ttl: written.active_ttl,
+            refused_ttl: written.refused_ttl,
+            entries_max: usize::try_from(written.entries_max).unwrap_or(usize::MAX),
+            directory: Consumers(Arc::clone(&self.directory)),
+            shown: shown(hide),
+        }))
+    }
+
     pub(super) fn forward(
         &self,
         filter: &str,
@@ -70,12 +110,16 @@ impl Services<'_> {
                 consumer: written.consumer_header.clone(),
                 groups: written.groups_header.clone(),
             },
-            shown: match hide {
-                true => Shown::Hidden,
-                false => Shown::Passed,
-            },
+            shown: shown(hide),
         };
         Some(ForwardAuth::new(settings, Arc::clone(&self.routes)))
+    }
+}
+
+fn shown(hide: bool) -> Shown {
+    match hide {
+        true => Shown::Hidden,
+        false => Shown::Passed,
     }
 }
 

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use toml::de::DeValue;
 
 use super::access;
+use super::oauth;
 use super::reader::{Reader, quote};
 use super::table::{Item, Table, entries_of};
 use crate::diagnostic::Diagnostic;
@@ -207,6 +208,16 @@ pub(crate) const VARIANTS: &[Variant] = &[
         stage: Stage::Now,
     },
     Variant {
+        tag: "introspection",
+        section: &access::INTROSPECTION,
+        stage: Stage::Now,
+    },
+    Variant {
+        tag: "client_credentials",
+        section: &oauth::CLIENT_CREDENTIALS,
+        stage: Stage::Now,
+    },
+    Variant {
         tag: "forward_auth",
         section: &access::FORWARD_AUTH,
         stage: Stage::Now,
@@ -319,6 +330,8 @@ fn filter(r: &mut Reader<'_>, entry: &Item<'_>) -> Option<FilterKind> {
         "basic" => access::basic(r, &table),
         "mtls" => access::mtls(r, &table),
         "authorize" => access::authorize(r, &table),
+        "introspection" => access::introspection(r, &table),
+        "client_credentials" => oauth::client_credentials(r, &table),
         "forward_auth" => access::forward_auth(r, &table),
         "any_of" => access::any_of(r, &table),
         "all_of" => access::all_of(r, &table),

@@ -72,7 +72,7 @@ fn check_times(claims: &Object, issuer: &Issuer, unix_ms: u64) -> Result<Until, 
 }
 
 /// Milliseconds since the UNIX epoch of a NumericDate: seconds, perhaps with a fraction.
-fn moment(value: &Json) -> Option<u64> {
+pub(in crate::auth) fn moment(value: &Json) -> Option<u64> {
     match value {
         Json::Number(Number::Natural(seconds)) => Some(seconds.saturating_mul(1_000)),
         Json::Number(Number::Real(seconds)) if *seconds >= 0.0 => {
@@ -84,7 +84,7 @@ fn moment(value: &Json) -> Option<u64> {
 }
 
 /// RFC 7519, 4.1.3: one text, or a list of them.
-fn is_for(aud: Option<&Json>, audiences: &[Box<str>]) -> bool {
+pub(in crate::auth) fn is_for(aud: Option<&Json>, audiences: &[Box<str>]) -> bool {
     let known = |text: &str| audiences.iter().any(|own| **own == *text);
     match aud {
         Some(Json::Text(text)) => known(text),
@@ -136,7 +136,7 @@ pub(super) fn principal(claims: &Object, issuer: &Issuer) -> Principal {
 }
 
 /// RFC 8693, 4.2 has a text with blanks between; others send a list, or call it `scp`.
-fn scopes(claims: &Object) -> Vec<Box<str>> {
+pub(in crate::auth) fn scopes(claims: &Object) -> Vec<Box<str>> {
     let said = claims.member("scope").or_else(|| claims.member("scp"));
     match said {
         Some(Json::Text(text)) => text.split_ascii_whitespace().map(Into::into).collect(),
@@ -156,7 +156,7 @@ fn texts(value: Option<&Json>) -> Vec<Box<str>> {
     }
 }
 
-fn flattened(claims: &Object) -> Vec<(Box<str>, Box<str>)> {
+pub(in crate::auth) fn flattened(claims: &Object) -> Vec<(Box<str>, Box<str>)> {
     let mut pairs = Vec::new();
     for (name, value) in claims.iter() {
         flatten(name, value, &mut pairs);

@@ -9,7 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 
 /// A value. Members are in the order written, and no name occurs twice.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Json {
+pub(in crate::auth) enum Json {
     Null,
     Bool(bool),
     /// As it is shown: whole numbers digit by digit, others in the shortest form.
@@ -21,7 +21,7 @@ pub(super) enum Json {
 
 /// A number.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Number {
+pub(in crate::auth) enum Number {
     Natural(u64),
     Negative(i64),
     Real(f64),
@@ -29,24 +29,24 @@ pub(super) enum Number {
 
 /// The members of an object.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Object(Vec<(Box<str>, Json)>);
+pub(in crate::auth) struct Object(Vec<(Box<str>, Json)>);
 
 /// How large a document may be.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
+pub(in crate::auth) struct Bounds {
     /// Objects and lists within each other.
-    pub(super) depth_max: usize,
+    pub(in crate::auth) depth_max: usize,
     /// Values of any kind.
-    pub(super) values_max: usize,
+    pub(in crate::auth) values_max: usize,
 }
 
 /// The text is no JSON object within the bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NoObject;
+pub(in crate::auth) struct NoObject;
 
 impl Object {
     /// Reads one whole document that is an object.
-    pub(super) fn parse(text: &[u8], bounds: Bounds) -> Result<Object, NoObject> {
+    pub(in crate::auth) fn parse(text: &[u8], bounds: Bounds) -> Result<Object, NoObject> {
         let text = std::str::from_utf8(text).map_err(|_| NoObject)?;
         let left = Cell::new(bounds.values_max);
         let seed = Value {
@@ -63,33 +63,33 @@ impl Object {
     }
 
     /// The value of a name.
-    pub(super) fn member(&self, name: &str) -> Option<&Json> {
+    pub(in crate::auth) fn member(&self, name: &str) -> Option<&Json> {
         let mut members = self.0.iter();
         members.find(|(own, _)| **own == *name).map(|(_, v)| v)
     }
 
     /// Names and values, in the order written.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Json)> {
+    pub(in crate::auth) fn iter(&self) -> impl Iterator<Item = (&str, &Json)> {
         self.0.iter().map(|(name, value)| (&**name, value))
     }
 }
 
 impl Json {
-    pub(super) fn text(&self) -> Option<&str> {
+    pub(in crate::auth) fn text(&self) -> Option<&str> {
         match self {
             Json::Text(text) => Some(text),
             _ => None,
         }
     }
 
-    pub(super) fn object(&self) -> Option<&Object> {
+    pub(in crate::auth) fn object(&self) -> Option<&Object> {
         match self {
             Json::Object(object) => Some(object),
             _ => None,
         }
     }
 
-    pub(super) fn list(&self) -> Option<&[Json]> {
+    pub(in crate::auth) fn list(&self) -> Option<&[Json]> {
         match self {
             Json::List(list) => Some(list),
             _ => None,

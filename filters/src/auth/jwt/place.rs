@@ -17,7 +17,7 @@ pub enum Place {
 
 /// What a request has in one place, or in all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found<'h> {
+pub(in crate::auth) enum Found<'h> {
     Nothing,
     One(&'h [u8]),
     /// An origin might look at the other one.
@@ -26,7 +26,7 @@ pub(super) enum Found<'h> {
 
 impl Place {
     /// What all of these places have together (RFC 6750, 2: one is to be used).
-    pub(super) fn find<'h>(places: &[Place], head: &'h RequestHead) -> Found<'h> {
+    pub(in crate::auth) fn find<'h>(places: &[Place], head: &'h RequestHead) -> Found<'h> {
         let each = places.iter().map(|place| place.of(head));
         each.fold(Found::Nothing, |all, one| match (all, one) {
             (all, Found::Nothing) => all,
@@ -53,7 +53,7 @@ impl Place {
     }
 
     /// Takes the token out of the head.
-    pub(super) fn hide(&self, head: &mut RequestHead) {
+    pub(in crate::auth) fn hide(&self, head: &mut RequestHead) {
         match self {
             Place::Bearer => {
                 if !matches!(self.of(head), Found::Nothing) {
