@@ -16,7 +16,7 @@ use ringgate_core::chain::{RequestPhase, Verdict};
 use ringgate_core::errand::{Done, Errand};
 use ringgate_core::http::{Fields, Known};
 use ringgate_core::principal::Principal;
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroize as _;
 
 use super::api_key::Credential;
 use super::cache::Cache;
@@ -53,6 +53,9 @@ pub struct Lifetimes {
 /// What one core remembers of passwords.
 #[derive(Debug)]
 pub(crate) struct Memory {
+    /// The credentials of the request at hand, wiped behind it. It never grows, which would leave
+    /// a copy behind.
+    text: Vec<u8>,
     /// Kept apart from the wrong ones, which anybody can make any number of.
     right: Cache<Right>,
     wrong: Cache<()>,
@@ -70,6 +73,7 @@ struct Right {
 impl Default for Memory {
     fn default() -> Memory {
         Memory {
+            text: Vec::with_capacity(TEXT_BYTES_MAX),
             right: Cache::new(VERDICTS_MAX),
             wrong: Cache::new(VERDICTS_MAX),
             pending: Pending::new(WAITING_MAX),
@@ -144,8 +148,15 @@ impl Basic {
     }
 
     pub(super) fn check(&self, phase: &mut RequestPhase<'_, Filter>) -> Finding {
-        let mut text = Zeroizing::new(Vec::new());
-        let (user, password) = match read(&phase.head.fields, &mut text) {
+        let mut text = std::mem::take(&mut phase.core.auth.basic.text);
+        let finding = self.judge(phase, &mut text);
+        text.zeroize();
+        phase.core.auth.basic.text = text;
+        finding
+    }
+
+    fn judge(&self, phase: &mut RequestPhase<'_, Filter>, text: &mut Vec<u8>) -> Finding {
+        let (user, password) = match read(&phase.head.fields, text) {
             Shown::Nothing => return Finding::Absent,
             Shown::Malformed(why) => return Finding::Refused(Refusal::invalid(why)),
             Shown::Credentials { user, password } => (user, password),
@@ -260,7 +271,7 @@ impl Memory {
         of: &Arc<Principal>,
         unix_ms: u64,
     ) -> Option<Rc<Principal>> {
-        let right = self.right.get_mut(digest, unix_ms)?;
+        let right = self.right.find_mut(digest, unix_ms)?;
         if !Arc::ptr_eq(&right.of, of) {
             right.principal = Rc::new((**of).clone());
             right.of = Arc::clone(of);
@@ -326,7 +337,6 @@ fn read<'t>(fields: &Fields, text: &'t mut Vec<u8>) -> Shown<'t> {
     }
     let token = value[SCHEME.len()..].trim_ascii();
     if let Err(why) = decode(token, text) {
-        text.zeroize();
         return Shown::Malformed(why);
     }
     let Ok(text) = std::str::from_utf8(text) else {

@@ -41,7 +41,7 @@ impl<V> Cache<V> {
 
     /// What is known of a credential, to be changed.
     #[inline]
-    pub(crate) fn get_mut(&mut self, credential: &[u8], unix_ms: u64) -> Option<&mut V> {
+    pub(crate) fn find_mut(&mut self, credential: &[u8], unix_ms: u64) -> Option<&mut V> {
         let entry = self.entries.get_mut(credential)?;
         (unix_ms < entry.until_ms).then_some(&mut entry.value)
     }

@@ -1,8 +1,12 @@
 //! Access control: who makes a request, what they may do, and who is kept out.
 
+mod authorize;
+mod basic;
 mod bypass;
 mod keys;
 mod listeners;
+mod mtls;
+mod redis_consumers;
 
 /// The digest of an API key, as the configuration has it.
 fn digest(key: &str) -> String {
