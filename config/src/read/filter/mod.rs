@@ -272,14 +272,11 @@ fn filter(r: &mut Reader<'_>, entry: &Item<'_>) -> Option<FilterKind> {
     let entries = entry.value.get_ref().as_table()?;
     let Some(value) = entries.get("type") else {
         let types: Vec<&str> = VARIANTS.iter().map(|variant| variant.tag).collect();
+        let message = format!("filter {} has no `type`", quote(entry.name));
         r.report(
-            Diagnostic::error(
-                "missing-key",
-                format!("filter {} has no `type`", quote(entry.name)),
-                entry.span(),
-            )
-            .label("`type` is missing")
-            .help(format!("add `type`: {}", crate::keys::words_or(&types))),
+            Diagnostic::error("missing-key", message, entry.span())
+                .label("`type` is missing")
+                .help(format!("add `type`: {}", crate::keys::words_or(&types))),
         );
         return None;
     };
