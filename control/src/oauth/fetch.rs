@@ -145,7 +145,7 @@ fn read(status: StatusCode, body: &[u8]) -> Result<Granted, String> {
         return Err("the server's token cannot stand in a header".to_owned());
     }
     let seconds = answer.expires_in.unwrap_or(LIFETIME_UNSAID.as_secs_f64());
-    if !(seconds >= 1.0) {
+    if seconds.is_nan() || seconds < 1.0 {
         return Err("the server's token has ended already".to_owned());
     }
     Ok(Granted {

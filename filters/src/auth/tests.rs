@@ -42,6 +42,7 @@ fn scheme(field: &str, prefix: &str) -> Arc<Scheme> {
         },
         credential: Credential::Hidden,
         directory: directory(&["app", "batch"]),
+        store: None,
     }))
 }
 
