@@ -11,6 +11,7 @@ pub mod hpack;
 pub mod load;
 pub mod message;
 mod nginx;
+pub mod node;
 mod origin;
 pub mod pebble;
 mod peer;

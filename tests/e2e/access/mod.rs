@@ -3,9 +3,11 @@
 mod authorize;
 mod basic;
 mod bypass;
+mod forward;
 mod keys;
 mod listeners;
 mod mtls;
+mod provider;
 mod redis_consumers;
 
 /// The digest of an API key, as the configuration has it.
