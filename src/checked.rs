@@ -27,6 +27,8 @@ pub struct Checked {
     pub findings: Findings,
     /// How its listeners and upstreams speak TLS.
     pub tls: Arc<Configured>,
+    /// Who issues tokens, with their keys.
+    pub issuers: Arc<Issuers>,
     /// Its files, those that it names, and directories in which new files would be included.
     pub watched: Vec<PathBuf>,
 }
@@ -166,7 +168,7 @@ impl Read {
         watched.extend(users.files);
         let networks = NetworkFiles::load(&config);
         watched.extend(networks.files);
-        let issuers = Issuers::load(&config);
+        let issuers = Issuers::load(&config, &around.backends.keys);
         watched.extend(issuers.files);
         let found = [
             loaded.findings,
@@ -204,6 +206,7 @@ impl Read {
                 snapshot,
                 findings,
                 tls: Arc::new(loaded.configured),
+                issuers: Arc::new(issuers.issuers),
                 watched,
             }),
             None => Err(Refused {

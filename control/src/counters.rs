@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::cluster;
 use crate::exposition::{Exposition, Kind};
 use crate::health;
+use crate::jwks;
 use crate::oauth;
 use crate::supervise::Task;
 
@@ -21,6 +22,7 @@ pub(crate) struct Counters {
     pub(crate) health: health::Board,
     pub(crate) clusters: cluster::Board,
     pub(crate) oauth: oauth::Board,
+    pub(crate) jwks: jwks::Board,
 }
 
 impl Counters {
@@ -76,5 +78,6 @@ impl Counters {
         self.health.write(out);
         self.clusters.write(out);
         self.oauth.write(out);
+        self.jwks.write(out);
     }
 }

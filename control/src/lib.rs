@@ -12,6 +12,7 @@ mod counters;
 mod dns;
 mod exposition;
 pub mod health;
+pub mod jwks;
 mod node;
 pub mod oauth;
 mod plane;

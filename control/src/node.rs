@@ -13,15 +13,17 @@ use crate::cluster;
 use crate::consumers;
 use crate::exposition::Exposition;
 use crate::health;
+use crate::jwks;
 use crate::oauth;
 use crate::quota;
 use crate::report::{ReloadRefused, ReloadReport};
 
 /// The running gateway, as the control plane sees it.
 ///
-/// `metrics`, `config`, `upstreams`, `routes`, `version`, `readiness`, `limits`, `drain`,
+/// `metrics`, `config`, `upstreams`, `routes`, `version`, `readiness`, `limits`, `issuers`, `drain`,
 /// `resume_canary` and `reload` are called on blocking threads, so they may wait for the workers'
-/// answers. `resolved`, `shutdown`, `resolve_targets`, `watched_files`, `quotas`, `clusters`, `consumer_source`, the two
+/// answers. `resolved`, `shutdown`, `resolve_targets`, `watched_files`, `quotas`, `clusters`, `consumer_source`,
+/// the three for keys, the two
 /// for health checks and the three for certificates are called on the control thread and must return
 /// at once. A panic in any of them is caught and logged; it never stops the control plane.
 pub trait Node: Send + Sync + 'static {
@@ -99,6 +101,30 @@ pub trait Node: Send + Sync + 'static {
     /// it may have changed.
     fn oauth_clients(&self) -> Vec<oauth::Client> {
         Vec::new()
+    }
+
+    /// The issuers of tokens in the configuration in force.
+    fn issuers(&self) -> Vec<jwks::Issuer> {
+        Vec::new()
+    }
+
+    /// The keys to fetch, in the configuration in force. Called when it may have changed.
+    fn key_sources(&self) -> Vec<jwks::Source> {
+        Vec::new()
+    }
+
+    /// A document was fetched that should be a key set: its keys are in use from now on.
+    ///
+    /// # Errors
+    /// Why it is none.
+    fn keys_fetched(&self, place: &jwks::Place, document: &[u8]) -> Result<jwks::Loaded, String> {
+        let _ = document;
+        Err(format!("this node has no use for keys of {place}"))
+    }
+
+    /// Nothing could be fetched: whoever waits for it waits no longer.
+    fn keys_missed(&self, place: &jwks::Place) {
+        let _ = place;
     }
 
     /// Takes an endpoint out of use or brings it back, as an operator asks: it stays so over

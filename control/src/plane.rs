@@ -18,6 +18,7 @@ use crate::consumers;
 use crate::counters::Counters;
 use crate::dns::{DnsOptions, Refresher};
 use crate::health::Checker;
+use crate::jwks;
 use crate::node::Node;
 use crate::oauth;
 use crate::quota;
@@ -157,6 +158,7 @@ struct Tasks {
     clusters: cluster::Keeper,
     oauth: oauth::Keeper,
     consumers: consumers::Keeper,
+    issuers: jwks::Keeper,
 }
 
 impl Tasks {
@@ -190,6 +192,7 @@ impl Tasks {
         let clusters = cluster::Keeper::new(&node, &counters, changed.subscribe());
         let oauth = oauth::Keeper::new(&node, &counters, changed.subscribe());
         let consumers = consumers::Keeper::new(&node, changed.subscribe());
+        let issuers = jwks::Keeper::new(&node, &counters, changed.subscribe());
         Ok(Self {
             node,
             counters,
@@ -204,6 +207,7 @@ impl Tasks {
             clusters,
             oauth,
             consumers,
+            issuers,
         })
     }
 
@@ -246,6 +250,10 @@ impl Tasks {
             Arc::clone(&counters),
             move || consumers.clone().run(),
         ));
+        let issuers = self.issuers;
+        tokio::spawn(supervise(Task::Issuers, Arc::clone(&counters), move || {
+            issuers.clone().run()
+        }));
         if let Some(admin) = self.admin {
             tokio::spawn(supervise(Task::Admin, Arc::clone(&counters), move || {
                 Arc::clone(&admin).run()

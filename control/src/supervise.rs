@@ -24,10 +24,11 @@ pub(crate) enum Task {
     Clusters,
     Oauth,
     Consumers,
+    Issuers,
 }
 
 impl Task {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Admin,
         Self::Dns,
         Self::Watch,
@@ -38,6 +39,7 @@ impl Task {
         Self::Clusters,
         Self::Oauth,
         Self::Consumers,
+        Self::Issuers,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -52,6 +54,7 @@ impl Task {
             Self::Clusters => "clusters",
             Self::Oauth => "oauth",
             Self::Consumers => "consumers",
+            Self::Issuers => "issuers",
         }
     }
 }

@@ -25,6 +25,7 @@ impl Backoffice {
             verifier: Arc::clone(&passwords) as _,
             stores: Arc::clone(&consumers) as _,
             tokens: Arc::default(),
+            keys: Arc::default(),
         };
         Ok(Backoffice {
             passwords,

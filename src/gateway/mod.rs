@@ -11,6 +11,7 @@ mod drains;
 mod endpoints;
 mod error;
 mod health;
+mod issuers;
 mod limits;
 mod machine;
 mod metrics;
@@ -44,6 +45,7 @@ use ringgate_core::worker::{Command, Mailbox};
 use ringgate_filters::Filter;
 use tracing::{error, info, warn};
 
+use crate::compile::access::Issuers;
 use crate::compile::{Addresses, Snapshot};
 use crate::log::OperationalLog;
 use crate::tls::Configured;
@@ -90,6 +92,7 @@ struct State {
     config: Arc<Config>,
     snapshot: Arc<Snapshot>,
     tls: Arc<Configured>,
+    issuers: Arc<Issuers>,
     addresses: Addresses,
     health: health::Standings,
     drains: drains::Drains,

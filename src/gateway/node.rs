@@ -16,14 +16,14 @@ use ringgate_control::{
     Cause, Drain, Exposition, Node, NotReady, Readiness, ReloadRefused, ReloadReport, Shutdown,
     Target,
     acme::{Proof, Settings},
-    health,
+    health, jwks,
 };
 use ringgate_core::rt::clock::Moment;
 use ringgate_core::upstream::EndpointUpdate;
 use ringgate_core::worker::Command;
 use serde_json::Value;
 
-use super::{Gateway, Request, State, acme, endpoints, oauth, reload, start};
+use super::{Gateway, Request, State, acme, endpoints, issuers, oauth, reload, start};
 use crate::compile;
 
 impl Node for Gateway {
@@ -173,6 +173,27 @@ impl Node for Gateway {
     fn clusters(&self) -> Vec<Cluster> {
         let config = self.state().config.clone();
         self.limits.clusters(&config)
+    }
+
+    fn issuers(&self) -> Vec<jwks::Issuer> {
+        let (config, issuers) = {
+            let state = self.state();
+            (state.config.clone(), state.issuers.clone())
+        };
+        issuers::shown(&config, &issuers)
+    }
+
+    fn key_sources(&self) -> Vec<jwks::Source> {
+        let config = self.state().config.clone();
+        self.backoffice.backends().keys.wanted(&config)
+    }
+
+    fn keys_fetched(&self, place: &jwks::Place, document: &[u8]) -> Result<jwks::Loaded, String> {
+        issuers::fetched(&self.backoffice.backends().keys, place, document)
+    }
+
+    fn keys_missed(&self, place: &jwks::Place) {
+        issuers::missed(&self.backoffice.backends().keys, place);
     }
 
     fn shutdown(&self, _cause: Shutdown) {

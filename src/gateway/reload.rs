@@ -44,6 +44,7 @@ impl Gateway {
             mut snapshot,
             findings,
             tls,
+            issuers,
             watched,
         } = self.compile_anew()?;
         self.limits
@@ -84,6 +85,7 @@ impl Gateway {
             self.tell_standings(&mut state);
             ease_in(&state.snapshot, &snapshot);
             state.tls = tls;
+            state.issuers = issuers;
             state.watched = watched;
             (
                 std::mem::replace(&mut state.snapshot, Arc::clone(&snapshot)),

@@ -50,6 +50,7 @@ pub fn start(file: PathBuf) -> Result<Running, NotStarted> {
         config,
         mut snapshot,
         tls,
+        issuers,
         watched,
         ..
     } = checked;
@@ -94,6 +95,7 @@ pub fn start(file: PathBuf) -> Result<Running, NotStarted> {
             config,
             snapshot,
             tls,
+            issuers,
             addresses,
             health: Standings::default(),
             drains: Drains::default(),

@@ -108,6 +108,7 @@ pub(super) fn router(api: Api, guard: Guard) -> Router {
                 respond(StatusCode::OK, &api.counters.oauth.to_json())
             }),
         )
+        .route("/issuers", get(issuers))
         .merge(limits::router())
         .route("/reload", post(reload))
         .route(
@@ -126,7 +127,7 @@ pub(super) fn router(api: Api, guard: Guard) -> Router {
         .with_state(api)
 }
 
-const ENDPOINTS: [(&str, &str, &str); 17] = [
+const ENDPOINTS: [(&str, &str, &str); 18] = [
     ("GET", "/", "this list"),
     ("GET", "/metrics", "metrics in the Prometheus text format"),
     ("GET", "/healthz", "200 while the process lives"),
@@ -156,6 +157,11 @@ const ENDPOINTS: [(&str, &str, &str); 17] = [
         "GET",
         "/oauth",
         "the gateway's own tokens for origins, and how they stand; not the tokens",
+    ),
+    (
+        "GET",
+        "/issuers",
+        "issuers of tokens, their keys, and how fetching them goes",
     ),
     (
         "GET",
@@ -270,6 +276,16 @@ async fn metrics(State(api): State<Api>) -> Response {
         .await;
     match text {
         Ok(text) => ([(header::CONTENT_TYPE, Exposition::CONTENT_TYPE)], text).into_response(),
+        Err(response) => response,
+    }
+}
+
+async fn issuers(State(api): State<Api>) -> Response {
+    match api.ask(|node| node.issuers()).await {
+        Ok(issuers) => {
+            let shown = api.counters.jwks.to_json(&issuers, SystemTime::now());
+            respond(StatusCode::OK, &shown)
+        }
         Err(response) => response,
     }
 }

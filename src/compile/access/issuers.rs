@@ -17,6 +17,8 @@ use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
 
+use super::{KeySources, place};
+
 /// The issuers of a configuration, with their keys.
 #[derive(Debug, Default)]
 pub struct Issuers {
@@ -35,11 +37,11 @@ pub struct Loaded {
 }
 
 impl Issuers {
-    /// Reads the keys that a configuration names.
-    pub fn load(config: &Config) -> Loaded {
+    /// Reads the keys that a configuration names; those that are fetched are in `sources`.
+    pub fn load(config: &Config, sources: &KeySources) -> Loaded {
         let mut loaded = Loaded::default();
         for written in &config.issuers {
-            if let Some(keys) = loaded.keys(written) {
+            if let Some(keys) = loaded.keys(written, sources) {
                 let name = written.name.value.clone();
                 let made = Arc::new(issuer(written, keys));
                 loaded.issuers.made.insert(name, made);
@@ -55,7 +57,7 @@ impl Issuers {
 }
 
 impl Loaded {
-    fn keys(&mut self, written: &model::Issuer) -> Option<Arc<KeySource>> {
+    fn keys(&mut self, written: &model::Issuer, sources: &KeySources) -> Option<Arc<KeySource>> {
         match &written.keys {
             IssuerKeys::Written(written) => {
                 let keys: Vec<Option<Key>> = written
@@ -77,7 +79,7 @@ impl Loaded {
                 }
                 Some(Arc::new(KeySource::fixed(set.keys)))
             }
-            IssuerKeys::Fetched(_) => Some(Arc::new(KeySource::fetched(Box::new(|| {})))),
+            IssuerKeys::Fetched(_) => place(written).map(|(place, _)| sources.of(place)),
         }
     }
 

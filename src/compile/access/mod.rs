@@ -8,6 +8,7 @@ mod issuers;
 pub(super) mod rules;
 mod schemes;
 mod services;
+mod sources;
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use ringgate_filters::auth::verify::{NoVerifier, Verifier};
 
 pub use issuers::Issuers;
 pub(super) use schemes::{Schemes, reserved, secret_parameters};
+pub use sources::{KeySources, place};
 
 /// Whom filters ask who decide who makes a request: they work off the data plane, and are the
 /// same over reloads.
@@ -29,6 +31,8 @@ pub struct Backends {
     pub stores: Arc<dyn Stores>,
     /// Has the gateway's own tokens.
     pub tokens: Arc<TokenPlaces>,
+    /// Keys of issuers that are fetched.
+    pub keys: Arc<KeySources>,
 }
 
 /// Whoever has stores of consumers.
@@ -55,6 +59,7 @@ impl Backends {
             verifier: Arc::new(NoVerifier),
             stores: Arc::new(NoStores),
             tokens: Arc::new(TokenPlaces::pretending()),
+            keys: Arc::default(),
         }
     }
 }
