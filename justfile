@@ -36,7 +36,8 @@ fuzz-smoke seconds="20":
         http2_response:core/corpus/http2_response \
         proxy_protocol:core/corpus/proxy_protocol client_hello:core/corpus/client_hello \
         path:router/corpus/path \
-        router:router/corpus/router config:config/corpus; do
+        router:router/corpus/router config:config/corpus \
+        token:filters/corpus/token; do
         name=${target%%:*}
         mkdir -p "fuzz/corpus/$name"
         cargo +nightly fuzz run "$name" "fuzz/corpus/$name" "${target#*:}" -- \

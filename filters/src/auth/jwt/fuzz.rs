@@ -32,6 +32,13 @@ mod tests {
     use super::super::testing::*;
     use super::fuzz_token;
 
+    #[test]
+    fn the_corpus_is_taken_apart() {
+        for entry in std::fs::read_dir("corpus/token").unwrap() {
+            fuzz_token(&std::fs::read(entry.unwrap().path()).unwrap());
+        }
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_taken_apart(data in proptest::collection::vec(any::<u8>(), 0..600)) {
