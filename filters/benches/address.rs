@@ -1,6 +1,6 @@
 //! A client's address among 10 and 100,000 networks; how long it takes to build their trie, and
 //! what it weighs. Half of the addresses asked for are listed.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -54,6 +54,7 @@ fn filter(directory: Arc<Directory>) -> Filter {
         },
         credential: Credential::Hidden,
         directory,
+        store: None,
     });
     Filter::Authenticate(Box::new(Authenticate::new(Settings {
         alternatives: [[Arc::new(scheme)].into()].into(),

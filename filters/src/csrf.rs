@@ -152,14 +152,14 @@ mod tests {
     use ringgate_core::chain::Scheme;
 
     fn filter(referer: Referer, unmarked: Unmarked) -> Filter {
-        Filter::Csrf(Csrf {
+        Filter::Csrf(Box::new(Csrf {
             origins: Origins {
                 exact: [b"https://app.test".as_slice().into()].into(),
                 ..Origins::default()
             },
             referer,
             unmarked,
-        })
+        }))
     }
 
     fn request(method: Method, fields: &[(&str, &str)]) -> Exchange {

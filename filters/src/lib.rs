@@ -67,7 +67,7 @@ pub enum Filter {
     /// Says which origins' pages may read answers.
     Cors(Box<Cors>),
     /// Refuses what pages of other sites make browsers send.
-    Csrf(Csrf),
+    Csrf(Box<Csrf>),
     /// Tells browsers to be careful.
     SecurityHeaders(SecurityHeaders),
     /// Sends the gateway's own token.

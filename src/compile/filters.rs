@@ -137,7 +137,7 @@ impl<'c> Filters<'c> {
                 Filter::Address(edge::address(written, self.around.networks))
             }
             FilterKind::Cors(written) => Filter::Cors(Box::new(edge::cors(written, span)?)),
-            FilterKind::Csrf(written) => Filter::Csrf(edge::csrf(written, span)?),
+            FilterKind::Csrf(written) => Filter::Csrf(Box::new(edge::csrf(written, span)?)),
             FilterKind::SecurityHeaders(written) => {
                 Filter::SecurityHeaders(edge::security_headers(written))
             }

@@ -41,9 +41,12 @@ struct Crowd {
     waiting: SegQueue<Done>,
 }
 
+/// A question and who waits for its answer.
+type Under<V> = (Box<[u8]>, Rc<Flight<V>>);
+
 /// Whoever asks. Dropped with or without an answer, it wakes those who wait.
 pub(crate) struct Lead<V> {
-    flight: Option<(Box<[u8]>, Rc<Flight<V>>)>,
+    flight: Option<Under<V>>,
     under_way: Rc<Cell<usize>>,
 }
 

@@ -124,9 +124,12 @@ struct Granted {
 #[derive(Debug)]
 struct Denied {
     status: u16,
-    fields: Box<[(Box<str>, Box<[u8]>)]>,
+    fields: Vec<Field>,
     body: Bytes,
 }
+
+/// A name and a value.
+type Field = (Box<str>, Box<[u8]>);
 
 /// Who an answer is for, beside the request that asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -351,7 +354,7 @@ impl ForwardAuth {
         }
         Judgement::Denied(Rc::new(Denied {
             status: response.head.status,
-            fields: fields.into(),
+            fields,
             body: Bytes::copy_from_slice(&response.body),
         }))
     }

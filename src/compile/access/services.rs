@@ -138,12 +138,13 @@ pub(super) fn reserved(config: &Config) -> impl Iterator<Item = &Box<str>> {
                 _ => None,
             })
     };
-    let shown = move |name: &Box<str>| {
+    let shown = move |name: &str| {
         let mut forwards = forwards();
         forwards.any(|forward| {
             let key = forward.cache.iter().flat_map(|cache| &cache.key);
-            let in_key = |part: &KeyPart| matches!(part, KeyPart::Header(own) if own == name);
-            forward.request_headers.contains(name) || key.map(|part| &part.value).any(in_key)
+            let in_key = |part: &KeyPart| matches!(part, KeyPart::Header(own) if **own == *name);
+            forward.request_headers.iter().any(|own| **own == *name)
+                || key.map(|part| &part.value).any(in_key)
         })
     };
     let given = config
