@@ -187,8 +187,7 @@ pub(crate) fn link(r: &mut Reader<'_>, mut parts: Parts, root: Span) -> Option<C
     );
     access::check_consumers(r, &parts.consumers);
     report_duplicates(r, "route", parts.routes.iter().map(|route| &route.name));
-    let upstream_names = parts.upstreams.iter().map(|upstream| &upstream.name);
-    let mut upstreams = Index::new(r, "upstream", upstream_names);
+    let mut upstreams = Index::new(r, "upstream", parts.upstreams.iter().map(|one| &one.name));
     let filter_names = parts.filters.iter().map(|filter| &filter.name);
     let mut filters = Index::new(r, "filter", filter_names);
     let any_http = parts.listeners.iter().any(is_http);
@@ -203,8 +202,7 @@ pub(crate) fn link(r: &mut Reader<'_>, mut parts: Parts, root: Span) -> Option<C
     access::check_filters(r, &parts.filters, known, &mut filters);
     authorize::check(r, &parts.filters, known);
     services::check(r, &parts.filters, &mut upstreams);
-    let clients = parts.oauth_clients.iter().map(|client| &client.name);
-    let mut clients = Index::new(r, "oauth_client", clients);
+    let mut clients = services::clients(r, &parts.oauth_clients);
     services::check_clients(r, &parts.filters, &mut clients);
     let all = &parts.filters;
     let routes = parts.routes.into_iter();
@@ -221,11 +219,9 @@ pub(crate) fn link(r: &mut Reader<'_>, mut parts: Parts, root: Span) -> Option<C
     }
     // After an error, what looks unused may be used by what could not be read.
     if !has_errors(r) {
-        upstreams.warn_unused(r);
-        filters.warn_unused(r);
-        redis.warn_unused(r);
-        issuers.warn_unused(r);
-        clients.warn_unused(r);
+        for index in [&upstreams, &filters, &redis, &issuers, &clients] {
+            index.warn_unused(r);
+        }
     }
     for (index, fallback) in fallbacks {
         parts.upstreams[index].fallback = Some(fallback);

@@ -1,7 +1,7 @@
 //! Upstreams that filters ask, and clients whose tokens they send.
 
 use super::Index;
-use crate::model::{AuthScheme, Filter, FilterKind, Name, Service};
+use crate::model::{AuthScheme, Filter, FilterKind, Name, OauthClient, Service};
 use crate::read::{Reader, Text};
 use crate::span::Spanned;
 
@@ -15,6 +15,12 @@ pub(super) fn check(r: &mut Reader<'_>, filters: &[Filter], upstreams: &mut Inde
             resolve(r, &service.upstream, upstreams);
         }
     }
+}
+
+/// The clients by name.
+pub(super) fn clients<'a>(r: &mut Reader<'_>, clients: &'a [OauthClient]) -> Index<'a> {
+    let names = clients.iter().map(|client| &client.name);
+    Index::new(r, "oauth_client", names)
 }
 
 /// Whether the clients are there whose tokens are sent.
