@@ -25,7 +25,7 @@ use crate::reply::{INTERIM_MAX, receive_head};
 use crate::resilience::hedge::Percentile;
 use crate::resilience::retry::{self, Replay};
 use crate::rt::clock::{Moment, Stamp};
-use crate::rt::{First, race, sleep};
+use crate::rt::{First, pooled, race, sleep};
 use crate::stats::CoreIndex;
 use crate::upstream::{Choice, Lease, Placed};
 
@@ -97,9 +97,10 @@ impl<F: Filter> Attempt<'_, F> {
         );
         let legs = <[Leg; 2]>::default();
         let fetched = {
-            // Two attempts are large, and few requests are hedged.
-            let racing = self.two(exchange, whole, tries, (choice, trial), (&legs, after));
-            let racing = Box::pin(racing);
+            // Two attempts are large: made where they stay, they are never moved.
+            let exchange = &*exchange;
+            let racing =
+                pooled(|| self.two(exchange, whole, tries, (choice, trial), (&legs, after)));
             self.client.unless_gone(&exchange.request, racing).await
         };
         let last = &legs[usize::from(legs[1].has_begun())];
