@@ -13,6 +13,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use criterion::{Criterion, criterion_group, criterion_main};
 use ringgate_filters::auth::api_key::{ApiKey, Credential, KeyPlaces};
 use ringgate_filters::auth::consumers::{Consumer, KeyProof, KeyState, Registered, StoredKey};
+use ringgate_filters::auth::verify::NoVerifier;
 use ringgate_filters::auth::{Directory, Otherwise, Scheme, Settings, Tell};
 use ringgate_filters::{Authenticate, Filter};
 use route::Exchange;
@@ -55,6 +56,7 @@ fn filter(directory: Arc<Directory>) -> Filter {
         credential: Credential::Hidden,
         directory,
         store: None,
+        verifier: Arc::new(NoVerifier),
     });
     Filter::Authenticate(Box::new(Authenticate::new(Settings {
         alternatives: [[Arc::new(scheme)].into()].into(),

@@ -178,6 +178,8 @@ pub(crate) struct Progress {
     waits: bool,
     forward: forward::Progress,
     introspection: introspection::Progress,
+    /// A key that is being compared with its hash.
+    api_key: Option<api_key::Waiting>,
 }
 
 impl Authenticate {

@@ -1,5 +1,7 @@
 //! API keys: a text that a consumer sends, of which the gateway knows only the digest.
 
+mod hashed;
+
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -9,6 +11,7 @@ use ringgate_core::http::{Fields, Known, RequestHead};
 
 use super::consumers::{Directory, KeyState, Principals};
 use super::store::StoredConsumers;
+use super::verify::Verifier;
 use super::{Finding, Refusal};
 use crate::Filter;
 
@@ -23,6 +26,8 @@ pub struct ApiKey {
     pub directory: Arc<Directory>,
     /// Who is asked for keys that the directory does not have.
     pub store: Option<StoredConsumers>,
+    /// Compares keys that are stored as password hashes.
+    pub verifier: Arc<dyn Verifier>,
 }
 
 /// Where keys come.
@@ -54,10 +59,13 @@ pub(crate) struct Memory {
     /// The key of the request at hand; only its capacity is kept.
     text: Vec<u8>,
     principals: Principals,
+    hashed: hashed::Memory,
 }
 
 /// Longer keys are none.
 const KEY_BYTES_MAX: usize = 512;
+
+pub(crate) use hashed::Waiting;
 
 const NAME: &str = "api_key";
 
@@ -80,20 +88,33 @@ impl ApiKey {
             1..=KEY_BYTES_MAX => sha256(&memory.text),
             _ => None,
         };
-        memory.text.clear();
-        let unknown = || Finding::Refused(Refusal::invalid("its key is nobody's"));
         let Some(digest) = digest else {
-            return unknown();
+            return self.found(KeyState::Unknown, phase);
         };
-        let state = self.directory.key(&digest, phase.unix_ms);
+        match self.directory.key(&digest, phase.unix_ms) {
+            KeyState::Unknown => self.elsewhere(&digest, phase),
+            known => self.found(known, phase),
+        }
+    }
+
+    /// A key whose digest the directory does not have: it may have its hash, or a store the key.
+    #[cold]
+    fn elsewhere(&self, digest: &[u8; 32], phase: &mut RequestPhase<'_, Filter>) -> Finding {
+        let text = std::mem::take(&mut phase.core.auth.api_key.text);
+        let state = hashed::check(&text, &self.directory, &self.verifier, phase);
+        phase.core.auth.api_key.text = text;
+        match (state, &self.store) {
+            (Ok(KeyState::Unknown), Some(store)) => store.find(digest, phase),
+            (Ok(state), _) => self.found(state, phase),
+            (Err(finding), _) => finding,
+        }
+    }
+
+    fn found(&self, state: KeyState, phase: &mut RequestPhase<'_, Filter>) -> Finding {
+        let unknown = || Finding::Refused(Refusal::invalid("its key is nobody's"));
         let index = match state {
             KeyState::Of(index) => index,
-            KeyState::Unknown => {
-                return match &self.store {
-                    Some(store) => store.find(&digest, phase),
-                    None => unknown(),
-                };
-            }
+            KeyState::Unknown => return unknown(),
             KeyState::Early => {
                 return Finding::Refused(Refusal::expired("the time of its key has not come"));
             }
@@ -101,13 +122,19 @@ impl ApiKey {
                 return Finding::Refused(Refusal::expired("the time of its key is over"));
             }
         };
-        match memory.principals.of(&self.directory, index, NAME) {
+        let principals = &mut phase.core.auth.api_key.principals;
+        match principals.of(&self.directory, index, NAME) {
             Some(principal) => Finding::Proved(principal),
             None => unknown(),
         }
     }
 
     pub(super) fn resume(&self, phase: &mut RequestPhase<'_, Filter>) -> Finding {
+        match hashed::resume(phase) {
+            Some(Ok(state)) => return self.found(state, phase),
+            Some(Err(finding)) => return finding,
+            None => {}
+        }
         match &self.store {
             Some(store) => store.resume(NAME, phase),
             None => Finding::Absent,

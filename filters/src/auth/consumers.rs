@@ -7,6 +7,7 @@ mod principals;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::constant_time;
@@ -137,7 +138,7 @@ struct DigestEntry {
 }
 
 struct HashEntry {
-    hash: Box<str>,
+    hash: Arc<str>,
     life: Life,
     consumer: u32,
 }
@@ -218,7 +219,7 @@ impl Directory {
                 KeyProof::Hash { id, hash } => {
                     let entry = self.hashes.entry(id.clone());
                     entry.or_insert_with(|| HashEntry {
-                        hash: hash.clone(),
+                        hash: (&**hash).into(),
                         life,
                         consumer: index,
                     });
@@ -240,6 +241,11 @@ impl Directory {
             };
             map.entry(text.clone()).or_insert(index);
         }
+    }
+
+    /// Its number, which no other directory of the process has.
+    pub(crate) fn serial(&self) -> u64 {
+        self.serial
     }
 
     /// How many consumers there are.
@@ -303,7 +309,7 @@ impl Directory {
     }
 
     /// What is known of the key that is stored as a password hash under this id, and its hash.
-    pub fn hashed_key(&self, id: &str, unix_ms: u64) -> Option<(&str, KeyState)> {
+    pub fn hashed_key(&self, id: &str, unix_ms: u64) -> Option<(&Arc<str>, KeyState)> {
         let entry = self.hashes.get(id)?;
         Some((&entry.hash, entry.life.state(unix_ms, entry.consumer)))
     }

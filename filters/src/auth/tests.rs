@@ -43,6 +43,7 @@ fn scheme(field: &str, prefix: &str) -> Arc<Scheme> {
         credential: Credential::Hidden,
         directory: directory(&["app", "batch"]),
         store: None,
+        verifier: Arc::new(verify::NoVerifier),
     }))
 }
 

@@ -141,6 +141,7 @@ impl<'c> Schemes<'c> {
             credential: credential(hide),
             directory: Arc::clone(&self.directory),
             store: self.around.store(self.config),
+            verifier: Arc::clone(&self.around.backends.verifier),
         }
     }
 

@@ -27,6 +27,7 @@ fn filter(places: KeyPlaces, credential: Credential) -> Filter {
         credential,
         directory: Arc::new(Directory::new([app])),
         store: None,
+        verifier: Arc::new(crate::auth::verify::NoVerifier),
     });
     Filter::Authenticate(Box::new(Authenticate::new(Settings {
         alternatives: [[Arc::new(scheme)].into()].into(),

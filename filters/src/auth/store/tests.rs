@@ -59,6 +59,7 @@ fn filter(shelf: &Arc<Shelf>) -> Filter {
         },
         credential: Credential::Hidden,
         directory: Arc::new(Directory::new([])),
+        verifier: Arc::new(crate::auth::verify::NoVerifier),
         store: Some(StoredConsumers::new(Arc::clone(shelf) as _, terms)),
     });
     Filter::Authenticate(Box::new(Authenticate::new(Settings {
