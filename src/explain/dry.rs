@@ -25,7 +25,7 @@ use super::losing::loss;
 use super::policies;
 use super::report::{self, Candidate, Decision, Forward, Outcome, Place, Report, Step, Understood};
 use super::request::Asked;
-use super::shown::{masked, masked_query, text_of};
+use super::shown::{masked, masked_query, text_of, without_credentials};
 use crate::checked::Checked;
 use crate::compile::{self, Addresses, Snapshot};
 
@@ -350,7 +350,7 @@ impl Dry {
                 UpstreamProtocol::Http2 => "h2",
                 UpstreamProtocol::Auto => "auto",
             },
-            head: masked(head, &self.snapshot.forwarding.secret_parameters),
+            head: without_credentials(&masked(head, &self.snapshot.forwarding.secret_parameters)),
         }
     }
 

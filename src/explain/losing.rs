@@ -5,6 +5,8 @@ use ringgate_config::{Config, Span, Spanned};
 use ringgate_core::explain::Routed;
 use ringgate_router::{HostPattern, Reason, RouteId, RouteSpec, Router};
 
+use super::shown::CREDENTIALS;
+
 /// A reason as people read it.
 #[derive(Debug)]
 pub struct Loss {
@@ -103,16 +105,6 @@ fn wanted(condition: &FieldMatch) -> String {
         ValueMatch::Prefix(text) => format!("wants {text:?} at its start"),
     }
 }
-
-/// Fields whose values are not repeated.
-const CREDENTIALS: [&str; 6] = [
-    "authorization",
-    "proxy-authorization",
-    "cookie",
-    "set-cookie",
-    "x-api-key",
-    "x-auth-token",
-];
 
 fn quoted(texts: &[Box<str>]) -> String {
     let each: Vec<String> = texts.iter().map(|text| format!("{text:?}")).collect();

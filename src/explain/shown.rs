@@ -29,7 +29,32 @@ pub(super) fn masked(text: String, secret: &[Box<str>]) -> String {
     lines.join("\n")
 }
 
-/// The same for a query without its `?`.
+/// Fields whose values are not repeated.
+pub(super) const CREDENTIALS: [&str; 6] = [
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+    "set-cookie",
+    "x-api-key",
+    "x-auth-token",
+];
+
+/// A head without the values of fields that carry credentials.
+pub(super) fn without_credentials(head: &str) -> String {
+    let lines = head.split('\n').map(|line| match line.split_once(':') {
+        Some((name, _)) if is_credential(name) => format!("{name}: (hidden)"),
+        _ => line.to_owned(),
+    });
+    let lines: Vec<String> = lines.collect();
+    lines.join("\n")
+}
+
+fn is_credential(name: &str) -> bool {
+    let mut names = CREDENTIALS.iter();
+    names.any(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// A query without its `?`, masked likewise.
 pub(super) fn masked_query(query: &str, secret: &[Box<str>]) -> String {
     let shown = masked(format!("?{query}"), secret);
     shown[1..].to_owned()

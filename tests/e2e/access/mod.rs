@@ -4,6 +4,7 @@ mod authorize;
 mod basic;
 mod bypass;
 mod forward;
+mod jwt;
 mod keys;
 mod listeners;
 mod mtls;
