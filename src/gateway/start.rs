@@ -54,13 +54,7 @@ pub fn start(file: PathBuf) -> Result<Running, NotStarted> {
         watched,
         ..
     } = checked;
-    let (driver, fallback) = machine::driver(config.runtime.driver)?;
-    if let Some(reason) = fallback {
-        warn!(
-            reason,
-            "io_uring is not available: using epoll, at a higher cost per request"
-        );
-    }
+    let driver = choose_driver(&config)?;
     let addresses = resolve_at_start(&config, &mut snapshot, &registry);
     let opened = open_listeners(&config, &mut snapshot, layout.pins.len())?;
     let admin = open_admin(&config)?;
@@ -115,6 +109,17 @@ pub fn start(file: PathBuf) -> Result<Running, NotStarted> {
         control,
         requests,
     })
+}
+
+fn choose_driver(config: &Config) -> Result<rt::Driver, StartError> {
+    let (driver, fallback) = machine::driver(config.runtime.driver)?;
+    if let Some(reason) = fallback {
+        warn!(
+            reason,
+            "io_uring is not available: using epoll, at a higher cost per request"
+        );
+    }
+    Ok(driver)
 }
 
 /// What there is before anything of the machine is taken.

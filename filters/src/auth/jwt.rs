@@ -11,7 +11,10 @@
 mod algorithm;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod attacks;
+mod attack_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod claim_attack_tests;
 pub(super) mod claims;
 pub mod fuzz;
 mod issuer;
@@ -20,17 +23,18 @@ pub mod jwks;
 mod key;
 mod memory;
 pub(super) mod place;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod rfc_tests;
 mod source;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
+#[path = "jwt/testing_tests.rs"]
 mod testing;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
 mod token;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod vectors;
 
 use std::cell::Cell;
 use std::rc::Rc;
