@@ -15,6 +15,7 @@ use crate::compile::access::htpasswd::Htpasswds;
 use crate::compile::access::{Backends, Issuers};
 use crate::compile::{self, Addresses, RouterPatterns, Snapshot, Surroundings};
 use crate::networks::NetworkFiles;
+use crate::references::Commands;
 use crate::tls::Configured;
 
 /// A configuration that can run.
@@ -119,9 +120,8 @@ pub struct Around<'a> {
 ///
 /// # Errors
 /// The findings, when it cannot run.
-pub fn read(file: &Path) -> Result<Read, Refused> {
-    let env = |name: &str| std::env::var(name).ok();
-    let loaded = ringgate_config::load(file, &env, &RouterPatterns);
+pub fn read(file: &Path, commands: Commands) -> Result<Read, Refused> {
+    let loaded = ringgate_config::load_with(file, &commands, &RouterPatterns);
     let verdict = loaded.verdict();
     let findings = Findings {
         diagnostics: loaded.diagnostics,
@@ -223,8 +223,8 @@ impl Read {
 ///
 /// # Errors
 /// The findings, when it cannot run.
-pub fn check(file: &Path) -> Result<Checked, Refused> {
-    read(file)?.compile(&Around {
+pub fn check(file: &Path, commands: Commands) -> Result<Checked, Refused> {
+    read(file, commands)?.compile(&Around {
         registry: &Registry::new(1),
         connections: &|_| Arc::default(),
         tls: None,

@@ -9,6 +9,7 @@ mod explain;
 mod gateway;
 mod log;
 mod networks;
+mod references;
 mod tls;
 mod version;
 mod words;

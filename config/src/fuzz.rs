@@ -1,9 +1,43 @@
 //! The fuzz entry: what must hold for any bytes. A unit test runs it over `corpus/` too.
 
+use std::path::Path;
+
 use crate::load::{Includes, load_text};
 use crate::pattern::AnyPattern;
+use crate::references::{NotRun, References, Secret};
 use crate::render::{Style, render, to_json};
 use crate::{Severity, Verdict};
+
+/// Values made from what is asked: nothing outside is read, and some things are missing.
+struct Made;
+
+impl References for Made {
+    fn env(&self, name: &str) -> Option<String> {
+        (!name.starts_with('U')).then(|| format!("value-of-{name}"))
+    }
+
+    fn file(&self, path: &Path) -> Result<Secret, String> {
+        match path.as_os_str().len() % 3 {
+            0 => Err("it does not exist".to_owned()),
+            1 => Ok(Secret {
+                text: "value\n".to_owned(),
+                mode: 0o644,
+            }),
+            _ => Ok(Secret {
+                text: path.to_string_lossy().into_owned(),
+                mode: 0o600,
+            }),
+        }
+    }
+
+    fn command(&self, words: &[&str]) -> Result<String, NotRun> {
+        match words.len() % 3 {
+            0 => Err(NotRun::Failed("went wrong".to_owned())),
+            1 => Err(NotRun::Unasked("ask for it")),
+            _ => Ok(words.join("-")),
+        }
+    }
+}
 
 /// Loads any bytes as a configuration and renders whatever is said about them. Includes are not
 /// followed, so nothing but `data` is read.
@@ -12,8 +46,7 @@ use crate::{Severity, Verdict};
 /// When an invariant of loading does not hold: that is what a fuzzer looks for.
 pub fn fuzz_config(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let env = |name: &str| (!name.starts_with('U')).then(|| format!("value-of-{name}"));
-    let loaded = load_text("fuzz.toml", &text, &env, &AnyPattern, Includes::Ignore);
+    let loaded = load_text("fuzz.toml", &text, &Made, &AnyPattern, Includes::Ignore);
     let has_errors = loaded
         .diagnostics
         .iter()

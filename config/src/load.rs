@@ -12,6 +12,7 @@ use crate::link::link;
 use crate::model::Config;
 use crate::pattern::PatternCheck;
 use crate::read::{INCLUDED, Parts, ROOT, Reader, Table, Text, includes, quote};
+use crate::references::{EnvAndFiles, References};
 use crate::span::{FileId, Sources, Span, Spanned};
 
 /// What came of a load.
@@ -67,7 +68,7 @@ pub enum Verdict {
     Invalid,
 }
 
-/// Loads a file and everything it includes. `env` answers `${env:NAME}`.
+/// Loads a file and everything it includes. `env` answers `${env:NAME}`; commands are not run.
 ///
 /// Never fails as a whole: whatever is wrong is among the diagnostics.
 pub fn load(
@@ -75,7 +76,12 @@ pub fn load(
     env: &dyn Fn(&str) -> Option<String>,
     checks: &dyn PatternCheck,
 ) -> Loaded {
-    let mut load = Load::new(env, checks);
+    load_with(path, &EnvAndFiles(env), checks)
+}
+
+/// Loads a file and everything it includes; `references` answers what they refer to.
+pub fn load_with(path: &Path, references: &dyn References, checks: &dyn PatternCheck) -> Loaded {
+    let mut load = Load::new(references, checks);
     match read_file(path) {
         Ok(text) => load.main(path, text),
         Err(problem) => {
@@ -93,7 +99,7 @@ pub fn load_str(
     env: &dyn Fn(&str) -> Option<String>,
     checks: &dyn PatternCheck,
 ) -> Loaded {
-    load_text(name, text, env, checks, Includes::Read)
+    load_text(name, text, &EnvAndFiles(env), checks, Includes::Read)
 }
 
 /// Whether the files of `include` are read.
@@ -106,11 +112,11 @@ pub(crate) enum Includes {
 pub(crate) fn load_text(
     name: &str,
     text: &str,
-    env: &dyn Fn(&str) -> Option<String>,
+    references: &dyn References,
     checks: &dyn PatternCheck,
     includes: Includes,
 ) -> Loaded {
-    let mut load = Load::new(env, checks);
+    let mut load = Load::new(references, checks);
     load.includes = includes;
     load.main(Path::new(name), Content::Text(Arc::from(text)));
     load.finish()
@@ -178,9 +184,9 @@ fn unreadable(path: &Path, problem: &str, place: Option<Span>) -> Diagnostic {
 }
 
 impl<'a> Load<'a> {
-    fn new(env: &'a dyn Fn(&str) -> Option<String>, checks: &'a dyn PatternCheck) -> Self {
+    fn new(references: &'a dyn References, checks: &'a dyn PatternCheck) -> Self {
         Self {
-            reader: Reader::new(env, checks),
+            reader: Reader::new(references, checks),
             parts: Parts::default(),
             files: Vec::new(),
             include_dirs: Vec::new(),
@@ -361,6 +367,7 @@ impl<'a> Load<'a> {
         let mut diagnostics = std::mem::take(&mut self.reader.diagnostics);
         diagnostics.sort_by_key(|diagnostic| diagnostic.span);
         let sources = Arc::new(std::mem::take(&mut self.reader.sources));
+        self.files.append(&mut self.reader.named);
         self.include_dirs.sort();
         self.include_dirs.dedup();
         let is_valid = diagnostics.iter().all(|d| d.severity != Severity::Error);

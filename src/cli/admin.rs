@@ -12,6 +12,7 @@ use ringgate_control::AdminClient;
 use super::Exit;
 use super::print::complain;
 use crate::checked;
+use crate::references::Commands;
 
 #[derive(Debug, Args)]
 pub struct Admin {
@@ -66,7 +67,7 @@ fn admin_address(text: &str) -> Result<SocketAddr, String> {
 fn admin_of(file: &Path) -> Result<SocketAddr, String> {
     let shown = file.display();
     // A file with errors may be the very one that is to be refused: only the address matters.
-    let read = checked::read(file).map_err(|refused| {
+    let read = checked::read(file, Commands::Run).map_err(|refused| {
         let what = match refused.verdict {
             Verdict::Unsupported => "uses what this build does not do yet",
             Verdict::Invalid | Verdict::Runnable => "has errors",

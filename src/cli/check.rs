@@ -10,12 +10,16 @@ use serde_json::{Value, json};
 use super::Exit;
 use super::print::{exit_of, pretty, say, style_of};
 use crate::checked::{self, Checked, Findings, Refused};
+use crate::references::Commands;
 
 #[derive(Debug, Args)]
 pub struct Check {
     /// The configurations.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
+    /// Runs the programs of `${command:...}` references, whose values are not known otherwise.
+    #[arg(long)]
+    run_commands: bool,
     /// Prints one JSON object with all findings.
     #[arg(long)]
     json: bool,
@@ -31,10 +35,11 @@ struct Report {
 
 impl Check {
     pub fn execute(self) -> Exit {
+        let commands = Commands::asked(self.run_commands);
         let reports: Vec<(&Path, Report)> = self
             .files
             .iter()
-            .map(|file| (file.as_path(), report(file)))
+            .map(|file| (file.as_path(), report(file, commands)))
             .collect();
         let exit = reports
             .iter()
@@ -55,8 +60,8 @@ impl Check {
     }
 }
 
-fn report(file: &Path) -> Report {
-    match checked::check(file) {
+fn report(file: &Path, commands: Commands) -> Report {
+    match checked::check(file, commands) {
         Ok(checked) => Report {
             verdict: Verdict::Runnable,
             summary: summary(&checked),

@@ -171,10 +171,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let settings = settings(dir.path().join("demo.toml"));
         settings.write().unwrap();
-        let findings = match crate::checked::check(&settings.file) {
-            Ok(checked) => checked.findings,
-            Err(refused) => refused.findings,
-        };
+        let findings =
+            match crate::checked::check(&settings.file, crate::references::Commands::Leave) {
+                Ok(checked) => checked.findings,
+                Err(refused) => refused.findings,
+            };
         assert_eq!(findings.render(ringgate_config::Style::Plain), "");
     }
 

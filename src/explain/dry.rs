@@ -350,7 +350,10 @@ impl Dry {
                 UpstreamProtocol::Http2 => "h2",
                 UpstreamProtocol::Auto => "auto",
             },
-            head: without_credentials(&masked(head, &self.snapshot.forwarding.secret_parameters)),
+            head: masked(
+                without_credentials(&head, &self.config),
+                &self.snapshot.forwarding.secret_parameters,
+            ),
         }
     }
 

@@ -23,6 +23,7 @@ use ringgate_config::Style;
 use crate::checked;
 use crate::cli::Exit;
 use crate::cli::print::{exit_of, style_of};
+use crate::references::Commands;
 use dry::{Dry, Time};
 use request::{Asked, Parts};
 
@@ -57,6 +58,9 @@ pub struct Explain {
         conflicts_with_all = ["method", "url", "headers", "body_length"]
     )]
     requests: Option<PathBuf>,
+    /// Runs the programs of `${command:...}` references, whose values are not known otherwise.
+    #[arg(long)]
+    run_commands: bool,
     /// Quotes the lines of the configuration that decided.
     #[arg(short, long)]
     verbose: bool,
@@ -104,7 +108,7 @@ impl Explain {
     }
 
     fn say(&self, style: Style, err_style: Style) -> Said {
-        let dry = match checked::check(&self.file) {
+        let dry = match checked::check(&self.file, Commands::asked(self.run_commands)) {
             Ok(checked) => Dry::new(checked),
             Err(refused) => {
                 let text = refused.findings.render(err_style);

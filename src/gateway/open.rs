@@ -148,7 +148,7 @@ mod tests {
         let text = "[[listener]]\nname = \"public\"\nlisten = \"127.0.0.1:0\"\n\
                     [[route]]\nname = \"r\"\npath = \"/\"\nrespond = { status = 204 }\n";
         std::fs::write(&file, text).unwrap();
-        let checked = crate::checked::check(&file);
+        let checked = crate::checked::check(&file, crate::references::Commands::Leave);
         let _ = std::fs::remove_file(&file);
         let listener = checked.ok().unwrap().snapshot.listeners.remove(0);
         Listener {

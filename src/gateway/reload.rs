@@ -19,6 +19,7 @@ use super::open::{Opened, Sharing};
 use super::{Gateway, StartError, changes, endpoints, forget_path, process, start};
 use crate::checked::{self, Around, Checked, Refused};
 use crate::compile::Snapshot;
+use crate::references::Commands;
 
 impl Gateway {
     /// Reads the file again and swaps it in.
@@ -109,7 +110,8 @@ impl Gateway {
     }
 
     fn compile_anew(&self) -> Result<Checked, ReloadRefused> {
-        let read = checked::read(&self.file).map_err(|refused| self.refused(refused))?;
+        let read =
+            checked::read(&self.file, Commands::Run).map_err(|refused| self.refused(refused))?;
         let (former, tls) = {
             let state = self.state();
             (state.snapshot.clone(), state.tls.clone())

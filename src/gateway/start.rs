@@ -30,6 +30,7 @@ use super::{Gateway, NotStarted, Running, StartError, State, node};
 use crate::checked::{self, Around, Checked};
 use crate::compile::{self, Addresses, Snapshot};
 use crate::log::OperationalLog;
+use crate::references::Commands;
 
 /// Starts a gateway on a configuration file, and returns once every worker accepts.
 ///
@@ -134,7 +135,7 @@ struct Prepared {
 }
 
 fn prepare(file: &Path) -> Result<Prepared, NotStarted> {
-    let read = checked::read(file)?;
+    let read = checked::read(file, Commands::Run)?;
     let log = OperationalLog::start(&read.config.log);
     let layout = Layout::of(&read.config.runtime)?;
     let registry = Arc::new(Registry::new(layout.pins.len()));

@@ -105,7 +105,7 @@ fn serve(conn: &mut Conn, hold: &Hold) {
 
 /// Loads `url` in a browser that knows no host but the gateway, and returns the page at its end.
 #[track_caller]
-fn browse(url: &str) -> String {
+pub(super) fn browse(url: &str) -> String {
     let profile = tempfile::tempdir().unwrap();
     let mut command = tool("chromium");
     command
@@ -120,7 +120,7 @@ fn browse(url: &str) -> String {
             "--no-first-run",
             "--no-proxy-server",
             "--ignore-certificate-errors",
-            "--host-resolver-rules=MAP gateway.test 127.0.0.1, MAP * ~NOTFOUND",
+            "--host-resolver-rules=MAP gateway.test 127.0.0.1, MAP *.gateway.test 127.0.0.1, MAP * ~NOTFOUND",
             "--dump-dom",
         ])
         .arg(format!("--user-data-dir={}", profile.path().display()))

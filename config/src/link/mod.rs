@@ -100,7 +100,7 @@ impl<'a> Index<'a> {
         let message = format!("unknown {kind} {}", quote(name.shown()));
         let diagnostic = Diagnostic::error("unknown-name", message, name.span)
             .label(format!("no {kind} has this name"));
-        let near = if self.suggestions < SUGGESTIONS_MAX && !name.is_from_env() {
+        let near = if self.suggestions < SUGGESTIONS_MAX && !name.is_expanded() {
             self.suggestions += 1;
             nearest(&name.value.value, self.places.keys().copied())
         } else {

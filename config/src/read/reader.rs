@@ -2,12 +2,13 @@
 //! every finding instead of stopping at the first.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::Spanned as TomlSpanned;
 use toml::de::DeValue;
 
-use super::expand::{Text, has_reference};
+use super::expand::{Resolved, Text, has_reference};
 use super::table::{Item, Table};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::keys::{Kind, Section, Stage, Word};
@@ -15,25 +16,30 @@ use crate::leaf::{self, Fault};
 use crate::model::{Cap, Name};
 use crate::nearest::nearest;
 use crate::pattern::{PatternCheck, PatternFault};
-use crate::span::{Sources, Span, Spanned};
+use crate::references::References;
+use crate::span::{FileId, Sources, Span, Spanned};
 use crate::units;
 
 pub(crate) struct Reader<'a> {
     pub sources: Sources,
     pub diagnostics: Vec<Diagnostic>,
     pub checks: &'a dyn PatternCheck,
-    pub(super) env: &'a dyn Fn(&str) -> Option<String>,
-    pub(super) known_env: HashMap<String, Option<String>>,
+    pub(super) references: &'a dyn References,
+    /// What references stand for, by the file that has them and as written there.
+    pub(super) known: HashMap<(FileId, String), Resolved>,
+    /// Files that references name.
+    pub named: Vec<PathBuf>,
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(env: &'a dyn Fn(&str) -> Option<String>, checks: &'a dyn PatternCheck) -> Self {
+    pub fn new(references: &'a dyn References, checks: &'a dyn PatternCheck) -> Self {
         Self {
             sources: Sources::default(),
             diagnostics: Vec::new(),
             checks,
-            env,
-            known_env: HashMap::new(),
+            references,
+            known: HashMap::new(),
+            named: Vec::new(),
         }
     }
 
@@ -147,12 +153,9 @@ impl<'a> Reader<'a> {
         let message = format!("invalid {} {}", fault.what, quote(text.shown()));
         let expected = format!("expected {}", fault.expected);
         let diagnostic = Diagnostic::error("invalid-value", message, span);
-        let diagnostic = if text.is_from_env() {
+        let diagnostic = if text.is_expanded() {
             diagnostic
-                .label(format!(
-                    "the environment's value is not a valid {}",
-                    fault.what
-                ))
+                .label(format!("{} is not a valid {}", text.whose(), fault.what))
                 .help(expected)
         } else {
             diagnostic
@@ -203,9 +206,9 @@ impl<'a> Reader<'a> {
         fault: PatternFault,
     ) -> Option<&mut Diagnostic> {
         let message = format!("invalid {what} {}", quote(text.shown()));
-        let diagnostic = if text.is_from_env() {
+        let diagnostic = if text.is_expanded() {
             Diagnostic::error("invalid-pattern", message, text.span)
-                .label(format!("the environment's value is not a valid {what}"))
+                .label(format!("{} is not a valid {what}", text.value.whose()))
         } else {
             let span = self.part_of(text.span, &text.value.value, fault.range);
             let out = Diagnostic::error("invalid-pattern", message, span).label(fault.message);
@@ -329,7 +332,7 @@ impl<'a> Reader<'a> {
                 ),
                 item.span(),
             )
-            .label("the environment's value does not fit here")
+            .label(format!("{} does not fit here", text.whose()))
             .help(format!("expected {}", item.kind.describe())),
         );
     }
@@ -421,7 +424,7 @@ impl<'a> Reader<'a> {
         let index = words.iter().position(|word| **word == *text.value.value);
         if index.is_none() {
             let expected = format!("expected {}", crate::keys::words_or(words));
-            let near = match text.is_from_env() {
+            let near = match text.is_expanded() {
                 true => None,
                 false => nearest(&text.value.value, words.iter().copied()),
             };
@@ -474,6 +477,6 @@ pub(crate) fn quote(text: &str) -> String {
 }
 
 /// The span of a parsed value.
-pub(crate) fn span_of<T>(file: crate::span::FileId, value: &TomlSpanned<T>) -> Span {
+pub(crate) fn span_of<T>(file: FileId, value: &TomlSpanned<T>) -> Span {
     Span::new(file, value.span())
 }

@@ -290,7 +290,7 @@ fn filter(r: &mut Reader<'_>, entry: &Item<'_>) -> Option<FilterKind> {
     let Some(variant) = VARIANTS.iter().find(|v| *v.tag == *text.value.value) else {
         let types: Vec<&str> = VARIANTS.iter().map(|variant| variant.tag).collect();
         let help = match nearest(&text.value.value, types.iter().copied()) {
-            Some(near) if !text.is_from_env() => format!("did you mean \"{near}\"?"),
+            Some(near) if !text.is_expanded() => format!("did you mean \"{near}\"?"),
             _ => format!("known types: {}", crate::keys::words_or(&types)),
         };
         let message = format!("unknown filter type {}", quote(text.shown()));
