@@ -1,6 +1,5 @@
 //! Why a route lost, in words, and where in the configuration the deciding condition stands.
 
-use super::shown::CREDENTIALS;
 use ringgate_config::model::{FieldMatch, Route, ValueMatch};
 use ringgate_config::{Config, Span, Spanned};
 use ringgate_core::explain::Routed;
