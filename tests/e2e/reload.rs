@@ -325,14 +325,11 @@ fn the_command_tells_an_unsupported_file_from_an_invalid_one() {
     let gateway = saying(Driver::Epoll, "one");
     let text = fs::read_to_string(gateway.file()).unwrap();
     let code = || run(&["reload", "--admin", gateway.admin_address()]).code;
-    gateway.write_config(&text.replace("[[route]]", "[[consumer]]\nname = \"a\"\n[[route]]"));
-    assert_eq!(code(), 3);
-    let address = format!("{:?}", gateway.admin_address());
     gateway.write_config(&text.replace(
         "[admin]\nlisten = \"127.0.0.1:0\"",
         "[admin]\nlisten = \"unix:/run/a.sock\"",
     ));
-    assert_eq!(code(), 3, "{address}");
+    assert_eq!(code(), 3);
     gateway.write_config(&text.replace("respond", "respnod"));
     assert_eq!(code(), 2);
     gateway.write_config(&text);

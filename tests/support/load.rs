@@ -60,12 +60,16 @@ fn press(address: &str, request: &str, stop: &AtomicBool) -> Vec<Told> {
     let mut all = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let sent = Instant::now();
-        let status = client.exchange(request).status;
+        let response = client.exchange(request);
         all.push(Told {
             sent,
             answered: Instant::now(),
-            status,
+            status: response.status,
         });
+        if response.field("connection") == Some("close") {
+            // It has carried as many requests as a connection may.
+            client = Client::connect(address);
+        }
     }
     all
 }
