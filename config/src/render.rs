@@ -263,6 +263,15 @@ fn hidden_parts(
                 hidden.push(equals + 1..text.len());
             }
         }
+        for key in ["hash", "users", "password", "pem"] {
+            let ends = lower.match_indices(key).map(|(at, key)| at + key.len());
+            let equals = ends.filter_map(|end| {
+                let rest = &text[end..];
+                let blanks = rest.len() - rest.trim_start().len();
+                rest[blanks..].starts_with('=').then_some(end + blanks)
+            });
+            hidden.extend(equals.map(|equals| equals + 1..text.len()));
+        }
     }
     hidden
 }

@@ -124,12 +124,9 @@ struct Granted {
 #[derive(Debug)]
 struct Denied {
     status: u16,
-    fields: Vec<Field>,
+    fields: Vec<(Box<str>, Box<[u8]>)>,
     body: Bytes,
 }
-
-/// A name and a value.
-type Field = (Box<str>, Box<[u8]>);
 
 /// Who an answer is for, beside the request that asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
