@@ -84,7 +84,7 @@ fn unknown_paths_and_methods_say_what_there_is() {
     let (status, _, body) = get(address, "/metric");
     let body: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(status, 404);
-    assert_eq!(body["endpoints"].as_array().unwrap().len(), 16);
+    assert_eq!(body["endpoints"].as_array().unwrap().len(), 18);
     let (status, head, body) = get(address, "/reload");
     assert_eq!(status, 405);
     assert!(head.contains("allow: post"), "{head}");

@@ -16,6 +16,7 @@ on_both_drivers!(
     grpc_clients_get_their_status,
     consumers_have_limits_of_their_own,
     keys_over_http2,
+    a_key_may_be_stored_as_a_password_hash,
 );
 
 const KEY: &str = "rg_h0rjG0s3vZJ5bQd8nXy2kLmW7tPcAeFu1iOqRzNxBgY";
@@ -355,4 +356,39 @@ fn a_new_key_is_printed_with_what_to_paste() {
     );
     assert!(lines.contains(&super::digest(key)) && !lines.contains(key));
     assert_eq!(run(&["key", "new", "--expires", "tomorrow"]).code, 1);
+}
+
+fn a_key_may_be_stored_as_a_password_hash(driver: Driver) {
+    // Of "opensesame", at little cost, made by another implementation.
+    let hash = "$argon2id$v=19$m=64,t=1,p=1$8ejUwLqgGm8InId6CAOjiA$tPEaH1IgK7FHOY/sC6vsZ0D6kXkcu+U5MqJ5hkYNGQw";
+    let more = format!(
+        "[[consumer]]\nname = \"hashed\"\napi_keys = [{{ id = \"k1\", hash = \"{hash}\" }}]\n{PLAIN}"
+    );
+    let origin = Origin::named("x");
+    let gateway = guarded(driver, &origin, &more).start();
+    let status = |key: &str| with(&gateway, "/a", &format!("X-Api-Key: {key}\r\n")).status;
+    // The second time from memory.
+    assert_eq!(
+        [status("k1.opensesame"), status("k1.opensesame")],
+        [200, 200]
+    );
+    assert_eq!(
+        origin.requests()[0].fields.one("x-consumer"),
+        Some("hashed")
+    );
+    for wrong in [
+        "k1.opensesamf",
+        "k1.",
+        "k1",
+        "k2.opensesame",
+        "opensesame",
+        ".opensesame",
+        hash,
+    ] {
+        assert_eq!(status(wrong), 401, "{wrong}");
+        assert_eq!(status(wrong), 401, "{wrong}, from memory");
+    }
+    let checks = "ringgate_password_checks_total";
+    assert_eq!(gateway.metric(checks, &[("result", "right")]), 1.0);
+    assert_eq!(origin.requests().len(), 2);
 }

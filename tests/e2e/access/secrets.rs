@@ -54,6 +54,12 @@ fn places(dir: &Path, origin: &Origin) -> String {
          [[issuer]]\nname = \"own\"\nissuer = \"https://issuer.example\"\n\
          algorithms = [\"HS256\"]\n\
          keys = [{{ alg = \"HS256\", secret = \"{MARK}-of-more-than-thirty-two-bytes\" }}]\n\
+         [filter.asked]\ntype = \"introspection\"\nupstream = \"dead\"\npath = \"/i\"\n\
+         client_id = \"gateway\"\nclient_secret = \"{MARK}-introspection\"\n\
+         [filter.decided]\ntype = \"forward_auth\"\nupstream = \"dead\"\npath = \"/d\"\n\
+         [[oauth_client]]\nname = \"own\"\ntoken_url = \"http://127.0.0.1:1/token\"\n\
+         client_id = \"gateway\"\nclient_secret = \"${{env:PLANTED}}\"\n\
+         [filter.as-gateway]\ntype = \"client_credentials\"\nclient = \"own\"\n\
          [[upstream]]\nname = \"app\"\nendpoints = [\"{endpoint}\"]\n\
          sticky.secret = \"{MARK}-sticky-of-sixteen-bytes\"\n\
          [[upstream]]\nname = \"dead\"\nendpoints = [\"127.0.0.1:1\"]\n\
@@ -75,7 +81,10 @@ fn ask_around(gateway: &Gateway) -> String {
         format!("{:?}{}", answer.fields, answer.text())
     };
     let target = format!("/key?key={MARK}-query&x=1");
-    let mut said = ["/", "/dead", "/no", "/token", &target].map(|target| ask("GET", target));
+    let targets = [
+        "/", "/dead", "/no", "/token", "/asked", "/decided", "/own", &target,
+    ];
+    let mut said = targets.map(|target| ask("GET", target));
     said[0].push_str(&ask("POST", "/"));
     said.concat()
 }
@@ -144,6 +153,21 @@ fn no_secret_is_in_any_output(driver: Driver) {
             "upstream = \"app\"\nfilters = [\"token\"]",
         )
         .route("dead", "/dead", "upstream = \"dead\"")
+        .route(
+            "asked",
+            "/asked",
+            "upstream = \"app\"\nfilters = [\"asked\"]",
+        )
+        .route(
+            "decided",
+            "/decided",
+            "upstream = \"app\"\nfilters = [\"decided\"]",
+        )
+        .route(
+            "own",
+            "/own",
+            "upstream = \"app\"\nfilters = [\"as-gateway\"]",
+        )
         .start();
     let file = gateway.file().to_str().unwrap().to_owned();
     hides("an answer", &ask_around(&gateway));
@@ -159,6 +183,16 @@ fn no_secret_is_in_any_output(driver: Driver) {
         &["explain", "--run-commands", "--json", &file, "GET", "/dead"],
         &["explain", "--run-commands", &file, "GET", "/key"],
         &["explain", "--run-commands", &file, "GET", "/token"],
+        &[
+            "explain",
+            "--run-commands",
+            "--json",
+            &file,
+            "GET",
+            "/asked",
+        ],
+        &["explain", "--run-commands", &file, "GET", "/decided"],
+        &["explain", "--run-commands", &file, "GET", "/own"],
     ] {
         let run = with_secret(arguments);
         hides(
