@@ -26,7 +26,7 @@ enum Action {
 
 #[derive(Debug, Args)]
 struct New {
-    /// The consumer: prints a whole [[consumer]] to paste
+    /// The consumer: prints a whole `[[consumer]]` to paste
     #[arg(long, value_name = "NAME")]
     consumer: Option<String>,
     /// When the key ends, such as 2027-01-31T23:59:59Z

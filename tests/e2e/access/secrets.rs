@@ -126,20 +126,9 @@ fn hides(what: &str, said: &str) {
     assert_eq!(near, None, "{what} shows a secret");
 }
 
-fn no_secret_is_in_any_output(driver: Driver) {
-    let origin = Origin::named("x");
-    let pair = Authority::new().server(&["gateway.test"]);
-    let key = fs::read_to_string(pair.key()).unwrap();
-    let setup = Setup::new(driver)
-        .set("log", "level", "\"debug\"")
-        .variable("PLANTED", &format!("{MARK}-of-the-environment"));
-    let dir = setup.dir().to_owned();
-    let mut gateway = setup
-        .body(&places(&dir, &origin))
-        .body(&format!(
-            "[[listener]]\nname = \"tls\"\nlisten = \"127.0.0.1:0\"\ncertificate = [{}]\n",
-            pair.toml()
-        ))
+/// A route through each of the filters.
+fn routed(setup: Setup) -> Setup {
+    setup
         .route(
             "all",
             "/{r*}",
@@ -168,31 +157,19 @@ fn no_secret_is_in_any_output(driver: Driver) {
             "/own",
             "upstream = \"app\"\nfilters = [\"as-gateway\"]",
         )
-        .start();
-    let file = gateway.file().to_str().unwrap().to_owned();
-    hides("an answer", &ask_around(&gateway));
-    let said = pages(&gateway);
-    hides("a page of the admin API", &said);
-    hides("an answer to a reload", gateway.reload().text());
-    let secret_key = key.lines().nth(1).unwrap();
-    assert!(!said.contains(secret_key), "a private key is shown");
+}
+
+fn no_command_shows_one(file: &str) {
     for arguments in [
-        &["check", &file][..],
-        &["check", "--json", "--run-commands", &file],
-        &["explain", "--run-commands", "-v", &file, "GET", "/"],
-        &["explain", "--run-commands", "--json", &file, "GET", "/dead"],
-        &["explain", "--run-commands", &file, "GET", "/key"],
-        &["explain", "--run-commands", &file, "GET", "/token"],
-        &[
-            "explain",
-            "--run-commands",
-            "--json",
-            &file,
-            "GET",
-            "/asked",
-        ],
-        &["explain", "--run-commands", &file, "GET", "/decided"],
-        &["explain", "--run-commands", &file, "GET", "/own"],
+        &["check", file][..],
+        &["check", "--json", "--run-commands", file],
+        &["explain", "--run-commands", "-v", file, "GET", "/"],
+        &["explain", "--run-commands", "--json", file, "GET", "/dead"],
+        &["explain", "--run-commands", file, "GET", "/key"],
+        &["explain", "--run-commands", file, "GET", "/token"],
+        &["explain", "--run-commands", "--json", file, "GET", "/asked"],
+        &["explain", "--run-commands", file, "GET", "/decided"],
+        &["explain", "--run-commands", file, "GET", "/own"],
     ] {
         let run = with_secret(arguments);
         hides(
@@ -207,6 +184,29 @@ fn no_secret_is_in_any_output(driver: Driver) {
         let fits = expected.is_none_or(|code| code == run.code);
         assert!(fits, "{arguments:?}: {} {}", run.stdout, run.stderr);
     }
+}
+
+fn no_secret_is_in_any_output(driver: Driver) {
+    let origin = Origin::named("x");
+    let pair = Authority::new().server(&["gateway.test"]);
+    let key = fs::read_to_string(pair.key()).unwrap();
+    let setup = Setup::new(driver)
+        .set("log", "level", "\"debug\"")
+        .variable("PLANTED", &format!("{MARK}-of-the-environment"));
+    let dir = setup.dir().to_owned();
+    let setup = setup.body(&places(&dir, &origin)).body(&format!(
+        "[[listener]]\nname = \"tls\"\nlisten = \"127.0.0.1:0\"\ncertificate = [{}]\n",
+        pair.toml()
+    ));
+    let mut gateway = routed(setup).start();
+    let file = gateway.file().to_str().unwrap().to_owned();
+    hides("an answer", &ask_around(&gateway));
+    let said = pages(&gateway);
+    hides("a page of the admin API", &said);
+    hides("an answer to a reload", gateway.reload().text());
+    let secret_key = key.lines().nth(1).unwrap();
+    assert!(!said.contains(secret_key), "a private key is shown");
+    no_command_shows_one(&file);
     // Values with something wrong about them.
     let faulty = format!(
         "[redis.bad]\nurl = \"{MARK}-no-url\"\n[filter.bad]\ntype = \"maintenance\"\n\
