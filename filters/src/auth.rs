@@ -1,6 +1,6 @@
 //! Authentication: who makes a request, asked of one or several schemes.
 //!
-//! A scheme looks for its credential in the request head and says what it found ([`Finding`]).
+//! A scheme looks for its credential in the request head and says what it found (`Finding`).
 //! What it cannot decide alone it has the engine fetch (a call) or done (an errand), and is
 //! asked again. [`Authenticate`] goes through alternatives of schemes in order: the first
 //! alternative whose schemes all prove something makes the principal. A credential that came
