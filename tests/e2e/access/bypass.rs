@@ -57,6 +57,14 @@ fn schemes() -> Vec<Scheme> {
             opens: format!("Authorization: Bearer {TOKEN}"),
         },
         Scheme {
+            name: "basic",
+            // Of "opensesame", at the least cost.
+            filter: gate(
+                "type = \"basic\"\nusers = { app = \"$2b$04$abcdefghijklmnopqrstuuFuhxWRTXIsURoluSTZ1N4tYaWGn9oOi\" }",
+            ),
+            opens: "Authorization: Basic YXBwOm9wZW5zZXNhbWU=".to_owned(),
+        },
+        Scheme {
             name: "any_of",
             filter: format!(
                 "{ISSUER}[filter.key]\ntype = \"api_key\"\n\
