@@ -9,6 +9,7 @@ on_both_drivers!(
     a_token_is_good_until_it_ends,
     a_provider_that_stands_still_or_dies_lets_nobody_pass,
     origins_get_the_gateways_token_and_always_a_fresh_one,
+    its_signed_tokens_are_verified_with_the_keys_it_is_found_to_have,
 );
 
 /// `gateway` and its secret, each encoded as in a form first (RFC 6749, 2.3.1).
@@ -170,4 +171,33 @@ fn origins_get_the_gateways_token_and_always_a_fresh_one(driver: Driver) {
         assert!(!shown.contains(token), "it is a secret");
     }
     assert!(!shown.contains(SECRET));
+}
+
+fn its_signed_tokens_are_verified_with_the_keys_it_is_found_to_have(driver: Driver) {
+    let (origin, provider) = (Origin::named("x"), provider("60"));
+    let gateway = Setup::new(driver)
+        .upstream("app", origin.address(), "")
+        .body(&format!(
+            "[[issuer]]\nname = \"provider\"\nissuer = \"http://{}\"\ndiscovery = true\n\
+             algorithms = [\"RS256\"]\naudiences = [\"https://api.example\"]\n\
+             [filter.token]\ntype = \"jwt\"\nissuers = [\"provider\"]\n",
+            provider.address()
+        ))
+        .route("all", "/{r*}", "upstream = \"app\"\nfilters = [\"token\"]")
+        .start();
+    let form = "grant_type=client_credentials&scope=orders:read&resource=https://api.example/";
+    let answer: serde_json::Value = serde_json::from_str(&post(&provider, "/token", form)).unwrap();
+    let good = answer["access_token"].as_str().unwrap();
+    wait_until("its keys are there", || status(&gateway, good) == 200);
+    let got = origin.request();
+    assert_eq!(got.fields.all("x-subject"), ["gateway"]);
+    assert_eq!(got.fields.all("x-scopes"), ["orders:read"]);
+    // Its other tokens are no signed ones.
+    assert_eq!(status(&gateway, &token(&provider, "orders:read")), 401);
+    let (rest, last) = good.split_at(good.len() - 4);
+    let other = if last == "AAAA" { "BBBB" } else { "AAAA" };
+    assert_eq!(status(&gateway, &format!("{rest}{other}")), 401);
+    // What is known of it stays known.
+    drop(provider);
+    assert_eq!(status(&gateway, good), 200);
 }
